@@ -1,0 +1,47 @@
+package lvm2
+
+import (
+	"errors"
+
+	"lvm2fs/mapping"
+)
+
+// Errors of looking at a device: why it gave no PV.
+var (
+	// ErrNoPV: the device has no PV label.
+	ErrNoPV = errors.New("no PV")
+	// ErrComponent: the device is a member or container of something else (MD,
+	// LUKS, other RAID). A PV label on it is not to be believed.
+	ErrComponent = errors.New("not a bare PV")
+	// ErrDuplicate: the PV was found on another device too, which is used instead.
+	ErrDuplicate = errors.New("duplicate PV")
+	// ErrAmbiguous: two devices show the same PV with different contents, and
+	// nothing says which is the right one.
+	ErrAmbiguous = errors.New("ambiguous PV")
+	// ErrOutdated: the PV still shows a VG that it was removed from while absent.
+	ErrOutdated = errors.New("outdated PV")
+)
+
+// Errors of reading metadata.
+var (
+	// ErrChecksum: a structure on disk does not match its checksum.
+	ErrChecksum = errors.New("checksum mismatch")
+	// ErrMetadata: metadata that is whole but makes no sense.
+	ErrMetadata = errors.New("invalid metadata")
+)
+
+// Errors of opening an LV.
+var (
+	// ErrUnsupported: reading this kind of LV is not built yet, or it is of a kind
+	// unknown to this release.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrNoContents: the LV holds no bytes of its own that a user could read (a pool).
+	ErrNoContents = errors.New("no contents of its own")
+	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
+	ErrReadOnly = errors.New("read-only")
+	// ErrStale: the metadata on disk is not what was read by Open.
+	ErrStale = errors.New("metadata changed on disk")
+)
+
+// ErrMissing is wrapped by the error of reading or writing bytes that are lost.
+var ErrMissing = mapping.ErrMissing

@@ -1,0 +1,47 @@
+package lvm2
+
+import "time"
+
+// LV is a logical volume as the metadata describes it.
+type LV struct {
+	VG               *VG
+	Name             string // as in the metadata; see FileName for one that is fit for a path
+	UUID             UUID
+	Status           []string
+	Flags            []string
+	Tags             []string
+	CreationTime     time.Time // zero if not recorded
+	CreationHost     string
+	AllocationPolicy string
+	Profile          string
+	LockArgs         string
+	ReadAhead        int64      // sectors; 0 automatic, -1 none
+	Major, Minor     int64      // with status FIXED_MINOR; otherwise -1
+	Segments         []*Segment // in order, from extent 0, without gaps
+
+	extentCount uint64
+	fileName    string
+	users       []*Segment // the segments that refer to this LV
+}
+
+// HistoricalLV is what the metadata remembers of a removed thin LV.
+type HistoricalLV struct {
+	VG           *VG
+	Name         string
+	UUID         UUID
+	CreationTime time.Time
+	RemovalTime  time.Time
+	Origin       string // the name of an LV, or of a historical one with a leading "-"
+	Descendants  []string
+}
+
+// FileName is the name of the LV's file: its name; @UUID where the name is not one
+// that lvm would allow.
+func (lv *LV) FileName() string { return lv.fileName }
+
+// ExtentCount is the number of logical extents.
+func (lv *LV) ExtentCount() uint64 { return lv.extentCount }
+
+// Size is the size in bytes that lvm reports. [Volume.Size] is the size of the block
+// device that the kernel would make, which differs for a few.
+func (lv *LV) Size() int64 { return int64(lv.extentCount) * lv.VG.ExtentSize }

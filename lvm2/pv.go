@@ -1,0 +1,65 @@
+package lvm2
+
+import (
+	"fmt"
+	"slices"
+
+	"lvm2fs/mapping"
+)
+
+// Device is what a PV is read from; see [mapping.Device]. One that is also a
+// [mapping.WritableDevice] can be written.
+type Device = mapping.Device
+
+// PV is a physical volume: as its VG's metadata describes it, with the device it was
+// found on, or an orphan that belongs to no VG.
+type PV struct {
+	VG     *VG    // nil for an orphan
+	Label  string // pv0, pv1, ...: what areas of this metadata call it
+	UUID   UUID
+	Device Device // nil if the PV is missing
+	Status []string
+	Flags  []string
+	Tags   []string
+
+	DeviceHint    string // path at the time of writing
+	DevSize       int64  // bytes, at the time of writing
+	DataStart     int64  // bytes from the start of the device to extent 0 (pe_start)
+	ExtentCount   uint64
+	BootAreaStart int64  // bytes; 0 with BootAreaSize 0 for none
+	BootAreaSize  int64  // bytes
+	HeaderVersion uint32 // of the PV header's extension; 0 for none
+	InUse         bool   // the header says that a VG uses the PV
+	MetadataAreas []MetadataArea
+
+	missing   error // one value for all of its extents, so that they join
+	allocated uint64
+}
+
+// MetadataArea is one of the up to two places of a PV that hold copies of the VG's
+// metadata.
+type MetadataArea struct {
+	Offset   int64  // bytes from the start of the device
+	Size     int64  // bytes
+	Ignored  bool   // kept out of use (vgchange --metadatacopies)
+	Seqno    uint64 // of the text in it; 0 if there is none or it is damaged
+	TextSize int64  // bytes of the text in use
+	Err      error  // what is wrong with it
+}
+
+// AllocatedExtentCount is the number of extents that LVs use.
+func (pv *PV) AllocatedExtentCount() uint64 { return pv.allocated }
+
+// FlaggedMissing says whether the metadata remembers that the PV was absent while
+// the VG was changed. Its contents are suspect until vgextend --restoremissing, even
+// when the device is back.
+func (pv *PV) FlaggedMissing() bool {
+	return slices.Contains(pv.Flags, "MISSING") || slices.Contains(pv.Status, "MISSING")
+}
+
+func (pv *PV) String() string {
+	if pv.Device != nil {
+		return pv.Device.Name()
+	}
+	return fmt.Sprintf("PV %s (missing, last seen as %s)", pv.UUID, pv.DeviceHint)
+}
