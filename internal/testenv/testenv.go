@@ -126,8 +126,19 @@ func NeedVM(t testing.TB) string {
 	return run
 }
 
-// Root is the root of the repository.
+// Root is the root of the repository, above the package under test.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			panic("testenv: no go.mod above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
 }
