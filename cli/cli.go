@@ -1,0 +1,124 @@
+// Package cli is the command line of lvm2fs: a file per command, over the packages
+// that do the work.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes of every command.
+const (
+	exitOK         = 0
+	exitError      = 1 // one line on standard error says why
+	exitUsage      = 2 // the command line makes no sense
+	exitIncomplete = 3 // done, but some LVs are incomplete or damaged
+)
+
+// errIncomplete is wrapped by the error of a command that has done its work as far
+// as the disks allow: what is lost has been named on standard error, LV by LV.
+var errIncomplete = errors.New("incomplete")
+
+// usageError is wrapped by errors about the command line itself.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// CLI is the grammar of the command line: a field per command. The tag usage is
+// the synopsis that help and the manual show, since kong's own knows nothing of a
+// MOUNTPOINT after any number of DEVICEs.
+type CLI struct {
+	Mount      mountCmd      `cmd:"" help:"Mount the volume groups on DEVICEs." usage:"lvm2fs [mount] [flags] DEVICE... MOUNTPOINT [-o OPTIONS]"`
+	Umount     umountCmd     `cmd:"" help:"Unmount, and wait until it is done." usage:"lvm2fs umount MOUNTPOINT..."`
+	Dump       dumpCmd       `cmd:"" help:"Write logical volumes out as image files; needs no FUSE." usage:"lvm2fs dump [flags] DEVICE..."`
+	List       listCmd       `cmd:"" help:"Show physical volumes, volume groups and logical volumes." usage:"lvm2fs list [flags] DEVICE..."`
+	Map        mapCmd        `cmd:"" help:"Show where the bytes of a logical volume are." usage:"lvm2fs map [flags] --lv VG/LV DEVICE..."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." usage:"lvm2fs completion bash|zsh|fish"`
+
+	Help    helpFlag    `short:"h" help:"Show help for the command and exit."`
+	Version versionFlag `help:"Show the version and exit."`
+}
+
+// errShown ends parsing after --help or --version have said all.
+var errShown = errors.New("shown")
+
+type helpFlag bool
+
+func (helpFlag) BeforeReset(ctx *kong.Context) error {
+	printHelp(ctx.Stdout, ctx.Model, ctx.Selected())
+	return errShown
+}
+
+type versionFlag bool
+
+func (versionFlag) BeforeReset(ctx *kong.Context) error {
+	fmt.Fprintln(ctx.Stdout, "lvm2fs", version())
+	return errShown
+}
+
+// Main runs the command line args, which do not include the program's name, and
+// returns the exit code. Errors are one line on stderr that starts with "lvm2fs: ".
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := newApp(stdin, stdout, stderr)
+	parser, err := newParser(stdout, stderr)
+	if err != nil {
+		return a.fail(err)
+	}
+	if len(args) == 0 {
+		printHelp(stderr, parser.Model, nil)
+		return exitUsage
+	}
+	args, err = canonicalArgs(parser.Model, args)
+	if err != nil {
+		return a.fail(err)
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return a.fail(err)
+	}
+	return a.fail(ctx.Run(a))
+}
+
+func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
+	return kong.New(new(CLI),
+		kong.Name("lvm2fs"),
+		kong.Description("Mount LVM2 volume groups without device-mapper."),
+		kong.NoDefaultHelp(),
+		kong.Writers(stdout, stderr),
+	)
+}
+
+// fail says what went wrong and picks the exit code.
+func (a *app) fail(err error) int {
+	var parseError *kong.ParseError
+	var usage usageError
+	switch {
+	case err == nil, errors.Is(err, errShown):
+		return exitOK
+	case errors.As(err, &parseError), errors.As(err, &usage):
+		a.printError(err)
+		fmt.Fprintln(a.stderr, "Try 'lvm2fs --help'.")
+		return exitUsage
+	case errors.Is(err, errIncomplete):
+		a.printError(err)
+		return exitIncomplete
+	}
+	a.printError(err)
+	return exitError
+}
+
+func (a *app) printError(err error) {
+	fmt.Fprintf(a.stderr, "lvm2fs: %s\n", oneLine(err))
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}

@@ -1,0 +1,9 @@
+package cli
+
+import "errors"
+
+type umountCmd struct {
+	Mountpoints []string `arg:"" name:"mountpoint"`
+}
+
+func (c *umountCmd) Run(a *app) error { return errors.ErrUnsupported }
