@@ -12,27 +12,27 @@ import (
 // word that is neither a flag nor the value of one is the command if it is the name
 // of one, and otherwise the command is mount. A device that is called like a command
 // is reached by ./list or by mount list.
-func canonicalArgs(model *kong.Application, args []string) ([]string, error) {
+func canonicalArgs(model *kong.Application, args []string) []string {
 	split := splitArgs(args, takesValue(model.Node))
 	command := "mount"
 	switch {
 	case split.words > 0 && isCommand(model, split.positionals[0]):
 		command, split.positionals = split.positionals[0], split.positionals[1:]
 	case len(split.positionals) == 0 && onlyGlobal(model, split.flags):
-		return split.flags, nil
+		return split.flags
 	}
 	canonical := append([]string{command}, split.flags...)
-	return append(append(canonical, "--"), split.positionals...), nil
+	return append(append(canonical, "--"), split.positionals...)
 }
 
-type splitted struct {
+type splitArgsResult struct {
 	flags       []string // each with its value
 	positionals []string
 	words       int // how many of the positionals stood before "--"
 }
 
-func splitArgs(args []string, takesValue func(flag string) bool) splitted {
-	var s splitted
+func splitArgs(args []string, takesValue func(flag string) bool) splitArgsResult {
+	var s splitArgsResult
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		switch {

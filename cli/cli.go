@@ -76,11 +76,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		printHelp(stderr, parser.Model, nil)
 		return exitUsage
 	}
-	args, err = canonicalArgs(parser.Model, args)
-	if err != nil {
-		return a.fail(err)
-	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(canonicalArgs(parser.Model, args))
 	if err != nil {
 		return a.fail(err)
 	}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// mountOptions is what the options of -o mean together.
+type mountOptions struct {
+	readOnly   bool
+	allowOther bool
+	exclusive  bool
+	remount    bool
+	uid, gid   *uint32 // nil for those of the mounting user
+	umask      *uint32
+	fsName     string
+	subtype    string
+	devices    []string // of device=PATH
+	kernel     []string // passed on as they are
+}
+
+// ignored are the options of mount(8) and fstab(5) that are not for file systems to
+// act upon, or say what is so in any case. mount(8) hands them all over.
+var ignored = []string{
+	"rw", "defaults", "dev", "suid", "exec", "atime", "diratime", "nodiratime", "relatime",
+	"norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
+	"noiversion", "mand", "nomand", "async", "loud", "silent", "symfollow", "nosymfollow",
+	"auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "failok",
+	"late", "_netdev", "_rnetdev", "default_permissions", "nonempty",
+}
+
+// passedOn are the options that the kernel keeps by itself.
+var passedOn = []string{"nodev", "nosuid", "noexec", "noatime", "sync", "dirsync"}
+
+// passedOnDarwin are options of macFUSE about how Finder shows the mount.
+var passedOnDarwin = []string{"local", "nobrowse", "noappledouble", "noapplexattr", "volname"}
+
+// labels are the options about the SELinux labels of all files.
+var labels = []string{"context", "fscontext", "defcontext", "rootcontext"}
+
+// parseMountOptions reads the arguments of -o. Of options that exclude each other the
+// last one counts. sloppy lets unknown options pass, as mount -s asks.
+func parseMountOptions(args []string, sloppy bool) (mountOptions, error) {
+	var o mountOptions
+	for _, arg := range args {
+		for _, option := range splitOptions(arg) {
+			err := o.set(option)
+			if errors.Is(err, errUnknownOption) && sloppy {
+				continue
+			}
+			if err != nil {
+				return mountOptions{}, usagef("-o %s: %w", option, err)
+			}
+		}
+	}
+	return o, nil
+}
+
+// splitOptions splits at commas. `\,` is a comma and `\\` a backslash within an
+// option; before anything else a backslash is itself.
+func splitOptions(s string) []string {
+	var options []string
+	var option strings.Builder
+	end := func() {
+		if option.Len() > 0 {
+			options = append(options, option.String())
+		}
+		option.Reset()
+	}
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == ',' || s[i+1] == '\\'):
+			i++
+			option.WriteByte(s[i])
+		case s[i] == ',':
+			end()
+		default:
+			option.WriteByte(s[i])
+		}
+	}
+	end()
+	return options
+}
+
+var errUnknownOption = errors.New("unknown option")
+
+func (o *mountOptions) set(option string) (err error) {
+	name, value, hasValue := strings.Cut(option, "=")
+	switch name {
+	case "uid", "gid", "umask", "fsname", "subtype", "device":
+		if value == "" {
+			return errors.New("a value is missing")
+		}
+	case "ro", "rw", "allow_other", "exclusive", "remount", "update":
+		if hasValue {
+			return errors.New("takes no value")
+		}
+	}
+	switch {
+	case name == "ro" || name == "rw":
+		o.readOnly = name == "ro"
+	case name == "allow_other":
+		o.allowOther = true
+	case name == "exclusive":
+		o.exclusive = true
+	case name == "remount" || name == "update": // mount -u of the BSDs
+		o.remount = true
+	case name == "uid":
+		o.uid, err = parseUID(value)
+	case name == "gid":
+		o.gid, err = parseGID(value)
+	case name == "umask":
+		o.umask, err = parseUmask(value)
+	case name == "fsname":
+		o.fsName = value
+	case name == "subtype":
+		o.subtype = value
+	case name == "device":
+		o.devices = append(o.devices, value)
+	case slices.Contains(passedOn, option),
+		slices.Contains(labels, name) && labelled(),
+		runtime.GOOS == "darwin" && slices.Contains(passedOnDarwin, name):
+		o.kernel = append(o.kernel, option)
+	case slices.Contains(ignored, name), slices.Contains(labels, name), name == "comment",
+		strings.HasPrefix(option, "x-"), strings.HasPrefix(option, "X-"):
+	default:
+		return errUnknownOption
+	}
+	return err
+}
+
+// labelled says whether the kernel has SELinux; without it, it knows no labels, and
+// mount(8) leaves those options out too.
+func labelled() bool {
+	_, err := os.Stat("/sys/fs/selinux")
+	return err == nil
+}
+
+func parseUID(s string) (*uint32, error) {
+	if u, err := user.Lookup(s); err == nil {
+		s = u.Uid
+	}
+	return parseID(s, "no such user")
+}
+
+func parseGID(s string) (*uint32, error) {
+	if g, err := user.LookupGroup(s); err == nil {
+		s = g.Gid
+	}
+	return parseID(s, "no such group")
+}
+
+func parseID(s, unknown string) (*uint32, error) {
+	// All ones is the ID that means none.
+	id, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || id == 1<<32-1 {
+		return nil, errors.New(unknown)
+	}
+	id32 := uint32(id)
+	return &id32, nil
+}
+
+func parseUmask(s string) (*uint32, error) {
+	mask, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || mask > 0o777 {
+		return nil, fmt.Errorf("not an octal number up to 777")
+	}
+	mask32 := uint32(mask)
+	return &mask32, nil
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSplitOptionsSplitsAtCommasThatAreNotEscaped(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want []string
+	}{
+		{"ro", []string{"ro"}},
+		{"ro,noatime", []string{"ro", "noatime"}},
+		{`device=/a\,b,ro`, []string{"device=/a,b", "ro"}},
+		{`device=/a\\,ro`, []string{`device=/a\`, "ro"}},
+		{`device=/a\b`, []string{`device=/a\b`}},
+		{`device=/a\`, []string{`device=/a\`}},
+		{",ro,,rw,", []string{"ro", "rw"}},
+		{"", nil},
+		{`\,`, []string{","}},
+	} {
+		if diff := cmp.Diff(c.want, splitOptions(c.in)); diff != "" {
+			t.Errorf("splitOptions(%q): %s", c.in, diff)
+		}
+	}
+}
+
+func parse(t *testing.T, args ...string) mountOptions {
+	t.Helper()
+	o, err := parseMountOptions(args, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+var compareOptions = cmp.AllowUnexported(mountOptions{})
+
+func id(n uint32) *uint32 { return &n }
+
+func TestMountOptionsMeanWhatTheManualSays(t *testing.T) {
+	got := parse(t, `ro,allow_other,uid=1000,gid=100,umask=027`, `fsname=disk,subtype=x,device=/a\,b,device=/c,exclusive,remount`)
+	want := mountOptions{
+		readOnly: true, allowOther: true, exclusive: true, remount: true,
+		uid: id(1000), gid: id(100), umask: id(0o27),
+		fsName: "disk", subtype: "x", devices: []string{"/a,b", "/c"},
+	}
+	if diff := cmp.Diff(want, got, compareOptions); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOfRoAndRwTheLastCounts(t *testing.T) {
+	if parse(t, "ro,rw").readOnly {
+		t.Error("ro,rw is read-only")
+	}
+	if !parse(t, "rw", "ro").readOnly {
+		t.Error("rw and then ro is not read-only")
+	}
+}
+
+func TestGenericOptionsOfMountAreAcceptedWithoutEffect(t *testing.T) {
+	got := parse(t, "rw,defaults,dev,suid,exec,atime,relatime,user,user=bob,users,nouser,owner,group,auto,noauto,"+
+		"nofail,failok,late,_netdev,async,x-systemd.automount,x-systemd.requires=/a,X-mount.mkdir=0755,comment=hello,default_permissions")
+	if diff := cmp.Diff(mountOptions{}, got, compareOptions); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOptionsThatTheKernelKeepsArePassedOn(t *testing.T) {
+	got := parse(t, "nodev,nosuid,noexec,noatime,sync,dirsync,ro").kernel
+	if diff := cmp.Diff([]string{"nodev", "nosuid", "noexec", "noatime", "sync", "dirsync"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBadOptionsAreUsageErrors(t *testing.T) {
+	for _, option := range []string{
+		"frobnicate", "ro=1", "allow_other=yes", "uid", "uid=", "uid=-1", "uid=4294967295", "uid=no such user",
+		"gid=no such group", "umask=8", "umask=1000", "device", "device=", "fsname=", "nodev=1",
+	} {
+		_, err := parseMountOptions([]string{option}, false)
+		var usage usageError
+		if !errors.As(err, &usage) {
+			t.Errorf("-o %s: got %v, want a usage error", option, err)
+		}
+	}
+}
+
+func TestSloppyMountingIgnoresUnknownOptionsButNotBadValues(t *testing.T) {
+	o, err := parseMountOptions([]string{"frobnicate,ro"}, true)
+	if err != nil || !o.readOnly {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	if _, err := parseMountOptions([]string{"uid="}, true); err == nil {
+		t.Error("uid= passed")
+	}
+}
+
+func TestUsersAndGroupsMayBeNamed(t *testing.T) {
+	o := parse(t, "uid=root")
+	if o.uid == nil || *o.uid != 0 {
+		t.Errorf("uid=root is %v", o.uid)
+	}
+}
