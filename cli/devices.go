@@ -52,11 +52,7 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 		s.Devices = append(s.Devices, d)
 		devices = append(devices, d)
 	}
-	scan, err := lvm2.Open(devices, lvm2.Options{})
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
+	scan := lvm2.Open(devices, lvm2.Options{})
 	s.Scan = scan
 	for _, warning := range scan.Warnings {
 		a.warnf("%w", warning)

@@ -3,6 +3,7 @@ package lvm2
 import (
 	"errors"
 
+	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/mapping"
 )
 
@@ -25,7 +26,7 @@ var (
 // Errors of reading metadata.
 var (
 	// ErrChecksum: a structure on disk does not match its checksum.
-	ErrChecksum = errors.New("checksum mismatch")
+	ErrChecksum = ondisk.ErrChecksum
 	// ErrMetadata: metadata that is whole but makes no sense.
 	ErrMetadata = errors.New("invalid metadata")
 )

@@ -1,6 +1,9 @@
 package lvm2
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // LV is a logical volume as the metadata describes it.
 type LV struct {
@@ -22,6 +25,7 @@ type LV struct {
 	extentCount uint64
 	fileName    string
 	users       []*Segment // the segments that refer to this LV
+	broken      error      // what is wrong with its metadata
 }
 
 // HistoricalLV is what the metadata remembers of a removed thin LV.
@@ -45,3 +49,14 @@ func (lv *LV) ExtentCount() uint64 { return lv.extentCount }
 // Size is the size in bytes that lvm reports. [Volume.Size] is the size of the block
 // device that the kernel would make, which differs for a few.
 func (lv *LV) Size() int64 { return int64(lv.extentCount) * lv.VG.ExtentSize }
+
+func (lv *LV) hasStatus(flag string) bool { return slices.Contains(lv.Status, flag) }
+
+func (lv *LV) String() string { return lv.VG.Name + "/" + lv.Name }
+
+// fail records what is wrong with the metadata of an LV: the first thing counts.
+func (lv *LV) fail(err error) {
+	if lv.broken == nil {
+		lv.broken = err
+	}
+}

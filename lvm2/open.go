@@ -1,9 +1,25 @@
 package lvm2
 
-// Options change what Open does. The zero value is fit for use.
-type Options struct{}
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
 
-// Scan is what Open found on a set of devices.
+	"lvm2fs/blockdev/signature"
+	"lvm2fs/lvm2/internal/ondisk"
+)
+
+// Options change what Open does. The zero value is fit for use.
+type Options struct {
+	// InUse says who else uses a device ("" for nobody). LVs on it get health
+	// in-use.
+	InUse func(Device) string
+}
+
+// Scan is what Open found on a set of devices. It does not change.
 type Scan struct {
 	VGs      []*VG      // by name, then by UUID
 	Orphans  []*PV      // PVs of no VG
@@ -18,6 +34,309 @@ type Rejected struct {
 }
 
 // Open reads the labels and the metadata on devices, which it never writes, and returns
-// the VGs they hold. It fails only if it can do nothing at all; a device that gives
-// nothing is in Rejected.
-func Open(devices []Device, opts Options) (*Scan, error) { panic("soon") }
+// the VGs they hold. A device that gives nothing is in Rejected.
+// (docs/format/01-label-and-metadata-area.md, section 7)
+func Open(devices []Device, opts Options) *Scan {
+	s := &scanner{opts: opts, texts: map[[sha256.Size]byte]*metadata{}}
+	var found []*foundPV
+	seen := map[Device]bool{}
+	for _, dev := range devices {
+		if seen[dev] {
+			continue
+		}
+		seen[dev] = true
+		if f, err := s.readPV(dev); err != nil {
+			s.reject(dev, err)
+		} else {
+			found = append(found, f)
+		}
+	}
+	found = s.resolveDuplicates(found)
+	s.chooseVGs(found)
+	s.placePVs(found)
+	nameFiles(s.VGs)
+	s.reviewVGs()
+	return &s.Scan
+}
+
+type scanner struct {
+	Scan
+	opts  Options
+	texts map[[sha256.Size]byte]*metadata // so that equal copies are decoded once
+}
+
+// metadata is one text, of which there can be many copies.
+type metadata struct {
+	vg     *VG
+	err    error
+	copies int
+}
+
+// foundPV is a device with a PV label.
+type foundPV struct {
+	device      Device
+	uuid        UUID
+	header      *ondisk.Header
+	areas       []MetadataArea
+	newest      *metadata         // of the texts on this device; nil if there are none
+	duplicate   bool              // seen on another device too
+	damaged     bool              // has areas in use, of which none can be read
+	fingerprint [sha256.Size]byte // of label, area headers and texts
+}
+
+func (s *scanner) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Errorf(format, args...))
+}
+
+func (s *scanner) reject(dev Device, err error) {
+	s.Rejected = append(s.Rejected, Rejected{dev, err})
+}
+
+// readPV reads what the device says of itself.
+func (s *scanner) readPV(dev Device) (*foundPV, error) {
+	sig, err := signature.Component(dev, dev.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dev.Name(), err)
+	}
+	if sig != nil {
+		return nil, fmt.Errorf("%s: %w: it is a %s", dev.Name(), ErrComponent, sig.Name)
+	}
+	header, err := ondisk.ReadHeader(dev, dev.Size())
+	if errors.Is(err, ondisk.ErrNoLabel) {
+		return nil, fmt.Errorf("%s: %w%s", dev.Name(), ErrNoPV, looksLike(dev))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", dev.Name(), ErrNoPV, err)
+	}
+	f := &foundPV{device: dev, uuid: UUID(header.UUID), header: header}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%+v", *header)
+	inUse, good := 0, 0
+	for _, a := range header.MetadataAreas {
+		area, m := s.readArea(f, a, sum)
+		f.areas = append(f.areas, area)
+		if area.Ignored {
+			continue
+		}
+		inUse++
+		if area.Err != nil {
+			s.warn("%s: %w", dev.Name(), area.Err)
+			continue
+		}
+		good++
+		if m != nil && (f.newest == nil || m.vg.Seqno > f.newest.vg.Seqno) {
+			f.newest = m
+		}
+	}
+	f.damaged = inUse > 0 && good == 0
+	sum.Sum(f.fingerprint[:0])
+	return f, nil
+}
+
+// readArea reads one metadata area. The metadata is nil if the area holds none that may
+// be used.
+func (s *scanner) readArea(f *foundPV, a ondisk.Area, sum io.Writer) (MetadataArea, *metadata) {
+	area := MetadataArea{Offset: a.Offset, Size: a.Size}
+	mda, err := ondisk.ReadMetadataArea(f.device, a, f.device.Size())
+	if err != nil {
+		fmt.Fprint(sum, err)
+		area.Err = err
+		return area, nil
+	}
+	fmt.Fprintf(sum, "%+v %+v %v", mda.Committed, mda.Precommitted, mda.Ignored)
+	area.Ignored = mda.Ignored
+	if mda.Ignored || mda.Empty() {
+		return area, nil
+	}
+	text, err := mda.ReadText(f.device)
+	if err != nil {
+		area.Err = err
+		return area, nil
+	}
+	key := sha256.Sum256(text)
+	_, _ = sum.Write(key[:])
+	m := s.texts[key]
+	if m == nil {
+		m = &metadata{}
+		m.vg, m.err = decodeVG(text)
+		s.texts[key] = m
+	}
+	if m.err != nil {
+		area.Err = fmt.Errorf("metadata area at byte %d, text at byte %d: %w", a.Offset, a.Offset+mda.Committed.Offset, m.err)
+		return area, nil
+	}
+	m.copies++
+	area.Seqno, area.TextSize = m.vg.Seqno, mda.Committed.Size
+	return area, m
+}
+
+// looksLike says what a device without a PV label seems to be.
+func looksLike(dev Device) string {
+	sigs, err := signature.Detect(dev, dev.Size())
+	if err != nil || len(sigs) == 0 {
+		return ""
+	}
+	return ": it looks like " + article(sigs[0].Name)
+}
+
+// resolveDuplicates leaves at most one device for each PV.
+func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
+	byUUID := map[UUID][]*foundPV{}
+	for _, f := range found {
+		byUUID[f.uuid] = append(byUUID[f.uuid], f)
+	}
+	var kept []*foundPV
+	for _, f := range found {
+		same := byUUID[f.uuid]
+		if len(same) == 1 {
+			kept = append(kept, f)
+			continue
+		}
+		if f != same[0] {
+			continue
+		}
+		if best := s.bestDuplicate(same); best != nil {
+			kept = append(kept, best)
+		}
+	}
+	return kept
+}
+
+func (s *scanner) bestDuplicate(same []*foundPV) *foundPV {
+	best := slices.MaxFunc(same, func(a, b *foundPV) int { return cmp.Compare(a.seqno(), b.seqno()) })
+	for _, f := range same {
+		if f.seqno() == best.seqno() && f.newest != best.newest {
+			for _, g := range same {
+				s.reject(g.device, fmt.Errorf("%s: %w: PV %s has different metadata with the same seqno, %d, on another device: name only the right one", g.device.Name(), ErrAmbiguous, g.uuid, g.seqno()))
+			}
+			return nil
+		}
+	}
+	best.duplicate = true
+	for _, f := range same {
+		if f != best {
+			s.reject(f.device, fmt.Errorf("%s: %w: PV %s is on %s too, which is used, read-only", f.device.Name(), ErrDuplicate, f.uuid, best.device.Name()))
+		}
+	}
+	return best
+}
+
+func (f *foundPV) seqno() uint64 {
+	if f.newest == nil {
+		return 0
+	}
+	return f.newest.vg.Seqno
+}
+
+// chooseVGs takes the newest metadata of each VG.
+func (s *scanner) chooseVGs(found []*foundPV) {
+	candidates := map[UUID][]*metadata{}
+	for _, f := range found {
+		if m := f.newest; m != nil && !slices.Contains(candidates[m.vg.UUID], m) {
+			candidates[m.vg.UUID] = append(candidates[m.vg.UUID], m)
+		}
+	}
+	for _, ms := range candidates {
+		slices.SortStableFunc(ms, func(a, b *metadata) int {
+			return cmp.Or(cmp.Compare(b.vg.Seqno, a.vg.Seqno), cmp.Compare(b.copies, a.copies))
+		})
+		vg := ms[0].vg
+		if len(ms) > 1 && ms[1].vg.Seqno == vg.Seqno {
+			vg.ambiguous = true
+			s.warn("VG %s: copies of the metadata with seqno %d differ; using the one that %d areas hold, read-only", vg.Name, vg.Seqno, ms[0].copies)
+		}
+		s.VGs = append(s.VGs, vg)
+	}
+	slices.SortFunc(s.VGs, func(a, b *VG) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
+	})
+}
+
+// placePVs gives each PV of the metadata its device.
+func (s *scanner) placePVs(found []*foundPV) {
+	listed := map[UUID][]*PV{}
+	for _, vg := range s.VGs {
+		for _, pv := range vg.PVs {
+			listed[pv.UUID] = append(listed[pv.UUID], pv)
+		}
+	}
+	for _, f := range found {
+		name := f.device.Name()
+		pvs := listed[f.uuid]
+		if f.newest != nil && len(pvs) > 1 {
+			pvs = slices.DeleteFunc(pvs, func(pv *PV) bool { return pv.VG.UUID != f.newest.vg.UUID })
+		}
+		switch {
+		case len(pvs) == 1:
+			f.place(pvs[0])
+			if f.newest != nil && f.seqno() < pvs[0].VG.Seqno {
+				s.warn("%s: was absent when VG %s was changed: its metadata has seqno %d, the newest %d", name, pvs[0].VG.Name, f.seqno(), pvs[0].VG.Seqno)
+			}
+		case len(pvs) > 1:
+			s.reject(f.device, fmt.Errorf("%s: %w: %d VGs list PV %s as theirs", name, ErrAmbiguous, len(pvs), f.uuid))
+		case f.newest != nil:
+			s.reject(f.device, fmt.Errorf("%s: %w: PV %s has been removed from VG %s", name, ErrOutdated, f.uuid, f.newest.vg.Name))
+		default:
+			pv := &PV{UUID: f.uuid, DevSize: f.header.DeviceSize}
+			if len(f.header.DataAreas) > 0 {
+				pv.DataStart = f.header.DataAreas[0].Offset
+			}
+			f.place(pv)
+			s.Orphans = append(s.Orphans, pv)
+			if f.header.InUse() {
+				s.warn("%s: is in use by a VG whose metadata is on none of the devices", name)
+			}
+		}
+	}
+}
+
+func (f *foundPV) place(pv *PV) {
+	pv.Device = f.device
+	pv.HeaderVersion, pv.InUse = f.header.Version, f.header.InUse()
+	pv.MetadataAreas = f.areas
+	pv.duplicate, pv.damaged, pv.fingerprint = f.duplicate, f.damaged, f.fingerprint
+}
+
+// reviewVGs reports what a user should know of the VGs as a whole.
+func (s *scanner) reviewVGs() {
+	for _, vg := range s.VGs {
+		vg.assembly = newAssembly(vg)
+		for _, pv := range vg.PVs {
+			switch {
+			case pv.Device == nil:
+				s.warn("VG %s: %s is missing", vg.Name, pv)
+			case pv.FlaggedMissing():
+				s.warn("VG %s: %s is back, but was missing when the VG was changed, and is not used (vgextend --restoremissing)", vg.Name, pv)
+			case s.opts.InUse != nil:
+				pv.holder = s.opts.InUse(pv.Device)
+			}
+		}
+		if flags := unknown(vg.Status, knownVGStatus); len(flags) > 0 {
+			s.warn("VG %s: %w: status %v", vg.Name, ErrUnsupported, flags)
+		}
+		for _, lv := range vg.LVs {
+			if lv.broken != nil {
+				s.warn("VG %s: %w", vg.Name, lv.broken)
+			}
+		}
+	}
+}
+
+// recheck reads label and metadata of every PV of the VG again. It fails with ErrStale if
+// they are not what Open read.
+func (vg *VG) recheck() error {
+	s := &scanner{texts: map[[sha256.Size]byte]*metadata{}}
+	for _, pv := range vg.PVs {
+		if pv.Device == nil {
+			continue
+		}
+		f, err := s.readPV(pv.Device)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrStale, err)
+		}
+		if f.fingerprint != pv.fingerprint {
+			return fmt.Errorf("%w: on %s: reload", ErrStale, pv.Device.Name())
+		}
+	}
+	return nil
+}

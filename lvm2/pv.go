@@ -1,6 +1,7 @@
 package lvm2
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -32,8 +33,11 @@ type PV struct {
 	InUse         bool   // the header says that a VG uses the PV
 	MetadataAreas []MetadataArea
 
-	missing   error // one value for all of its extents, so that they join
-	allocated uint64
+	allocated   uint64            // extents in use
+	holder      string            // who else uses the device
+	duplicate   bool              // on another device too
+	damaged     bool              // none of its metadata areas can be read
+	fingerprint [sha256.Size]byte // of label and metadata, as Open read them
 }
 
 // MetadataArea is one of the up to two places of a PV that hold copies of the VG's
@@ -61,5 +65,5 @@ func (pv *PV) String() string {
 	if pv.Device != nil {
 		return pv.Device.Name()
 	}
-	return fmt.Sprintf("PV %s (missing, last seen as %s)", pv.UUID, pv.DeviceHint)
+	return fmt.Sprintf("PV %s (last seen as %s)", pv.UUID, pv.DeviceHint)
 }

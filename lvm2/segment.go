@@ -56,8 +56,8 @@ type RAID struct {
 // RAIDLeg is one leg of a RAID: its data, and the LV that holds its superblock and
 // bitmap.
 type RAIDLeg struct {
-	Meta *LV  // nil for raid0, and for a leg without
-	Data Area // from its first extent
+	Meta *LV // nil for raid0, and for a leg without
+	Data *LV
 }
 
 // Snapshot is the mapping of type snapshot, of the hidden LV snapshotN that ties a COW

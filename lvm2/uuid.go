@@ -13,12 +13,12 @@ type UUID string
 func ParseUUID(s string) (UUID, error) {
 	bare := strings.ReplaceAll(s, "-", "")
 	if len(bare) != 32 {
-		return "", fmt.Errorf("%w: UUID %q has %d characters, not 32", ErrMetadata, s, len(bare))
+		return "", fmt.Errorf("UUID %q has %d characters, not 32", s, len(bare))
 	}
 	for i := range len(bare) {
 		c := bare[i]
 		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '!' || c == '#') {
-			return "", fmt.Errorf("%w: UUID %q contains %q", ErrMetadata, s, c)
+			return "", fmt.Errorf("UUID %q contains %q", s, c)
 		}
 	}
 	return UUID(bare), nil

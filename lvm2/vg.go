@@ -32,7 +32,9 @@ type VG struct {
 	LVs           []*LV // in the order of the metadata
 	HistoricalLVs []*HistoricalLV
 
-	dirName string
+	dirName   string
+	ambiguous bool // copies with the same seqno differ
+	assembly  *assembly
 }
 
 // DirName is the name of the VG's directory: its name; NAME@XXXXXX, with the first

@@ -1,6 +1,12 @@
 package lvm2
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
 	"lvm2fs/mapping"
 )
 
@@ -8,19 +14,56 @@ import (
 type Volume struct {
 	lv       *LV
 	contents mapping.Volume
-	claims   []mapping.WritableDevice // held until Close; nil when read-only
+	writer   mapping.Writable // nil when read-only
+
+	release sync.Once
+	claims  []mapping.WritableDevice // held until Close
 }
 
-// Open makes the LV readable. It fails with ErrUnsupported or ErrNoContents where
-// there is nothing to read. It succeeds for an LV with lost ranges; reading those
-// fails with ErrMissing.
-func (lv *LV) Open() (*Volume, error) { panic("soon") }
+var _ mapping.Writable = (*Volume)(nil)
 
-// OpenWritable makes the LV readable and writable: it claims the devices beneath and
+// Open makes the LV readable. It fails with ErrUnsupported, ErrNoContents or ErrMetadata
+// where there is nothing to read. It succeeds for an LV with lost ranges; reading those
+// fails with ErrMissing.
+func (lv *LV) Open() (*Volume, error) {
+	contents, err := lv.VG.assembly.contents(lv)
+	if err != nil {
+		return nil, fmt.Errorf("LV %s: %w", lv, err)
+	}
+	return &Volume{lv: lv, contents: contents}, nil
+}
+
+// OpenWritable makes the LV readable and writable: it claims the devices beneath, and
 // reads the metadata of the VG again. It fails with ErrReadOnly where
 // [LV.ReadOnlyReason] says so, with ErrStale when the metadata has changed, and
 // with the device's error where a claim fails.
-func (lv *LV) OpenWritable() (*Volume, error) { panic("soon") }
+func (lv *LV) OpenWritable() (*Volume, error) {
+	v, err := lv.Open()
+	if err != nil {
+		return nil, err
+	}
+	if err := lv.ReadOnlyReason(); err != nil {
+		return nil, err
+	}
+	for _, dev := range lv.Devices() {
+		w, ok := dev.(mapping.WritableDevice)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("LV %s: %s: %w", lv, dev.Name(), mapping.ErrNotWritable), v.Close())
+		}
+		if err := w.Claim(); err != nil {
+			return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, err), v.Close())
+		}
+		v.claims = append(v.claims, w)
+	}
+	if err := lv.VG.recheck(); err != nil {
+		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, err), v.Close())
+	}
+	v.writer, _ = v.contents.(mapping.Writable)
+	if v.writer == nil {
+		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, mapping.ErrNotWritable), v.Close())
+	}
+	return v, nil
+}
 
 // LV is the logical volume.
 func (v *Volume) LV() *LV { return v.lv }
@@ -34,33 +77,114 @@ func (v *Volume) Map(off, max int64) (mapping.Extent, error) { return v.contents
 // ReadAt reads whole or fails; see [mapping.Volume].
 func (v *Volume) ReadAt(p []byte, off int64) (int, error) { return v.contents.ReadAt(p, off) }
 
-// WriteAt writes all of p, which must end within Size.
-func (v *Volume) WriteAt(p []byte, off int64) (int, error) { panic("soon") }
+// WriteAt writes all of p, which must end within Size. It fails with ErrReadOnly if the
+// volume is not from OpenWritable.
+func (v *Volume) WriteAt(p []byte, off int64) (int, error) {
+	if v.writer == nil {
+		return 0, v.errReadOnly()
+	}
+	return v.writer.WriteAt(p, off)
+}
 
 // PunchHole makes n bytes at off read as zeros. It fails with errors.ErrUnsupported
 // where the devices beneath cannot guarantee that.
-func (v *Volume) PunchHole(off, n int64) error { panic("soon") }
+func (v *Volume) PunchHole(off, n int64) error {
+	if v.writer == nil {
+		return v.errReadOnly()
+	}
+	return v.writer.PunchHole(off, n)
+}
 
 // Sync returns once all that was written is on stable storage.
-func (v *Volume) Sync() error { panic("soon") }
+func (v *Volume) Sync() error {
+	if v.writer == nil {
+		return nil
+	}
+	return v.writer.Sync()
+}
 
-// Close releases the claims of a writable volume, after a Sync.
-func (v *Volume) Close() error { panic("soon") }
+// Close syncs and gives up the claims of a writable volume. The second and later calls
+// do nothing. Nobody may use the volume any more.
+func (v *Volume) Close() error {
+	var errs []error
+	v.release.Do(func() {
+		errs = append(errs, v.Sync())
+		for _, w := range v.claims {
+			errs = append(errs, w.Release())
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func (v *Volume) errReadOnly() error {
+	return fmt.Errorf("LV %s: %w: it was opened for reading", v.lv, ErrReadOnly)
+}
 
 // ReadOnlyReason says why the LV cannot be written; nil when it can. It wraps
 // ErrReadOnly.
-func (lv *LV) ReadOnlyReason() error { panic("soon") }
+func (lv *LV) ReadOnlyReason() error {
+	if reason := lv.readOnlyReason(); reason != "" {
+		return fmt.Errorf("LV %s: %w: %s", lv, ErrReadOnly, reason)
+	}
+	return nil
+}
 
-// Visible says whether the LV is offered as a file by default: whether the kernel
-// would have a block device of it that is the user's.
-func (lv *LV) Visible() bool { panic("soon") }
+// Health is "" for an LV in good order, or what is wrong with it, separated by commas:
+// damaged (its metadata makes no sense), unsupported, partial (some of it is lost), in-use
+// (by somebody else), "bad name".
+func (lv *LV) Health() string {
+	var words []string
+	_, err := lv.Open()
+	switch {
+	case errors.Is(err, ErrMetadata):
+		words = append(words, "damaged")
+	case errors.Is(err, ErrUnsupported):
+		words = append(words, "unsupported")
+	}
+	if lv.Partial() {
+		words = append(words, "partial")
+	}
+	if slices.ContainsFunc(lv.pvs(), func(pv *PV) bool { return pv.holder != "" }) {
+		words = append(words, "in-use")
+	}
+	if !validName(lv.Name) || !validName(lv.VG.Name) {
+		words = append(words, "bad name")
+	}
+	return strings.Join(words, ",")
+}
 
-// Listed says whether lvs without -a shows the LV.
-func (lv *LV) Listed() bool { panic("soon") }
+// Partial says whether the LV has extents on a PV that is missing.
+func (lv *LV) Partial() bool {
+	return slices.ContainsFunc(lv.pvs(), func(pv *PV) bool { return pv.Device == nil || pv.FlaggedMissing() })
+}
 
-// Health is "" for an LV in good order, or one word or two for what is wrong with it:
-// partial, in-use, "bad name", unsupported.
-func (lv *LV) Health() string { panic("soon") }
+// Devices are the devices beneath the LV that were found, each once.
+func (lv *LV) Devices() []Device {
+	var devices []Device
+	for _, pv := range lv.pvs() {
+		if pv.Device != nil {
+			devices = append(devices, pv.Device)
+		}
+	}
+	return devices
+}
 
-// Devices are the devices beneath the LV that were found, in no order.
-func (lv *LV) Devices() []Device { panic("soon") }
+// pvs are the PVs beneath the LV, each once, in the order of the VG.
+func (lv *LV) pvs() []*PV {
+	seen := map[*PV]bool{}
+	lv.through(func(seg *Segment) bool {
+		for _, a := range seg.areas() {
+			if a.PV != nil {
+				seen[a.PV] = true
+			}
+		}
+		return false
+	})
+	var pvs []*PV
+	for _, pv := range lv.VG.PVs {
+		if seen[pv] {
+			pvs = append(pvs, pv)
+		}
+	}
+	return pvs
+}

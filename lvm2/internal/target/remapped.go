@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"lvm2fs/mapping"
 )
@@ -126,9 +125,11 @@ func writable(v mapping.Volume) (mapping.Writable, error) {
 }
 
 func distinct(vs []mapping.Volume) []mapping.Volume {
+	seen := make(map[mapping.Volume]bool, len(vs))
 	var out []mapping.Volume
 	for _, v := range vs {
-		if !slices.Contains(out, v) {
+		if !seen[v] {
+			seen[v] = true
 			out = append(out, v)
 		}
 	}

@@ -263,3 +263,14 @@ func (s *Section) path(keys ...string) string {
 	}
 	return strings.Join(keys, ".")
 }
+
+// Keys are the keys of s that have values, in order.
+func (s *Section) Keys() []string {
+	var keys []string
+	for i := range s.entries {
+		if s.entries[i].section == nil {
+			keys = append(keys, s.entries[i].key)
+		}
+	}
+	return keys
+}

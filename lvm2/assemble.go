@@ -1,0 +1,214 @@
+package lvm2
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/mapping"
+)
+
+// assembly makes volumes of the LVs of a VG. It is the one place that knows both the
+// metadata and the targets. Each volume is made once, when it is first asked for.
+type assembly struct {
+	vg *VG
+
+	mu      sync.Mutex
+	volumes map[*LV]assembled
+	pvs     map[*PV]mapping.Volume
+}
+
+type assembled struct {
+	volume mapping.Volume
+	err    error
+}
+
+func newAssembly(vg *VG) *assembly {
+	return &assembly{vg: vg, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}}
+}
+
+// contents is the LV as a user sees it: the bytes of the block device that the kernel
+// would make, which are not always those of the LV's own segments.
+func (a *assembly) contents(lv *LV) (mapping.Volume, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if lv.cowOf() != nil {
+		return nil, fmt.Errorf("%w: it is a snapshot", ErrUnsupported)
+	}
+	for _, m := range lv.snapshots() {
+		if m.Merging {
+			return nil, fmt.Errorf("%w: snapshot %s is being merged into it", ErrUnsupported, m.COW.Name)
+		}
+	}
+	return a.volume(lv)
+}
+
+// volume is the LV as its own segments describe it.
+func (a *assembly) volume(lv *LV) (mapping.Volume, error) {
+	if done, ok := a.volumes[lv]; ok {
+		return done.volume, done.err
+	}
+	// Whoever comes back here while the LV is being made has gone in a circle.
+	a.volumes[lv] = assembled{err: fmt.Errorf("%w: LV %s lies on itself", ErrMetadata, lv.Name)}
+	v, err := a.assemble(lv)
+	a.volumes[lv] = assembled{v, err}
+	return v, err
+}
+
+func (a *assembly) assemble(lv *LV) (mapping.Volume, error) {
+	if lv.broken != nil {
+		return nil, lv.broken
+	}
+	if flags := append(unknown(lv.VG.Status, knownVGStatus), unknown(lv.Status, knownLVStatus)...); len(flags) > 0 {
+		return nil, fmt.Errorf("%w: status %v", ErrUnsupported, flags)
+	}
+	if len(lv.Segments) == 0 {
+		return nil, fmt.Errorf("%w: it has no segments", ErrNoContents)
+	}
+	parts := make([]mapping.Volume, len(lv.Segments))
+	for i, seg := range lv.Segments {
+		v, err := a.segment(seg)
+		if err != nil {
+			return nil, err
+		}
+		parts[i] = v
+	}
+	return target.Concat(parts), nil
+}
+
+// segment makes the target of one segment. To add a segment type, add its case here and
+// its file in internal/target.
+func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
+	size := int64(seg.ExtentCount) * a.vg.ExtentSize
+	if len(seg.TypeFlags) > 0 {
+		return nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, seg.TypeFlags)
+	}
+	switch m := seg.Mapping.(type) {
+	case *Striped:
+		return a.striped(seg, m)
+	case *ThinPool, *CachePool, *VDOPool:
+		return nil, fmt.Errorf("%w: it is a %s", ErrNoContents, seg.Type)
+	}
+	switch seg.Type {
+	case "error":
+		return target.Missing(size, fmt.Errorf("segment of type error: %w", ErrMissing)), nil
+	case "zero":
+		return target.Zero(size), nil
+	}
+	return nil, fmt.Errorf("%w: segment type %s", ErrUnsupported, seg.Type)
+}
+
+func (a *assembly) striped(seg *Segment, m *Striped) (mapping.Volume, error) {
+	stripes := make([]mapping.Volume, len(m.Stripes))
+	for i, area := range m.Stripes {
+		v, err := a.area(area, seg.areaExtents())
+		if err != nil {
+			return nil, err
+		}
+		stripes[i] = v
+	}
+	if len(stripes) == 1 {
+		return stripes[0], nil
+	}
+	v, err := target.Striped(stripes, m.StripeSize)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMetadata, err)
+	}
+	return v, nil
+}
+
+// area is a number of extents of a PV or of another LV.
+func (a *assembly) area(area Area, extents uint64) (mapping.Volume, error) {
+	beneath, err := a.beneath(area)
+	if err != nil {
+		return nil, err
+	}
+	off, size := int64(area.Extent)*a.vg.ExtentSize, int64(extents)*a.vg.ExtentSize
+	if off > beneath.Size() || size > beneath.Size()-off {
+		return nil, fmt.Errorf("%w: an area ends at byte %d of an LV of %d bytes", ErrMetadata, off+size, beneath.Size())
+	}
+	return target.Linear(beneath, off, size), nil
+}
+
+func (a *assembly) beneath(area Area) (mapping.Volume, error) {
+	if area.LV != nil {
+		return a.volume(area.LV)
+	}
+	return a.pv(area.PV)
+}
+
+// pv is all extents of a PV.
+func (a *assembly) pv(pv *PV) (mapping.Volume, error) {
+	if v := a.pvs[pv]; v != nil {
+		return v, nil
+	}
+	if flags := unknown(pv.Status, knownPVStatus); len(flags) > 0 {
+		return nil, fmt.Errorf("%w: status %v of %s", ErrUnsupported, flags, pv)
+	}
+	size := int64(pv.ExtentCount) * a.vg.ExtentSize
+	var v mapping.Volume
+	switch {
+	case pv.Device == nil:
+		v = target.Missing(size, fmt.Errorf("%s: %w", pv, ErrMissing))
+	case pv.FlaggedMissing():
+		v = target.Missing(size, fmt.Errorf("%s: was missing when the VG was changed: %w", pv, ErrMissing))
+	default:
+		v = target.Device(pv.Device, pv.DataStart, size)
+	}
+	a.pvs[pv] = v
+	return v, nil
+}
+
+// writePath says whether a segment can be written as safely as the kernel does it.
+func writePath(seg *Segment) bool {
+	_, ok := seg.Mapping.(*Striped)
+	return ok || seg.Type == "error"
+}
+
+// readOnlyReason is why the LV cannot be written, as a phrase; "" if it can be.
+func (lv *LV) readOnlyReason() string {
+	vg := lv.VG
+	switch {
+	case vg.Exported():
+		return "the VG is exported"
+	case vg.SystemID != "":
+		return fmt.Sprintf("the VG belongs to the host with system ID %q", vg.SystemID)
+	case vg.LockType != "" && vg.LockType != "none", slices.Contains(vg.Status, "CLUSTERED"), slices.Contains(vg.Status, "SHARED"):
+		return "the VG is shared with other hosts"
+	case vg.ambiguous:
+		return "copies of the VG's metadata differ"
+	case !allowsWriting(vg.Status, vg.Flags):
+		return "the VG is read-only"
+	case !allowsWriting(lv.Status, lv.Flags):
+		return "the LV is read-only"
+	case !lv.Visible():
+		return "the LV is internal"
+	case len(lv.snapshots()) > 0:
+		return "it is the origin of a snapshot"
+	case lv.externalOriginOf():
+		return "it is the external origin of a thin LV"
+	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
+		return "a pvmove is not finished"
+	}
+	for _, pv := range vg.PVs {
+		switch {
+		case pv.Device == nil || pv.FlaggedMissing():
+			return fmt.Sprintf("%s is missing", pv)
+		case pv.duplicate:
+			return fmt.Sprintf("the PV on %s is on another device too", pv)
+		case pv.damaged:
+			return fmt.Sprintf("the metadata on %s is damaged, so there may be newer", pv)
+		case slices.Contains(pv.Status, "EXPORTED"):
+			return fmt.Sprintf("%s is exported", pv)
+		}
+	}
+	reason := ""
+	lv.through(func(seg *Segment) bool {
+		if !writePath(seg) {
+			reason = "writing to segments of type " + seg.Type + " is unsupported"
+		}
+		return reason != ""
+	})
+	return reason
+}

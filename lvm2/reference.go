@@ -1,0 +1,157 @@
+package lvm2
+
+// What an LV is depends on who refers to it: an LV of type striped may be a user's
+// volume, a snapshot's COW store, a RAID leg or half of a pvmove.
+
+// areas are the places that a segment shares out between its stripes or legs.
+func (seg *Segment) areas() []Area {
+	switch m := seg.Mapping.(type) {
+	case *Striped:
+		return m.Stripes
+	case *Mirror:
+		return m.Legs
+	}
+	return nil
+}
+
+// areaExtents is the number of extents that each of areas has.
+func (seg *Segment) areaExtents() uint64 {
+	if m, ok := seg.Mapping.(*Striped); ok && len(m.Stripes) > 0 {
+		return seg.ExtentCount / uint64(len(m.Stripes))
+	}
+	return seg.ExtentCount
+}
+
+// references are the LVs that a segment refers to, whatever for.
+func (seg *Segment) references() []*LV {
+	var lvs []*LV
+	add := func(more ...*LV) {
+		for _, lv := range more {
+			if lv != nil {
+				lvs = append(lvs, lv)
+			}
+		}
+	}
+	for _, a := range seg.areas() {
+		add(a.LV)
+	}
+	switch m := seg.Mapping.(type) {
+	case *Mirror:
+		add(m.Log)
+	case *RAID:
+		for _, leg := range m.Legs {
+			add(leg.Meta, leg.Data)
+		}
+	case *Snapshot:
+		add(m.Origin, m.COW)
+	case *ThinPool:
+		add(m.Data, m.Metadata)
+	case *Thin:
+		add(m.Pool, m.ExternalOrigin, m.Origin, m.Merge)
+	case *CachePool:
+		add(m.Data, m.Metadata)
+	case *Cache:
+		add(m.Origin, m.Pool)
+	case *Writecache:
+		add(m.Origin, m.Fast)
+	case *Integrity:
+		add(m.Origin, m.Meta)
+	case *VDOPool:
+		add(m.Data)
+	case *VDO:
+		add(m.Pool)
+	}
+	return lvs
+}
+
+func (lv *LV) registerUses() {
+	for _, seg := range lv.Segments {
+		for _, used := range seg.references() {
+			used.users = append(used.users, seg)
+		}
+	}
+}
+
+// cowOf is the snapshot relation in which lv is the COW store, and so carries the
+// snapshot's name; nil if there is none.
+func (lv *LV) cowOf() *Snapshot {
+	for _, seg := range lv.users {
+		if m, ok := seg.Mapping.(*Snapshot); ok && m.COW == lv {
+			return m
+		}
+	}
+	return nil
+}
+
+// snapshots are the snapshot relations in which lv is the origin.
+func (lv *LV) snapshots() []*Snapshot {
+	var ms []*Snapshot
+	for _, seg := range lv.users {
+		if m, ok := seg.Mapping.(*Snapshot); ok && m.Origin == lv {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
+// externalOriginOf says whether thin LVs take unprovisioned blocks from lv.
+func (lv *LV) externalOriginOf() bool {
+	for _, seg := range lv.users {
+		if m, ok := seg.Mapping.(*Thin); ok && m.ExternalOrigin == lv {
+			return true
+		}
+	}
+	return false
+}
+
+// through says whether a segment of lv, or of an LV beneath, satisfies is.
+func (lv *LV) through(is func(*Segment) bool) bool {
+	return lv.walk(map[*LV]bool{}, is)
+}
+
+func (lv *LV) walk(seen map[*LV]bool, is func(*Segment) bool) bool {
+	if seen[lv] {
+		return false
+	}
+	seen[lv] = true
+	for _, seg := range lv.Segments {
+		if is(seg) {
+			return true
+		}
+		for _, beneath := range seg.references() {
+			if beneath.walk(seen, is) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Visible says whether the LV is offered as a file by default: whether the kernel, with
+// the LV active, has a block device of it that is the user's.
+func (lv *LV) Visible() bool {
+	if m := lv.cowOf(); m != nil {
+		return !m.Merging
+	}
+	if !lv.hasStatus("VISIBLE") || len(lv.Segments) == 0 {
+		return false
+	}
+	switch lv.Segments[0].Mapping.(type) {
+	case *Snapshot, *ThinPool, *CachePool, *VDOPool:
+		return false
+	}
+	return true
+}
+
+// Listed says whether lvs without -a shows the LV.
+func (lv *LV) Listed() bool {
+	if lv.cowOf() != nil {
+		return true
+	}
+	if len(lv.Segments) > 0 {
+		if _, ok := lv.Segments[0].Mapping.(*Snapshot); ok {
+			return false
+		}
+	}
+	return lv.hasStatus("VISIBLE")
+}
