@@ -1,8 +1,8 @@
 package ondisk
 
 import (
+	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -25,8 +25,8 @@ func (h *Header) InUse() bool { return h.Flags&flagInUse != 0 }
 
 // ReadHeader finds the label in the first four sectors of a device of size bytes and
 // reads the PV header behind it. The first valid label counts. Without one it fails with
-// ErrNoLabel, with what is wrong with a damaged one (ErrChecksum, ErrFormat), or with
-// the error of r.
+// ErrNoLabel, with what is wrong with the first damaged one (ErrChecksum, ErrFormat), or
+// with the error of r.
 // (docs/format/01-label-and-metadata-area.md, sections 2 and 4)
 func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 	var wrong error
@@ -38,7 +38,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 		sector := make(structure, SectorSize)
 		err := readFull(r, sector, off)
 		if err != nil {
-			wrong = errors.Join(wrong, fmt.Errorf("sector at byte %d: %w", off, err))
+			wrong = cmp.Or(wrong, fmt.Errorf("sector at byte %d: %w", off, err))
 			continue
 		}
 		if string(sector[labelMagic:labelMagic+len(labelMagicText)]) != labelMagicText {
@@ -46,7 +46,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 		}
 		start, err := decodeLabel(sector, i)
 		if err != nil {
-			wrong = errors.Join(wrong, fmt.Errorf("PV label at byte %d: %w", off, err))
+			wrong = cmp.Or(wrong, fmt.Errorf("PV label at byte %d: %w", off, err))
 			continue
 		}
 		h, err := decodeHeader(sector[start:])
@@ -56,10 +56,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 		h.LabelSector = i
 		return h, nil
 	}
-	if wrong != nil {
-		return nil, wrong
-	}
-	return nil, ErrNoLabel
+	return nil, cmp.Or(wrong, ErrNoLabel)
 }
 
 // decodeLabel gives the offset in the sector of the PV header.

@@ -62,9 +62,6 @@ const (
 	space   = " \t\r\n\v\f"
 	wordEnd = space + "#={}"
 	punct   = "{}[]=,"
-	// noBareword are bytes that a word may hold by the rules, but that make an
-	// unquoted value read differently from how it looks, as in [a,b].
-	noBareword = "[],\"'"
 )
 
 type classes [256]bool
@@ -123,9 +120,6 @@ func (l *lexer) next(valueWanted bool) (token, error) {
 		l.at++
 	}
 	t.kind, t.text = tokenWord, l.src[start:l.at]
-	if valueWanted && strings.ContainsAny(t.text, noBareword) {
-		return t, &SyntaxError{t.pos, fmt.Sprintf("the unquoted value %s is ambiguous", t)}
-	}
 	return t, nil
 }
 

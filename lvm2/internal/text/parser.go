@@ -10,7 +10,7 @@ import (
 const (
 	maxSize  = 64 << 20
 	maxDepth = 16
-	maxNodes = 4 << 20 // keys and list elements
+	maxNodes = 2 << 20 // keys and list elements
 )
 
 // Parse reads a metadata text up to its first NUL. What it returns stands for the top
@@ -147,7 +147,14 @@ func (p *parser) scalar(t token, want string) error {
 		v.Kind, v.Int, v.overflow = Int, t.num, t.overflow
 	case tokenFloat:
 		v.Kind = Float
-	case tokenString, tokenWord:
+	case tokenString:
+		v.Kind = String
+	case tokenWord:
+		// By the rules a word may hold these, but it would not be what it looks
+		// like, as in [a,b].
+		if strings.ContainsAny(t.text, "[],\"'") {
+			return &SyntaxError{t.pos, fmt.Sprintf("the unquoted value %s is ambiguous", t)}
+		}
 		v.Kind = String
 	default:
 		return unexpected(t, want)
