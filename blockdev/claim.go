@@ -1,0 +1,66 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Claim takes the device for writing. Claims are counted: the first one opens the device
+// as exclusively as the platform can, the others join it. It fails with ErrBusy, naming
+// who uses the device where that can be told, with ErrReadOnlyDevice, or with ErrChanged
+// if the path has come to name something else; the device stays readable.
+func (d *Device) Claim() error {
+	d.claim.Lock()
+	defer d.claim.Unlock()
+	if d.closed {
+		return fmt.Errorf("%s: %w", d.name, os.ErrClosed)
+	}
+	if d.claims == 0 {
+		w, err := d.reopen()
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.name, d.claimError(bare(err)))
+		}
+		d.w = w
+		d.r.forget()
+	}
+	d.claims++
+	return nil
+}
+
+// Release gives up one claim; the last one closes the descriptor for writing. It does
+// not wait for stable storage: that is Sync's.
+func (d *Device) Release() error {
+	d.claim.Lock()
+	defer d.claim.Unlock()
+	if d.claims == 0 {
+		return fmt.Errorf("%s: %w", d.name, d.notClaimed())
+	}
+	d.claims--
+	if d.claims > 0 {
+		return nil
+	}
+	err := d.w.Close()
+	d.w = nil
+	if err != nil {
+		return fmt.Errorf("%s: closing: %w", d.name, bare(err))
+	}
+	return nil
+}
+
+func (d *Device) claimError(err error) error {
+	switch {
+	case errors.Is(err, ErrBusy):
+		return err
+	case isBusy(err, d.isFile):
+		if users := d.InUse(); len(users) > 0 {
+			return fmt.Errorf("%w: %s", ErrBusy, users[0])
+		}
+		return fmt.Errorf("%w by another program", ErrBusy)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %w", ErrReadOnlyDevice, err)
+	}
+	return err
+}

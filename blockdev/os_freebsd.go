@@ -1,0 +1,95 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// isDiskType: disks are character devices.
+func isDiskType(mode fs.FileMode) bool { return mode&fs.ModeCharDevice != 0 }
+
+func comparableNodes(a, b fs.FileMode) bool { return a.Type() == b.Type() }
+
+func isNoMedium(err error) bool { return errors.Is(err, unix.ENXIO) }
+
+// isBusy: GEOM refuses a provider that others use with EPERM, which for a file means
+// that it is immutable.
+func isBusy(err error, isFile bool) bool {
+	return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EWOULDBLOCK) || !isFile && errors.Is(err, unix.EPERM)
+}
+
+func directFlag(bool) int { return 0 }
+
+func openExclusively(path string, isFile bool, flags int) (*os.File, error) {
+	if isFile {
+		flags |= unix.O_EXLOCK | unix.O_NONBLOCK
+	}
+	return openDescriptor(path, unix.O_RDWR|flags)
+}
+
+func (f *osFile) geometry() (geometry, error) {
+	if f.isFile {
+		return f.fileGeometry()
+	}
+	size, err := f.ioctlInt(unix.DIOCGMEDIASIZE)
+	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.ENODEV) {
+		return geometry{}, fmt.Errorf("is a character device, %w", ErrNotDisk)
+	}
+	if err != nil {
+		return geometry{}, fmt.Errorf("asking for its size: %w", err)
+	}
+	sector, err := f.ioctlInt(unix.DIOCGSECTORSIZE)
+	if err != nil {
+		return geometry{}, fmt.Errorf("asking for its sector size: %w", err)
+	}
+	return geometry{size: size, sector: sector, hole: sector}, nil
+}
+
+// fspacectl(2), of FreeBSD 14. x/sys has neither.
+const (
+	sysFspacectl    = 580
+	spacectlDealloc = 1
+	firstWithIt     = 1400032
+)
+
+// An unknown system call is answered with SIGSYS, so it must not be tried.
+var hasFspacectl = sync.OnceValue(func() bool {
+	v, err := unix.SysctlUint32("kern.osreldate")
+	return err == nil && v >= firstWithIt
+})
+
+func (f *osFile) punchHole(off, n int64) error {
+	if !f.isFile || !hasFspacectl() {
+		return errors.ErrUnsupported
+	}
+	todo := struct{ off, n int64 }{off, n}
+	for todo.n > 0 {
+		left := todo
+		_, _, errno := unix.Syscall6(sysFspacectl, f.Fd(), spacectlDealloc,
+			uintptr(unsafe.Pointer(&todo)), 0, uintptr(unsafe.Pointer(&left)), 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return errno
+		case left.n >= todo.n:
+			return errors.ErrUnsupported // no progress
+		}
+		todo = left
+	}
+	return nil
+}
+
+func (f *osFile) flush() error {
+	if err := f.Sync(); err != nil || f.isFile {
+		return err
+	}
+	return unix.IoctlSetInt(int(f.Fd()), unix.DIOCGFLUSH, 0)
+}
+
+func (f *osFile) forget() {} // nothing is cached
