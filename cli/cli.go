@@ -67,7 +67,7 @@ func (versionFlag) BeforeReset(ctx *kong.Context) error {
 // Main runs the command line args, which do not include the program's name, and
 // returns the exit code. Errors are one line on stderr that starts with "lvm2fs: ".
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := newApp(stdin, stdout, stderr)
+	a := newApp(args, stdin, stdout, stderr)
 	parser, err := newParser(stdout, stderr)
 	if err != nil {
 		return a.fail(err)
@@ -96,9 +96,12 @@ func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
 func (a *app) fail(err error) int {
 	var parseError *kong.ParseError
 	var usage usageError
+	var status exitStatus
 	switch {
 	case err == nil, errors.Is(err, errShown):
 		return exitOK
+	case errors.As(err, &status):
+		return int(status)
 	case errors.As(err, &parseError), errors.As(err, &usage):
 		a.printError(err)
 		fmt.Fprintln(a.stderr, "Try 'lvm2fs --help'.")

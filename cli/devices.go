@@ -3,28 +3,24 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
+	"lvm2fs/blockdev"
 	"lvm2fs/lvm2"
-	"lvm2fs/mapping"
 )
 
 // deviceOptions are the flags about DEVICEs that every command has.
 type deviceOptions struct {
 	Exclusive bool `help:"Refuse devices that something else is using."`
+
+	// orphans lets a command go on that found PVs, but no volume group.
+	orphans bool
 }
 
 // session is a set of open devices and what was found on them.
 type session struct {
 	Scan    *lvm2.Scan
-	Devices []device
-}
-
-type device interface {
-	mapping.Device
-	io.Closer
+	Devices []*blockdev.Device
 }
 
 // Close closes the devices.
@@ -37,42 +33,114 @@ func (s *session) Close() error {
 }
 
 // openDevices opens the DEVICE arguments of a command and reads what is on them. What
-// is wrong but can be got over goes to standard error, a line each. It fails if no
-// volume group is found.
+// is wrong but can be got over, a device that cannot be opened among others, goes to
+// standard error, a line each. It fails if no volume group is found.
 func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	s := &session{}
-	var devices []lvm2.Device
-	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
-			s.Close()
-			return nil, err
-		}
-		d := fileDevice{f}
-		s.Devices = append(s.Devices, d)
-		devices = append(devices, d)
-	}
-	scan := lvm2.Open(devices, lvm2.Options{})
-	s.Scan = scan
-	for _, warning := range scan.Warnings {
-		a.warnf("%w", warning)
-	}
-	for _, rejected := range scan.Rejected {
-		a.warnf("%s: %w", rejected.Device.Name(), rejected.Err)
-	}
-	if len(scan.VGs) == 0 {
+	failures := s.open(paths)
+	if err := s.scan(a, opts, failures); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("no volume group found on %s", strings.Join(paths, ", "))
+		return nil, err
 	}
 	return s, nil
 }
 
-type fileDevice struct{ *os.File }
-
-func (f fileDevice) Size() int64 {
-	info, err := f.Stat()
-	if err != nil {
-		return 0
+// open opens the devices, each once, and returns what went wrong.
+func (s *session) open(paths []string) (failures []error) {
+	for _, path := range paths {
+		d, err := blockdev.Open(path, blockdev.Options{})
+		switch {
+		case err != nil:
+			failures = append(failures, err)
+		case s.has(d):
+			d.Close()
+		default:
+			s.Devices = append(s.Devices, d)
+		}
 	}
-	return info.Size()
+	return failures
+}
+
+func (s *session) has(d *blockdev.Device) bool {
+	for _, other := range s.Devices {
+		if d.Same(other) {
+			return true
+		}
+	}
+	return false
+}
+
+// rescan reads the metadata of the session's devices again. On an error the session
+// stays as it is.
+func (s *session) rescan(a *app) (*lvm2.Scan, error) {
+	for _, d := range s.Devices {
+		if err := d.Refresh(); err != nil {
+			return nil, err
+		}
+	}
+	again := &session{Devices: s.Devices}
+	if err := again.scan(a, deviceOptions{}, nil); err != nil {
+		return nil, err
+	}
+	return again.Scan, nil
+}
+
+// scan looks for volume groups on the devices. failures are those of devices that are
+// not among them.
+func (s *session) scan(a *app, opts deviceOptions, failures []error) error {
+	holders, err := s.holders(a, opts)
+	if err != nil {
+		return err
+	}
+	devices := make([]lvm2.Device, len(s.Devices))
+	for i, d := range s.Devices {
+		devices[i] = d
+	}
+	s.Scan = lvm2.Open(devices, lvm2.Options{InUse: func(d lvm2.Device) string { return holders[d] }})
+	for _, rejected := range s.Scan.Rejected {
+		failures = append(failures, rejected.Err)
+	}
+	for _, warning := range s.Scan.Warnings {
+		a.warnf("%w", warning)
+	}
+	if len(s.Scan.VGs) == 0 && !(opts.orphans && len(s.Scan.Orphans) > 0) {
+		return s.nothingFound(failures)
+	}
+	for _, failure := range failures {
+		a.warnf("%w", failure)
+	}
+	return nil
+}
+
+// holders names who else uses the devices, and says so on standard error.
+func (s *session) holders(a *app, opts deviceOptions) (map[lvm2.Device]string, error) {
+	names := map[lvm2.Device]string{}
+	for _, d := range s.Devices {
+		var holders, what []string
+		for _, holder := range d.InUse() {
+			holders = append(holders, holder.String())
+			what = append(what, holder.What)
+		}
+		if len(holders) == 0 {
+			continue
+		}
+		names[d] = strings.Join(what, ", ")
+		inUse := fmt.Errorf("%s is in use: %s", d.Name(), strings.Join(holders, ", "))
+		if opts.Exclusive {
+			return nil, inUse
+		}
+		a.warnf("%w; what is read may change meanwhile", inUse)
+	}
+	return names, nil
+}
+
+// nothingFound says in one error why there is no volume group.
+func (s *session) nothingFound(failures []error) error {
+	for _, pv := range s.Scan.Orphans {
+		failures = append(failures, fmt.Errorf("%s: a PV of no volume group", pv))
+	}
+	if len(s.Devices) == 0 && len(failures) > 0 {
+		return errors.Join(failures...)
+	}
+	return fmt.Errorf("no volume group found: %w", errors.Join(failures...))
 }

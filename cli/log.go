@@ -7,26 +7,38 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 )
 
-// lineHandler writes log records for people: "lvm2fs: warning: message key=value".
-// A sink per level lets syslog have its own priorities.
-type lineHandler struct {
-	level slog.Leveler
-	sink  func(level slog.Level, line string) error
-	attrs string // preformatted
-	group string
+// logTarget is where log lines go: standard error at first, and for a mount in the
+// background a file or syslog later. It is safe for concurrent use.
+type logTarget struct {
+	level slog.LevelVar
+
+	mu    sync.Mutex
+	write func(t time.Time, level slog.Level, line string)
 }
 
-// newLineHandler logs to w, one Write per record.
-func newLineHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	var mu sync.Mutex
-	return &lineHandler{level: level, sink: func(level slog.Level, line string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		_, err := io.WriteString(w, "lvm2fs: "+levelPrefix(level)+line+"\n")
-		return err
-	}}
+func newLogTarget(stderr io.Writer) *logTarget {
+	target := &logTarget{}
+	target.write = func(_ time.Time, level slog.Level, line string) {
+		io.WriteString(stderr, "lvm2fs: "+levelPrefix(level)+line+"\n")
+	}
+	return target
+}
+
+func (l *logTarget) switchTo(write func(t time.Time, level slog.Level, line string)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.write = write
+}
+
+// toFile writes lines with a time, each by one Write, so that several mounts can
+// share a file that is open for appending.
+func toFile(w io.Writer) func(time.Time, slog.Level, string) {
+	return func(t time.Time, level slog.Level, line string) {
+		io.WriteString(w, t.Format(time.RFC3339)+" lvm2fs: "+levelPrefix(level)+line+"\n")
+	}
 }
 
 func levelPrefix(level slog.Level) string {
@@ -35,22 +47,35 @@ func levelPrefix(level slog.Level) string {
 		return "error: "
 	case level >= slog.LevelWarn:
 		return "warning: "
+	case level < slog.LevelInfo:
+		return "debug: "
 	}
 	return ""
 }
 
+// lineHandler writes log records for people, a line each: "message key=value".
+type lineHandler struct {
+	target *logTarget
+	attrs  string // already formatted
+	group  string
+}
+
 func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= h.level.Level()
+	return level >= h.target.level.Level()
 }
 
 func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
-	var attrs strings.Builder
-	attrs.WriteString(h.attrs)
+	var line strings.Builder
+	line.WriteString(strings.ReplaceAll(r.Message, "\n", "; "))
+	line.WriteString(h.attrs)
 	r.Attrs(func(attr slog.Attr) bool {
-		attrs.WriteString(h.format(attr))
+		line.WriteString(h.format(attr))
 		return true
 	})
-	return h.sink(r.Level, strings.ReplaceAll(r.Message, "\n", "; ")+attrs.String())
+	h.target.mu.Lock()
+	defer h.target.mu.Unlock()
+	h.target.write(r.Time, r.Level, line.String())
+	return nil
 }
 
 func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -69,22 +94,19 @@ func (h *lineHandler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// format borrows slog's own rules for quoting.
+// format is " key=value", with the quoting of slog's own text.
 func (h *lineHandler) format(attr slog.Attr) string {
-	if attr.Equal(slog.Attr{}) {
-		return ""
-	}
 	var b bytes.Buffer
+	record := slog.Record{}
+	record.AddAttrs(slog.Attr{Key: h.group + attr.Key, Value: attr.Value})
 	text := slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey || a.Key == slog.TimeKey) {
+		if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
 			return slog.Attr{}
 		}
 		return a
 	}})
-	record := slog.Record{}
-	record.AddAttrs(slog.Attr{Key: h.group + attr.Key, Value: attr.Value})
-	if text.Handle(context.Background(), record) != nil {
+	if text.Handle(context.Background(), record) != nil || b.Len() <= 1 {
 		return ""
 	}
-	return " " + strings.TrimSpace(b.String())
+	return " " + strings.TrimSuffix(b.String(), "\n")
 }

@@ -1,15 +1,186 @@
 package cli
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"lvm2fs/fusefs"
+	"lvm2fs/lvm2"
+)
 
 type mountCmd struct {
-	deviceOptions
 	Foreground bool     `short:"f" help:"Stay in the foreground. The default is to return once the mount answers."`
-	ReadOnly   bool     `short:"r" help:"The same as -o ro."`
+	ReadOnly   bool     `short:"r" help:"Forbid writing; the same as -o ro, and stronger than -o rw."`
 	All        bool     `short:"a" help:"Show internal LVs too (_rimage_0, _tdata, ...), as lvs -a does; always read-only."`
-	Options    []string `short:"o" sep:"none" placeholder:"OPT[,OPT...]" help:"Mount options."`
+	Options    []string `short:"o" sep:"none" placeholder:"OPT[,OPT...]" help:"Mount options, see above."`
 	Debug      bool     `short:"d" help:"Log every FUSE request."`
-	Args       []string `arg:"" optional:"" name:"device... mountpoint"`
+	LogFile    string   `placeholder:"FILE" help:"Append messages to FILE once the mount answers. The default is syslog, or standard error with -f."`
+	deviceOptions
+
+	// mount(8) may hand its own flags to a helper.
+	Sloppy  bool   `short:"s" hidden:"" help:"Ignore unknown mount options."`
+	NoMtab  bool   `short:"n" hidden:"" help:"Accepted for mount(8)."`
+	Verbose bool   `short:"v" hidden:"" help:"Accepted for mount(8)."`
+	Type    string `short:"t" hidden:"" help:"Accepted for mount(8)."`
+
+	Args []string `arg:"" optional:"" name:"device... mountpoint"`
 }
 
-func (c *mountCmd) Run(a *app) error { return errors.ErrUnsupported }
+// Help is shown by lvm2fs mount --help, between the synopsis and the flags.
+func (mountCmd) Help() string {
+	return `Each volume group becomes a directory of MOUNTPOINT, each logical volume a file in it.
+The files can be written unless -r is given; a device is opened for writing only when
+a file on it is.
+
+Examples:
+  lvm2fs /dev/sdb1 /dev/sdc1 /mnt/lvm
+  lvm2fs -r disk.img ~/lvm
+  lvm2fs ./list /mnt/lvm               a device that is called like a command
+  lvm2fs -o remount /mnt/lvm           read the metadata again after it was changed
+  mount -t fuse.lvm2fs /dev/sdb1 /mnt/lvm -o ro,device=/dev/sdc1
+
+A line of /etc/fstab:
+  /dev/sdb1 /mnt/lvm fuse.lvm2fs ro,nofail,device=/dev/sdc1 0 0
+
+Mount options:
+  ro, rw                     forbid or allow writing; rw is the default
+  allow_other                let other users in, as far as the files' modes do
+  uid=, gid=, umask=         owner, group and missing permissions of the files
+  fsname=, subtype=          what the mount table shows as source and type
+  device=PATH                a further device; may be repeated, \, is a comma
+  exclusive                  the same as --exclusive
+  remount                    have the running mount read the metadata again
+  nodev, nosuid, noexec, noatime, sync, dirsync
+                             as for mount(8)
+  Others that mount(8) hands to every file system (nofail, _netdev, user, x-*, ...)
+  are accepted and have no effect here.
+
+Signals: INT and TERM unmount; a second one unmounts even if files are in use. HUP
+reads the metadata again.`
+}
+
+func (c *mountCmd) Run(a *app) error {
+	options, err := parseMountOptions(c.Options, c.Sloppy)
+	if err != nil {
+		return err
+	}
+	options.readOnly = options.readOnly || c.ReadOnly
+	if options.remount {
+		return c.remount(options)
+	}
+	devices, mountpoint, err := c.places(options)
+	if err != nil {
+		return err
+	}
+	if err := checkMountpoint(mountpoint, devices); err != nil {
+		return err
+	}
+	ready := readyPipe()
+	if ready == nil && !c.Foreground {
+		return startInBackground(a, mountpoint)
+	}
+	return c.serve(a, devices, mountpoint, options, ready)
+}
+
+// places are the paths of the command line, absolute, because a mount in the background
+// leaves the directory that it was started in.
+func (c *mountCmd) places(options mountOptions) (devices []string, mountpoint string, err error) {
+	switch len(c.Args) {
+	case 0:
+		return nil, "", usagef("no DEVICE and no MOUNTPOINT given")
+	case 1:
+		return nil, "", usagef("DEVICE or MOUNTPOINT missing: only %s given", c.Args[0])
+	}
+	last := len(c.Args) - 1
+	mountpoint, err = resolve(c.Args[last])
+	if err != nil {
+		return nil, "", err
+	}
+	for _, path := range append(append([]string{}, c.Args[:last]...), options.devices...) {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return nil, "", err
+		}
+		devices = append(devices, path)
+	}
+	return devices, mountpoint, nil
+}
+
+// serve mounts and stays until the mount is gone.
+func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mountOptions, ready *os.File) error {
+	log, err := c.openLog(a, ready != nil)
+	if err != nil {
+		return err
+	}
+	c.deviceOptions.Exclusive = c.deviceOptions.Exclusive || options.exclusive
+	session, err := openDevices(a, devices, c.deviceOptions)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	// Up to here a signal just ends the process: nothing is mounted yet.
+	signals := catchSignals()
+	defer signals.stop()
+	server, err := fusefs.Mount(mountpoint, c.config(a, session, options, devices))
+	if err != nil {
+		return fmt.Errorf("mount at %s: %w", mountpoint, err)
+	}
+	if ready == nil {
+		a.log.Info("mounted", "mountpoint", mountpoint, "volume_groups", len(session.Scan.VGs))
+		log.use(a)
+	} else if err := detach(a, ready, log); err != nil {
+		return errors.Join(err, server.ForceUnmount())
+	}
+	return attend(a, server, signals, mountpoint)
+}
+
+func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []string) fusefs.Config {
+	config := fusefs.Config{
+		Scan:       s.Scan,
+		Rescan:     func() (*lvm2.Scan, error) { return s.rescan(a) },
+		ReadOnly:   options.readOnly,
+		All:        c.All,
+		AllowOther: options.allowOther,
+		Debug:      c.Debug,
+		UID:        uint32(os.Getuid()),
+		GID:        uint32(os.Getgid()),
+		FSName:     options.fsName,
+		Subtype:    options.subtype,
+		Options:    options.kernel,
+		Logger:     a.log,
+	}
+	if options.uid != nil {
+		config.UID = *options.uid
+	}
+	if options.gid != nil {
+		config.GID = *options.gid
+	}
+	if options.umask != nil {
+		config.Umask = *options.umask
+	}
+	if config.FSName == "" {
+		// mount -a and findmnt know a mount of fstab by its source.
+		config.FSName = devices[0]
+	}
+	return config
+}
+
+func (c *mountCmd) remount(options mountOptions) error {
+	if len(c.Args) == 0 {
+		return usagef("no MOUNTPOINT given")
+	}
+	mountpoint, err := resolve(c.Args[len(c.Args)-1])
+	if err != nil {
+		return err
+	}
+	m, err := findMount(mountpoint)
+	if err != nil {
+		return err
+	}
+	if options.readOnly && !m.readOnly {
+		return fmt.Errorf("%s is mounted rw; remounting cannot change that, unmounting and mounting again does", mountpoint)
+	}
+	return reload(mountpoint)
+}

@@ -1,9 +1,97 @@
 package cli
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 type umountCmd struct {
-	Mountpoints []string `arg:"" name:"mountpoint"`
+	Mountpoints []string `arg:"" name:"mountpoint" help:"Where lvm2fs is mounted."`
 }
 
-func (c *umountCmd) Run(a *app) error { return errors.ErrUnsupported }
+// Help is shown by lvm2fs umount --help, between the synopsis and the flags.
+func (umountCmd) Help() string {
+	return `Returns when the process behind the mount has ended: all that was written is on disk,
+and the devices are free. umount(8) and fusermount3 -u work too, but do not wait.
+
+Examples:
+  lvm2fs umount /mnt/lvm`
+}
+
+func (c *umountCmd) Run(a *app) error {
+	var errs []error
+	for _, path := range c.Mountpoints {
+		errs = append(errs, umount(a, path))
+	}
+	return errors.Join(errs...)
+}
+
+func umount(a *app, path string) error {
+	mountpoint, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	if _, err := findMount(mountpoint); err != nil {
+		return err
+	}
+	pid, errPID := daemonPID(mountpoint)
+	if err := umountPatiently(mountpoint); err != nil {
+		if errors.Is(err, syscall.EBUSY) {
+			users := usersOf(mountpoint)
+			if len(users) == 0 {
+				return fmt.Errorf("%s is busy, by whom root can see", mountpoint)
+			}
+			return fmt.Errorf("%s is busy: %s", mountpoint, strings.Join(users, ", "))
+		}
+		return fmt.Errorf("unmount %s: %w", mountpoint, err)
+	}
+	if errPID == nil && !waitForEnd(pid) {
+		a.warnf("%s is unmounted, but process %d is still busy with its devices", mountpoint, pid)
+	}
+	return nil
+}
+
+// umountPatiently gives those a moment who are just about to close a file, like a loop
+// device that was given up.
+func umountPatiently(mountpoint string) error {
+	for attempt := 0; ; attempt++ {
+		err := umountOnce(mountpoint)
+		if !errors.Is(err, syscall.EBUSY) || attempt == 5 {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// daemonPID asks the daemon of a mount who it is.
+func daemonPID(mountpoint string) (int, error) {
+	value := make([]byte, 32)
+	n, err := unix.Getxattr(mountpoint, xattrPID, value)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(string(value[:n]))
+	if err == nil && pid <= 0 {
+		err = fmt.Errorf("no process: %d", pid)
+	}
+	return pid, err
+}
+
+// waitForEnd says whether the process ended in good time.
+func waitForEnd(pid int) bool {
+	deadline := time.Now().Add(time.Minute)
+	for pause := time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 100*time.Millisecond) {
+		// EPERM is a process too, of another user.
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return true
+		}
+		time.Sleep(pause)
+	}
+	return false
+}

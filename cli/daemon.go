@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"lvm2fs/fusefs"
+)
+
+// logDestination is where a mount logs once it answers.
+type logDestination struct {
+	file   *os.File // nil for none
+	syslog bool
+}
+
+func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
+	if c.Debug {
+		a.logTo.level.Set(slog.LevelDebug)
+	}
+	// Libraries log by the standard logger.
+	slog.SetDefault(a.log)
+	if c.LogFile == "" {
+		return logDestination{syslog: background}, nil
+	}
+	path, err := filepath.Abs(c.LogFile)
+	if err != nil {
+		return logDestination{}, err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return logDestination{}, fmt.Errorf("log file: %w", err)
+	}
+	return logDestination{file: file}, nil
+}
+
+func (d logDestination) use(a *app) {
+	switch {
+	case d.file != nil:
+		a.logTo.switchTo(toFile(d.file))
+	case d.syslog:
+		a.logTo.switchTo(toSyslog())
+	}
+}
+
+// signals are what a mount listens to.
+type signals struct {
+	end    chan os.Signal // INT, TERM
+	reload chan os.Signal // HUP
+}
+
+func catchSignals() signals {
+	s := signals{end: make(chan os.Signal, 3), reload: make(chan os.Signal, 1)}
+	signal.Notify(s.end, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(s.reload, syscall.SIGHUP)
+	return s
+}
+
+func (s signals) stop() {
+	signal.Stop(s.end)
+	signal.Stop(s.reload)
+}
+
+// attend obeys signals until the mount is gone. Nothing here waits for the mount while
+// it should listen: a device that hangs must not keep a second signal from being heard.
+func attend(a *app, server *fusefs.Server, signals signals, mountpoint string) error {
+	gone := make(chan struct{})
+	go func() {
+		server.Wait()
+		close(gone)
+	}()
+	for asked := 0; ; {
+		select {
+		case <-gone:
+			a.log.Info("unmounted", "mountpoint", mountpoint)
+			return nil
+		case <-signals.reload:
+			go func() {
+				if err := server.Reload(); err != nil {
+					a.log.Error("reading the metadata again failed, the old stays", "mountpoint", mountpoint, "err", err)
+					return
+				}
+				a.log.Info("metadata read again", "mountpoint", mountpoint)
+			}()
+		case <-signals.end:
+			asked++
+			switch asked {
+			case 1:
+				go unmount(a, server, mountpoint)
+			case 2:
+				a.log.Warn("unmounting although it is in use", "mountpoint", mountpoint)
+				go func() {
+					if err := server.ForceUnmount(); err != nil {
+						a.log.Error("unmounting failed", "mountpoint", mountpoint, "err", err)
+					}
+				}()
+			default:
+				return fmt.Errorf("%s: ended by a third signal before unmounting was done", mountpoint)
+			}
+		}
+	}
+}
+
+func unmount(a *app, server *fusefs.Server, mountpoint string) {
+	err := server.Unmount()
+	switch {
+	case errors.Is(err, syscall.EBUSY):
+		a.log.Warn("busy, not unmounted; a second signal unmounts it all the same",
+			"mountpoint", mountpoint, "used_by", strings.Join(usersOf(mountpoint), ", "))
+	case err != nil:
+		a.log.Error("unmounting failed", "mountpoint", mountpoint, "err", err)
+	}
+}
