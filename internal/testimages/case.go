@@ -135,7 +135,12 @@ func read(dir string) (*Case, error) {
 // returns the paths of those that were attached when the truth was read, in order.
 func (c *Case) Unpack(t testing.TB) []string {
 	t.Helper()
-	dir := t.TempDir()
+	return c.UnpackTo(t, t.TempDir())
+}
+
+// UnpackTo is Unpack into a directory of the caller's.
+func (c *Case) UnpackTo(t testing.TB, dir string) []string {
+	t.Helper()
 	if err := Extract(filepath.Join(c.Dir, "disks.tar.zst"), dir); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,10 @@ import (
 	"sort"
 )
 
+// ErrWrong is wrapped by the error of Verify where the reader gave something else than
+// the kernel did. Other errors are those of a reader that refused.
+var ErrWrong = errors.New("not as the kernel read it")
+
 // Verify reads all of r, which has size bytes, and says how it differs from what the
 // kernel gave: in size, in a byte, in what can be read and what cannot.
 func (lv *LV) Verify(r io.ReaderAt, size int64) error {
@@ -21,7 +25,7 @@ func (lv *LV) Verify(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("%s: expect.json has no sum for %q", lv.Path(), lv.Expect)
 	}
 	if size != lv.Size {
-		return fmt.Errorf("%s has %d bytes, not %d", lv.Path(), size, lv.Size)
+		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrWrong, lv.Path(), size, lv.Size)
 	}
 	sum := sha256.New()
 	var differing []string
@@ -38,7 +42,7 @@ func (lv *LV) Verify(r io.ReaderAt, size int64) error {
 		}
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != lv.SHA256 {
-		return fmt.Errorf("%s differs from what the kernel read in MiB %v", lv.Path(), differing)
+		return fmt.Errorf("%w: %s differs in MiB %v", ErrWrong, lv.Path(), differing)
 	}
 	return nil
 }
@@ -86,7 +90,7 @@ func (lv *LV) goodRanges(off, end int64) (good [][2]int64) {
 
 func (lv *LV) verifyUnreadable(r io.ReaderAt, size int64) error {
 	if size != lv.Size {
-		return fmt.Errorf("%s has %d bytes, not %d", lv.Path(), size, lv.Size)
+		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrWrong, lv.Path(), size, lv.Size)
 	}
 	for off := int64(0); off < size; off += 64 << 10 {
 		if err := mustFail(r, off); err != nil {
@@ -99,7 +103,7 @@ func (lv *LV) verifyUnreadable(r io.ReaderAt, size int64) error {
 func mustFail(r io.ReaderAt, off int64) error {
 	p := bytes.Repeat([]byte{0xa5}, 512)
 	if n, err := r.ReadAt(p, off); err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("at %d: read %d bytes that are lost (%x...)", off, n, p[:8])
+		return fmt.Errorf("%w: at %d, %d bytes are lost, but were read as %x...", ErrWrong, off, n, p[:8])
 	}
 	return nil
 }

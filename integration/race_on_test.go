@@ -1,0 +1,6 @@
+//go:build race
+
+package integration
+
+// Under the race detector the program under test has it too.
+var buildFlags = []string{"-race"}
