@@ -15,7 +15,8 @@ type assembly struct {
 	vg *VG
 
 	mu      sync.Mutex
-	volumes map[*LV]assembled
+	views   map[*LV]assembled // see contents
+	volumes map[*LV]assembled // see volume
 	pvs     map[*PV]mapping.Volume
 }
 
@@ -25,7 +26,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG) *assembly {
-	return &assembly{vg: vg, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}}
+	return &assembly{vg: vg, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -33,15 +34,28 @@ func newAssembly(vg *VG) *assembly {
 func (a *assembly) contents(lv *LV) (mapping.Volume, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if lv.cowOf() != nil {
-		return nil, fmt.Errorf("%w: it is a snapshot", ErrUnsupported)
+	if done, ok := a.views[lv]; ok {
+		return done.volume, done.err
+	}
+	v, err := a.view(lv)
+	a.views[lv] = assembled{v, err}
+	return v, err
+}
+
+func (a *assembly) view(lv *LV) (mapping.Volume, error) {
+	if seg := lv.snapshotOf(); seg != nil {
+		return a.snapshot(seg)
+	}
+	v, err := a.volume(lv)
+	if err != nil {
+		return nil, err
 	}
 	for _, m := range lv.snapshots() {
 		if m.Merging {
-			return nil, fmt.Errorf("%w: snapshot %s is being merged into it", ErrUnsupported, m.COW.Name)
+			return a.merging(v, m)
 		}
 	}
-	return a.volume(lv)
+	return v, nil
 }
 
 // volume is the LV as its own segments describe it.

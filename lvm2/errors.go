@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 )
 
@@ -38,6 +39,9 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 	// ErrNoContents: the LV holds no bytes of its own that a user could read (a pool).
 	ErrNoContents = errors.New("no contents of its own")
+	// ErrInvalidSnapshot: the snapshot overflowed or was given up after an I/O error;
+	// its contents are lost for ever.
+	ErrInvalidSnapshot = target.ErrInvalidSnapshot
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
 	// ErrStale: the metadata on disk is not what was read by Open.

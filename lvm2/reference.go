@@ -72,12 +72,12 @@ func (lv *LV) registerUses() {
 	}
 }
 
-// cowOf is the snapshot relation in which lv is the COW store, and so carries the
-// snapshot's name; nil if there is none.
-func (lv *LV) cowOf() *Snapshot {
+// snapshotOf is the segment that makes lv the COW store of a snapshot, whose name it
+// carries; nil if there is none.
+func (lv *LV) snapshotOf() *Segment {
 	for _, seg := range lv.users {
 		if m, ok := seg.Mapping.(*Snapshot); ok && m.COW == lv {
-			return m
+			return seg
 		}
 	}
 	return nil
@@ -130,8 +130,8 @@ func (lv *LV) walk(seen map[*LV]bool, is func(*Segment) bool) bool {
 // Visible says whether the LV is offered as a file by default: whether the kernel, with
 // the LV active, has a block device of it that is the user's.
 func (lv *LV) Visible() bool {
-	if m := lv.cowOf(); m != nil {
-		return !m.Merging
+	if seg := lv.snapshotOf(); seg != nil {
+		return !seg.Mapping.(*Snapshot).Merging
 	}
 	if !lv.hasStatus("VISIBLE") || len(lv.Segments) == 0 {
 		return false
@@ -145,7 +145,7 @@ func (lv *LV) Visible() bool {
 
 // Listed says whether lvs without -a shows the LV.
 func (lv *LV) Listed() bool {
-	if lv.cowOf() != nil {
+	if lv.snapshotOf() != nil {
 		return true
 	}
 	if len(lv.Segments) > 0 {

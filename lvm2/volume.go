@@ -65,6 +65,15 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 	return v, nil
 }
 
+// DeviceSize is the size in bytes of the block device that the kernel would make, as far
+// as the metadata tells: [Volume.Size] without opening the LV.
+func (lv *LV) DeviceSize() int64 {
+	if seg := lv.snapshotOf(); seg != nil {
+		return int64(seg.ExtentCount) * lv.VG.ExtentSize
+	}
+	return lv.Size()
+}
+
 // LV is the logical volume.
 func (v *Volume) LV() *LV { return v.lv }
 
@@ -130,7 +139,8 @@ func (lv *LV) ReadOnlyReason() error {
 }
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
-// damaged (its metadata makes no sense), unsupported, partial (some of it is lost), in-use
+// damaged (its metadata makes no sense), unsupported, invalid (a snapshot that overflowed),
+// partial (some of it is lost), in-use
 // (by somebody else), "bad name".
 func (lv *LV) Health() string {
 	var words []string
@@ -140,6 +150,8 @@ func (lv *LV) Health() string {
 		words = append(words, "damaged")
 	case errors.Is(err, ErrUnsupported):
 		words = append(words, "unsupported")
+	case errors.Is(err, ErrInvalidSnapshot):
+		words = append(words, "invalid")
 	}
 	if lv.Partial() {
 		words = append(words, "partial")

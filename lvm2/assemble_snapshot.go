@@ -1,0 +1,56 @@
+package lvm2
+
+import (
+	"fmt"
+
+	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/mapping"
+)
+
+// snapshot is what the LV that is the COW store of seg shows to the user.
+func (a *assembly) snapshot(seg *Segment) (mapping.Volume, error) {
+	m := seg.Mapping.(*Snapshot)
+	if m.Merging {
+		return nil, fmt.Errorf("%w: it is being merged into %s", ErrNoContents, m.Origin.Name)
+	}
+	origin, err := a.volume(m.Origin)
+	if err != nil {
+		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
+	}
+	store, err := a.exceptionStore(m)
+	if err != nil {
+		return nil, err
+	}
+	if !store.Valid() {
+		return nil, fmt.Errorf("%w: it ran out of space, or could not be written", ErrInvalidSnapshot)
+	}
+	return target.Snapshot(origin, store, int64(seg.ExtentCount)*a.vg.ExtentSize), nil
+}
+
+// merging is what an origin shows while a snapshot is being merged into it: the snapshot.
+// An invalid snapshot has nothing to give.
+func (a *assembly) merging(origin mapping.Volume, m *Snapshot) (mapping.Volume, error) {
+	store, err := a.exceptionStore(m)
+	if err != nil {
+		return nil, err
+	}
+	if !store.Valid() {
+		return origin, nil
+	}
+	return target.Snapshot(origin, store, origin.Size()), nil
+}
+
+func (a *assembly) exceptionStore(m *Snapshot) (*target.ExceptionStore, error) {
+	cow, err := a.volume(m.COW)
+	if err != nil {
+		return nil, fmt.Errorf("COW store: %w", err)
+	}
+	if m.ChunkSize <= 0 || m.ChunkSize&(m.ChunkSize-1) != 0 {
+		return nil, fmt.Errorf("%w: chunk_size of %d bytes", ErrMetadata, m.ChunkSize)
+	}
+	store, err := target.OpenExceptionStore(cow, m.ChunkSize)
+	if err != nil {
+		return nil, fmt.Errorf("COW store %s: %w", m.COW.Name, err)
+	}
+	return store, nil
+}
