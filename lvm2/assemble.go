@@ -18,6 +18,7 @@ type assembly struct {
 	views   map[*LV]assembled // see contents
 	volumes map[*LV]assembled // see volume
 	pvs     map[*PV]mapping.Volume
+	pools   map[*LV]*thinPool
 }
 
 type assembled struct {
@@ -26,7 +27,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG) *assembly {
-	return &assembly{vg: vg, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}}
+	return &assembly{vg: vg, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -101,6 +102,8 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	switch m := seg.Mapping.(type) {
 	case *Striped:
 		return a.striped(seg, m)
+	case *Thin:
+		return a.thin(seg, m)
 	case *ThinPool, *CachePool, *VDOPool:
 		return nil, fmt.Errorf("%w: it is a %s", ErrNoContents, seg.Type)
 	}

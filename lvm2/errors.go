@@ -42,6 +42,9 @@ var (
 	// ErrInvalidSnapshot: the snapshot overflowed or was given up after an I/O error;
 	// its contents are lost for ever.
 	ErrInvalidSnapshot = target.ErrInvalidSnapshot
+	// ErrThinPool: the metadata of a thin pool does not make sense, or does not belong
+	// to the VG's.
+	ErrThinPool = target.ErrThinPool
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
 	// ErrStale: the metadata on disk is not what was read by Open.

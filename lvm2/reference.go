@@ -136,9 +136,11 @@ func (lv *LV) Visible() bool {
 	if !lv.hasStatus("VISIBLE") || len(lv.Segments) == 0 {
 		return false
 	}
-	switch lv.Segments[0].Mapping.(type) {
+	switch m := lv.Segments[0].Mapping.(type) {
 	case *Snapshot, *ThinPool, *CachePool, *VDOPool:
 		return false
+	case *Thin:
+		return m.Merge == nil
 	}
 	return true
 }

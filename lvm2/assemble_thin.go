@@ -1,0 +1,140 @@
+package lvm2
+
+import (
+	"fmt"
+	"slices"
+
+	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/mapping"
+)
+
+// thinPool is an open pool.
+type thinPool struct {
+	*target.ThinPool // nil for a pool that was never activated
+	pending          bool
+	creates          []string // LVs whose devices may not exist yet
+	err              error
+}
+
+// thin is what a segment of type thin shows.
+// (docs/format/06-thin.md, section 9)
+func (a *assembly) thin(seg *Segment, m *Thin) (mapping.Volume, error) {
+	if m.Merge != nil {
+		return nil, fmt.Errorf("%w: it is being merged into %s", ErrNoContents, m.Merge.Name)
+	}
+	pool := a.thinPool(m.Pool)
+	if pool.err != nil {
+		return nil, fmt.Errorf("thin pool %s: %w", m.Pool.Name, pool.err)
+	}
+	var external mapping.Volume
+	if m.ExternalOrigin != nil {
+		var err error
+		if external, err = a.volume(m.ExternalOrigin); err != nil {
+			return nil, fmt.Errorf("external origin %s: %w", m.ExternalOrigin.Name, err)
+		}
+	}
+	size := int64(seg.ExtentCount) * a.vg.ExtentSize
+	device, exists, err := pool.device(seg.LV, m)
+	if err != nil {
+		return nil, fmt.Errorf("thin pool %s: %w", m.Pool.Name, err)
+	}
+	if !exists {
+		return target.Unprovisioned(size, external), nil
+	}
+	v, err := pool.Thin(device, size, external)
+	if err != nil {
+		return nil, fmt.Errorf("thin pool %s: %w", m.Pool.Name, err)
+	}
+	return v, nil
+}
+
+// device is the ID of the thin device that holds the contents of an LV, and whether there is
+// one yet.
+func (p *thinPool) device(lv *LV, m *Thin) (uint64, bool, error) {
+	for _, seg := range lv.users {
+		// A merge of thin LVs is an exchange of devices at the next activation.
+		if other, ok := seg.Mapping.(*Thin); ok && other.Merge == lv {
+			return other.DeviceID, true, nil
+		}
+	}
+	if !p.pending || !slices.Contains(p.creates, lv.Name) {
+		return m.DeviceID, p.ThinPool != nil, nil
+	}
+	if p.ThinPool == nil {
+		return 0, false, nil
+	}
+	exists, err := p.Has(m.DeviceID)
+	if exists || err != nil || m.Origin == nil {
+		return m.DeviceID, exists, err
+	}
+	// The snapshot that is still to be made is equal to its origin.
+	for _, seg := range m.Origin.Segments {
+		if origin, ok := seg.Mapping.(*Thin); ok {
+			return p.device(m.Origin, origin)
+		}
+	}
+	return 0, false, fmt.Errorf("%w: origin %s is no thin LV", ErrMetadata, m.Origin.Name)
+}
+
+// thinPool opens the pool that an LV is, once.
+func (a *assembly) thinPool(lv *LV) *thinPool {
+	if p := a.pools[lv]; p != nil {
+		return p
+	}
+	p := a.openThinPool(lv)
+	a.pools[lv] = p
+	return p
+}
+
+func (a *assembly) openThinPool(lv *LV) *thinPool {
+	fail := func(err error) *thinPool { return &thinPool{err: err} }
+	if lv.broken != nil {
+		return fail(lv.broken)
+	}
+	if len(lv.Segments) != 1 {
+		return fail(fmt.Errorf("%w: it has %d segments", ErrMetadata, len(lv.Segments)))
+	}
+	seg := lv.Segments[0]
+	m, ok := seg.Mapping.(*ThinPool)
+	if !ok {
+		return fail(fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type))
+	}
+	if flags := unknown(seg.TypeFlags, []string{"CROP_METADATA"}); len(flags) > 0 {
+		return fail(fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags))
+	}
+	if m.ChunkSize <= 0 {
+		return fail(fmt.Errorf("%w: chunk_size = 0", ErrMetadata))
+	}
+	metadata, err := a.volume(m.Metadata)
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
+	}
+	data, err := a.volume(m.Data)
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", m.Data.Name, err))
+	}
+	opened, err := target.OpenThinPool(metadata, data, m.ChunkSize)
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
+	}
+	p := &thinPool{ThinPool: opened}
+	for _, msg := range m.Messages {
+		if msg.Create != "" {
+			p.creates = append(p.creates, msg.Create)
+		}
+	}
+	switch {
+	case opened == nil && m.TransactionID <= uint64(len(p.creates)):
+		p.pending = true
+	case opened == nil:
+		return fail(fmt.Errorf("%w: %s is empty, and the VG says that it has changed %d times", target.ErrThinPool, m.Metadata.Name, m.TransactionID))
+	case opened.TransactionID == m.TransactionID:
+		// All messages have been delivered, or are of no consequence.
+		p.pending = len(p.creates) > 0
+	case opened.TransactionID+1 == m.TransactionID && len(m.Messages) > 0:
+		p.pending = true
+	default:
+		return fail(fmt.Errorf("%w: transaction ID %d in %s, %d in the VG's metadata", target.ErrThinPool, opened.TransactionID, m.Metadata.Name, m.TransactionID))
+	}
+	return p
+}
