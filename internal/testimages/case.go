@@ -160,3 +160,22 @@ func (c *Case) UnpackTo(t testing.TB, dir string) []string {
 	}
 	return paths
 }
+
+// Tree is the files that a mount of the case shows, in order: every LV that the kernel
+// has a block device of.
+func (c *Case) Tree() (files []string) {
+	for i := range c.LVs {
+		if lv := &c.LVs[i]; lv.Expect != Pool && lv.Expect != Absent {
+			files = append(files, lv.Path())
+		}
+	}
+	sort.Strings(files)
+	return files
+}
+
+// AsDumped is the LV as dump leaves it: lost ranges are zeros that can be read.
+func (lv *LV) AsDumped() *LV {
+	dumped := *lv
+	dumped.Expect, dumped.Bad = OK, nil
+	return &dumped
+}
