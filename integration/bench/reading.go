@@ -1,0 +1,214 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+const mib = 1 << 20
+
+func (b *bench) sequential() error {
+	heading("Sequential read, dd bs=1M, MiB/s (best of 3); processor time of the daemon")
+	var plain, ours [2]float64
+	for i, w := range b.ways() {
+		var best [2]float64
+		var cpu float64
+		for range 3 {
+			err := b.with(w, b.image, func(m *mounted) error {
+				used := m.cpu()
+				for pass := range best {
+					took, err := timed("dd", "if="+m.file, "of=/dev/null", "bs=1M", "status=none", "iflag=skip_bytes,count_bytes",
+						fmt.Sprint("skip=", m.skip), fmt.Sprint("count=", b.size))
+					if err != nil {
+						return err
+					}
+					best[pass] = max(best[pass], float64(b.size)/mib/took.Seconds())
+					if pass == 0 {
+						cpu = m.cpu() - used
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		switch i {
+		case 0:
+			plain = best
+		case 1:
+			ours = best
+		}
+		for pass, name := range []string{"first pass", "second pass"} {
+			row(w.name+", "+name, best[pass], "MiB/s", plain[pass], "of the plain file")
+			if i > 1 {
+				row("  lvm2fs is", ours[pass], "MiB/s", best[pass], "of "+w.name)
+			}
+		}
+		if i > 0 {
+			row(w.name+", processor time, first pass", cpu/(float64(b.size)/(1<<30)), "s/GiB", 0, "")
+		}
+	}
+	return nil
+}
+
+func (b *bench) random() error {
+	heading("Random reads of 4 KiB, each block once, IOPS (best of 2)")
+	for _, jobs := range []int{1, 4} {
+		var plain, ours float64
+		for i, w := range b.ways() {
+			best := 0.0
+			for range 2 {
+				err := b.with(w, b.image, func(m *mounted) error {
+					iops, err := b.fio(m, jobs)
+					best = max(best, iops)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+			switch i {
+			case 0:
+				plain = best
+			case 1:
+				ours = best
+			}
+			row(fmt.Sprintf("%s, %d jobs", w.name, jobs), best/1000, "k IOPS", plain/1000, "of the plain file")
+			if i > 1 {
+				row("  lvm2fs is", ours/1000, "k IOPS", best/1000, "of "+w.name)
+			}
+		}
+	}
+	return nil
+}
+
+// fio reads every block of a quarter of the LV once, in random order.
+func (b *bench) fio(m *mounted, jobs int) (float64, error) {
+	each := b.size / 4 / int64(jobs)
+	out, err := run("fio", "--name=random", "--filename="+m.file, "--rw=randread", "--bs=4k", "--ioengine=psync",
+		"--readonly", "--invalidate=0", "--thread", "--group_reporting", "--output-format=json",
+		"--numjobs="+strconv.Itoa(jobs), fmt.Sprint("--size=", each), fmt.Sprint("--offset=", m.skip), fmt.Sprint("--offset_increment=", each))
+	if err != nil {
+		return 0, err
+	}
+	var report struct {
+		Jobs []struct {
+			Read struct {
+				IOPS float64 `json:"iops"`
+			} `json:"read"`
+		} `json:"jobs"`
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		return 0, fmt.Errorf("fio: %w", err)
+	}
+	if len(report.Jobs) != 1 {
+		return 0, fmt.Errorf("fio reported %d jobs", len(report.Jobs))
+	}
+	return report.Jobs[0].Read.IOPS, nil
+}
+
+// fileSystem reads an ext4 through a loop device on the LV's file, and the same one
+// through a loop device with an offset into the image.
+func (b *bench) fileSystem() error {
+	heading("ext4 on a loop device: on the LV's file, and with an offset into the image, s (best of 3)")
+	image, start, err := b.makePV(b.size / 2)
+	if err != nil {
+		return err
+	}
+	size := fmt.Sprint(b.size / 2)
+	offset := []string{"--offset", fmt.Sprint(start), "--sizelimit", size}
+	err = b.scope(func() error {
+		loop, err := b.attach(image, offset...)
+		if err != nil {
+			return err
+		}
+		if _, err := run("mkfs.ext4", "-q", "-F", loop); err != nil {
+			return err
+		}
+		dir, err := b.mountDevice(loop)
+		if err != nil {
+			return err
+		}
+		return makeTree(dir, b.size/2)
+	})
+	if err != nil {
+		return err
+	}
+	sync()
+	for _, work := range []struct {
+		name    string
+		command []string
+	}{
+		{"read the large file", []string{"sh", "-c", "cat large >/dev/null"}},
+		{"read every file", []string{"sh", "-c", "find . -type f -exec cat {} + >/dev/null"}},
+		{"stat every file", []string{"sh", "-c", "ls -lR . >/dev/null"}},
+	} {
+		var offsetTime float64
+		for i, w := range b.ways() {
+			best := time.Hour
+			for range 3 {
+				err := b.with(w, image, func(m *mounted) error {
+					flags := []string{"--read-only"}
+					if m.skip != 0 {
+						flags = append(flags, offset...)
+					}
+					loop, err := b.attach(m.file, flags...)
+					if err != nil {
+						return err
+					}
+					dir, err := b.mountDevice(loop, "-o", "ro")
+					if err != nil {
+						return err
+					}
+					took, err := timed("env", append([]string{"-C", dir}, work.command...)...)
+					best = min(best, took)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+			if i == 0 {
+				offsetTime = best.Seconds()
+				row(work.name+": with an offset", best.Seconds(), "s", 0, "")
+			} else {
+				row(work.name+": on the file of "+w.name, best.Seconds(), "s", offsetTime, "of the time with an offset")
+			}
+		}
+	}
+	return nil
+}
+
+// memory looks at what an idle mount holds, of a small image and of a huge one.
+func (b *bench) memory() error {
+	heading("Memory of an idle mount, KiB")
+	huge, _, err := b.makePV(1 << 40)
+	if err != nil {
+		return err
+	}
+	for _, w := range b.ways()[1:] {
+		var small float64
+		for _, image := range []struct{ name, path string }{{filepath.Base(b.image), b.image}, {"1 TiB", huge}} {
+			err := b.with(w, image.path, func(m *mounted) error {
+				rss, err := m.rss()
+				if image.path == huge {
+					row(w.name+", image of 1 TiB", rss, "KiB", small, "of that of the small one")
+				} else {
+					small = rss
+					row(fmt.Sprintf("%s, image of %d MiB", w.name, b.size>>20), rss, "KiB", 0, "")
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
