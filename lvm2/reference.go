@@ -147,8 +147,8 @@ func (lv *LV) Visible() bool {
 
 // Listed says whether lvs without -a shows the LV.
 func (lv *LV) Listed() bool {
-	if lv.snapshotOf() != nil {
-		return true
+	if seg := lv.snapshotOf(); seg != nil {
+		return !seg.Mapping.(*Snapshot).Merging
 	}
 	if len(lv.Segments) > 0 {
 		if _, ok := lv.Segments[0].Mapping.(*Snapshot); ok {
