@@ -1,0 +1,102 @@
+package raid
+
+import (
+	"fmt"
+	"io"
+	"math"
+
+	"lvm2fs/mapping"
+)
+
+// Leg is one of an array's legs, and how far it is to be trusted.
+type Leg struct {
+	// Volume is the leg's bytes; nil if the leg is lost or must not be used.
+	Volume mapping.Volume
+	// Lost says why there is no Volume. It wraps mapping.ErrMissing.
+	Lost error
+	// InSync is the number of bytes, from the data offset on, that the leg has in
+	// common with the array: All unless it is being rebuilt.
+	InSync int64
+	// WriteMostly legs of a RAID1 are read only where others cannot be.
+	WriteMostly bool
+}
+
+// All is the InSync of what is in sync to its end.
+const All = math.MaxInt64
+
+const endless = math.MaxInt64
+
+var (
+	errRebuilding = fmt.Errorf("%w: leg not rebuilt to here", mapping.ErrMissing)
+	errEnd        = fmt.Errorf("%w: beyond the end of the leg", mapping.ErrMissing)
+	errFault      = fmt.Errorf("%w: leg failed to read", mapping.ErrMissing)
+)
+
+// legs is the legs of one geometry: all its offsets are from base.
+type legs struct {
+	all    []Leg
+	base   int64
+	faults *faults
+}
+
+// look says what leg i has at x, for at most max bytes: missing whatever cannot be used,
+// otherwise the extent of the volume beneath.
+func (l legs) look(i int, x, max int64, f *faults) mapping.Extent {
+	leg := &l.all[i]
+	missing := func(n int64, err error) mapping.Extent {
+		return mapping.Extent{Kind: mapping.Missing, Length: min(max, n), Err: err}
+	}
+	if leg.Volume == nil {
+		return missing(max, leg.Lost)
+	}
+	if x >= leg.InSync {
+		return missing(max, errRebuilding)
+	}
+	max = min(max, leg.InSync-x)
+	off := l.base + x
+	if off >= leg.Volume.Size() {
+		return missing(max, errEnd)
+	}
+	max = min(max, leg.Volume.Size()-off)
+	bad, n := f.find(i, off, max)
+	if bad {
+		return missing(n, errFault)
+	}
+	e, err := leg.Volume.Map(off, n)
+	if err != nil {
+		return missing(min(n, faultBlock), err)
+	}
+	return e
+}
+
+// lost appends the ranges in [x, x+n) of leg i that cannot be used.
+func (l legs) lost(i int, x, n int64, f *faults, into []span) []span {
+	for end := x + n; x < end; {
+		e := l.look(i, x, end-x, f)
+		if e.Kind == mapping.Missing {
+			if last := len(into) - 1; last >= 0 && into[last].end == x {
+				into[last].end += e.Length
+			} else {
+				into = append(into, span{x, x + e.Length})
+			}
+		}
+		x += e.Length
+	}
+	return into
+}
+
+// read reads p from x of leg i. It returns the number of good bytes; of fewer than all it
+// has remembered the fault that follows them.
+func (l legs) read(i int, p []byte, x int64, f *faults) (int, error) {
+	off := l.base + x
+	n, err := l.all[i].Volume.ReadAt(p, off)
+	if n >= len(p) {
+		return len(p), nil
+	}
+	n = max(n, 0)
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	f.add(i, off+int64(n), err)
+	return n, err
+}

@@ -1,0 +1,16 @@
+package raid
+
+// RAID1 has the same bytes on every leg:
+//
+//	D    D    D
+//
+// (docs/format/03-mapping-linear-striped-raid.md, section 5.2)
+
+type one struct{ legs int }
+
+func (o one) places(off int64, into []place) ([]place, int64) {
+	for i := range o.legs {
+		into = append(into, place{i, off})
+	}
+	return into, endless
+}
