@@ -155,14 +155,20 @@ func (k kernel) loopsOn(is func(path string) bool, mounts []mount, depth int) []
 
 // above adds to a holder those who use it in turn and must be gone before it can go.
 func above(h Holder, users []Holder) Holder {
+	const named = 3 // a pool has hundreds
 	var commands []string
-	for _, user := range users {
-		h.What += ", " + user.What
+	for i, user := range users {
+		if i < named {
+			h.What += ", " + user.What
+		}
 		if user.Release != "" && !slices.Contains(commands, user.Release) {
 			commands = append(commands, user.Release)
 		}
 	}
-	if h.Release != "" {
+	if more := len(users) - named; more > 0 {
+		h.What += fmt.Sprintf(", and %d more", more)
+	}
+	if h.Release != "" && !slices.Contains(commands, h.Release) {
 		commands = append(commands, h.Release)
 	}
 	h.Release = strings.Join(commands, " && ")

@@ -27,18 +27,29 @@ func directFlag(direct bool) int {
 
 // openExclusively opens path for writing and keeps others from doing so.
 func openExclusively(path string, isFile bool, flags int) (*os.File, error) {
+	admit := lockFile
 	if !isFile {
-		return openDescriptor(path, unix.O_RDWR|unix.O_EXCL|flags)
+		flags |= unix.O_EXCL
+		admit = refuseReadOnly
 	}
 	f, err := openDescriptor(path, unix.O_RDWR|flags)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
+	if err := admit(f); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// refuseReadOnly: the kernel opens a read-only device for writing and fails the writes.
+func refuseReadOnly(f *os.File) error {
+	readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
+	if err == nil && int32(readOnly) != 0 {
+		err = unix.EROFS
+	}
+	return err
 }
 
 // lockFile locks an image file against those who lock it with flock, as this package
