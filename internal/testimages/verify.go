@@ -103,7 +103,7 @@ func (lv *LV) verifyUnreadable(r io.ReaderAt, size int64) error {
 func mustFail(r io.ReaderAt, off int64) error {
 	p := bytes.Repeat([]byte{0xa5}, 512)
 	if n, err := r.ReadAt(p, off); err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: at %d, %d bytes are lost, but were read as %x...", ErrWrong, off, n, p[:8])
+		return fmt.Errorf("%w: at %d, %d bytes are lost, but were read as %x", ErrWrong, off, n, p[:8])
 	}
 	return nil
 }
