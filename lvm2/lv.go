@@ -48,7 +48,13 @@ func (lv *LV) ExtentCount() uint64 { return lv.extentCount }
 
 // Size is the size in bytes that lvm reports. [Volume.Size] is the size of the block
 // device that the kernel would make, which differs for a few.
-func (lv *LV) Size() int64 { return int64(lv.extentCount) * lv.VG.ExtentSize }
+func (lv *LV) Size() int64 {
+	extents := lv.extentCount
+	for _, seg := range lv.Segments {
+		extents -= min(extents, seg.reshapeSpace())
+	}
+	return int64(extents) * lv.VG.ExtentSize
+}
 
 func (lv *LV) hasStatus(flag string) bool { return slices.Contains(lv.Status, flag) }
 

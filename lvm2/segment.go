@@ -1,5 +1,7 @@
 package lvm2
 
+import "strings"
+
 // Segment is a run of an LV's extents with one mapping.
 type Segment struct {
 	LV          *LV
@@ -18,6 +20,25 @@ type Segment struct {
 	// *Mirror, *RAID, *Snapshot, *ThinPool, *Thin, *CachePool, *Cache, *Writecache,
 	// *Integrity, *VDOPool, *VDO; nil for error, zero and types unknown here.
 	Mapping any
+}
+
+// reshapeSpace is the number of extents of a RAID that hold no data of the LV: those that
+// a reshape needs in each leg that is not parity.
+// (docs/format/03-mapping-linear-striped-raid.md, section 4.2)
+func (seg *Segment) reshapeSpace() uint64 {
+	m, ok := seg.Mapping.(*RAID)
+	if !ok {
+		return 0
+	}
+	parity := uint64(0)
+	switch {
+	case strings.HasPrefix(seg.Type, "raid4"), strings.HasPrefix(seg.Type, "raid5"):
+		parity = 1
+	case strings.HasPrefix(seg.Type, "raid6"):
+		parity = 2
+	}
+	legs := uint64(len(m.Legs))
+	return seg.ReshapeCount * (legs - min(legs, parity))
 }
 
 // Area is where a part of a segment lies: extents of a PV or of another LV of the VG.
