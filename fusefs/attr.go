@@ -1,0 +1,54 @@
+package fusefs
+
+import (
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// attributes are what stat shows of a node.
+type attributes struct {
+	mode   uint32 // permissions, before the umask
+	nlink  uint32
+	size   int64 // bytes
+	dense  int64 // bytes not in holes
+	blksiz uint32
+	mtime  time.Time // and ctime, and atime
+	birth  time.Time // zero: not known
+}
+
+func (s *Server) fillAttr(a attributes, out *fuse.Attr) {
+	out.Mode = a.mode &^ s.cfg.Umask
+	out.Nlink = a.nlink
+	out.Size = uint64(a.size)
+	out.Blocks = uint64(a.dense+511) / 512
+	out.Blksize = a.blksiz
+	out.Uid, out.Gid = s.cfg.UID, s.cfg.GID
+	out.SetTimes(&a.mtime, &a.mtime, &a.mtime)
+}
+
+// The bits of statx(2)'s mask.
+const (
+	statxBasic = 0x7ff
+	statxBirth = 0x800
+)
+
+func (s *Server) fillStatx(a attributes, out *fuse.Statx) {
+	out.Mask = statxBasic
+	out.Mode = uint16(a.mode &^ s.cfg.Umask)
+	out.Nlink = a.nlink
+	out.Size = uint64(a.size)
+	out.Blocks = uint64(a.dense+511) / 512
+	out.Blksize = a.blksiz
+	out.Uid, out.Gid = s.cfg.UID, s.cfg.GID
+	mtime := sxTime(a.mtime)
+	out.Atime, out.Mtime, out.Ctime = mtime, mtime, mtime
+	if !a.birth.IsZero() {
+		out.Mask |= statxBirth
+		out.Btime = sxTime(a.birth)
+	}
+}
+
+func sxTime(t time.Time) fuse.SxTime {
+	return fuse.SxTime{Sec: uint64(t.Unix()), Nsec: uint32(t.Nanosecond())}
+}

@@ -1,0 +1,53 @@
+package fusefs
+
+import (
+	"errors"
+	"syscall"
+
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
+
+// openErrno is what open(2) says.
+func openErrno(err error) syscall.Errno {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, lvm2.ErrReadOnly), errors.Is(err, mapping.ErrNotWritable), errors.Is(err, syscall.EROFS):
+		return syscall.EROFS
+	case errors.Is(err, syscall.EBUSY):
+		return syscall.EBUSY
+	case errors.Is(err, lvm2.ErrStale), errors.Is(err, errGone):
+		// The kernel looks the name up again before it gives up.
+		return syscall.ESTALE
+	case errors.Is(err, lvm2.ErrUnsupported), errors.Is(err, lvm2.ErrNoContents), errors.Is(err, errors.ErrUnsupported):
+		return syscall.EOPNOTSUPP
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return syscall.EACCES
+	}
+	return syscall.EIO
+}
+
+// ioErrno is what reading, writing and syncing an open file says.
+func ioErrno(err error) syscall.Errno {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, lvm2.ErrReadOnly), errors.Is(err, mapping.ErrNotWritable):
+		return syscall.EROFS
+	case errors.Is(err, errors.ErrUnsupported):
+		return syscall.EOPNOTSUPP
+	}
+	return syscall.EIO
+}
+
+// reloadErrno is what asking for a reload says; the log says more.
+func reloadErrno(err error) syscall.Errno {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errors.ErrUnsupported):
+		return syscall.EOPNOTSUPP
+	}
+	return syscall.EIO
+}

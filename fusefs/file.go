@@ -1,0 +1,209 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lvm2fs/lvm2"
+)
+
+// lvFile is one LV's file for as long as the LV exists: nodes and handles refer to it, and a
+// reload changes what it is made of.
+//
+// Locks, to be taken in this order:
+//
+//	opening  held to open for writing and to close after it; a reload holds it to change lv
+//	io       held for reading by all who use vol, for writing to replace lv or vol
+//	lazy     held to open vol for the first reader
+type lvFile struct {
+	key fileKey
+	ino uint64
+
+	opening sync.Mutex
+	writers int // handles open for writing
+
+	io   sync.RWMutex
+	lost error                       // why those handles cannot write any more
+	lv   atomic.Pointer[currentLV]   // nil: the LV is gone
+	vol  atomic.Pointer[lvm2.Volume] // nil: not yet opened; the writable one while there are writers
+
+	lazy sync.Mutex
+
+	handles atomic.Int64
+	mtime   atomic.Int64 // ns
+	holes   atomic.Int64 // bytes, plus one; 0: not counted yet
+}
+
+// currentLV is what the newest metadata says of a file's LV.
+type currentLV struct {
+	*lvm2.LV
+	readOnly error // why it cannot be opened for writing
+	print    fingerprint
+}
+
+var errGone = errors.New("the LV is gone")
+
+func newCurrentLV(lv *lvm2.LV) *currentLV {
+	c := &currentLV{LV: lv, readOnly: lv.ReadOnlyReason(), print: fingerprintOf(lv)}
+	if c.readOnly == nil && !lv.Visible() {
+		c.readOnly = fmt.Errorf("LV %s/%s: %w: it is internal", lv.VG.Name, lv.Name, lvm2.ErrReadOnly)
+	}
+	return c
+}
+
+// openWritable opens the LV for writing. There may be none: c may be nil.
+func (c *currentLV) openWritable() (*lvm2.Volume, error) {
+	switch {
+	case c == nil:
+		return nil, errGone
+	case c.readOnly != nil:
+		return nil, c.readOnly
+	}
+	return c.OpenWritable()
+}
+
+// sameContents says whether a volume of c can go on to serve as one of o.
+func (c *currentLV) sameContents(o *currentLV) bool {
+	return c.print == o.print && (c.readOnly == nil) == (o.readOnly == nil) && slices.Equal(c.Devices(), o.Devices())
+}
+
+func newFile(key fileKey, ino uint64, c *currentLV, now time.Time) *lvFile {
+	f := &lvFile{key: key, ino: ino}
+	f.lv.Store(c)
+	f.mtime.Store(latestChange(c.LV, now).UnixNano())
+	return f
+}
+
+// latestChange is when an image file beneath lv was last changed; now for devices, which do not
+// remember.
+func latestChange(lv *lvm2.LV, now time.Time) time.Time {
+	var latest time.Time
+	for _, dev := range lv.Devices() {
+		t := now
+		if m, ok := dev.(interface{ ModTime() time.Time }); ok && !m.ModTime().IsZero() {
+			t = m.ModTime()
+		}
+		if t.After(latest) {
+			latest = t
+		}
+	}
+	if latest.IsZero() {
+		return now
+	}
+	return latest
+}
+
+// name is for messages.
+func (f *lvFile) name() string {
+	if c := f.lv.Load(); c != nil {
+		return c.VG.Name + "/" + c.Name
+	}
+	return f.key.vg.String() + "/" + f.key.lv.String()
+}
+
+// volume is what the file is made of now. The caller holds f.io for as long as it uses it.
+func (f *lvFile) volume() (*lvm2.Volume, error) {
+	if v := f.vol.Load(); v != nil {
+		return v, nil
+	}
+	f.lazy.Lock()
+	defer f.lazy.Unlock()
+	if v := f.vol.Load(); v != nil {
+		return v, nil
+	}
+	c := f.lv.Load()
+	if c == nil {
+		return nil, errGone
+	}
+	v, err := c.Open()
+	if err != nil {
+		return nil, err
+	}
+	f.vol.Store(v)
+	return v, nil
+}
+
+// openForWriting makes the volume writable, for one more handle.
+func (f *lvFile) openForWriting() error {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	if f.writers == 0 || f.lost != nil {
+		w, err := f.lv.Load().openWritable()
+		if err != nil {
+			return err
+		}
+		if err := closeVolume(f.replace(w)); err != nil {
+			return err
+		}
+	}
+	f.writers++
+	return nil
+}
+
+// closeAfterWriting is for when a handle that was open for writing is closed.
+func (f *lvFile) closeAfterWriting() error {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	f.writers--
+	if f.writers > 0 {
+		return nil
+	}
+	return closeVolume(f.replace(nil))
+}
+
+// replace puts v, or for nil one to be opened for reading, in the place of the volume once
+// no I/O uses that any more. The caller holds f.opening.
+func (f *lvFile) replace(v *lvm2.Volume) *lvm2.Volume {
+	f.io.Lock()
+	defer f.io.Unlock()
+	return f.swap(v, nil)
+}
+
+// swap is replace for one who holds f.io. lost says why handles open for writing cannot write
+// to v.
+func (f *lvFile) swap(v *lvm2.Volume, lost error) *lvm2.Volume {
+	f.lost = lost
+	f.holes.Store(0)
+	return f.vol.Swap(v)
+}
+
+// abandon syncs and gives up all claims. The file stays behind as one whose LV is gone.
+func (f *lvFile) abandon() error {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	f.io.Lock()
+	defer f.io.Unlock()
+	f.lv.Store(nil)
+	return closeVolume(f.swap(nil, errGone))
+}
+
+func closeVolume(v *lvm2.Volume) error {
+	if v == nil {
+		return nil
+	}
+	return v.Close()
+}
+
+// size is the file's size in bytes. The caller holds f.io.
+func (f *lvFile) size(c *currentLV) int64 {
+	if v, err := f.volume(); err == nil {
+		return v.Size()
+	}
+	return c.Size()
+}
+
+// volumeForWriting is the volume, unless a reload has taken the right to write away.
+// The caller holds f.io and has it open for writing.
+func (f *lvFile) volumeForWriting() (*lvm2.Volume, error) {
+	if f.lost != nil {
+		return nil, f.lost
+	}
+	return f.volume()
+}
+
+// touch moves the time of the last change to now.
+func (f *lvFile) touch() { f.mtime.Store(time.Now().UnixNano()) }

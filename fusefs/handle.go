@@ -1,0 +1,233 @@
+package fusefs
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"lvm2fs/mapping"
+)
+
+// handle is an open file. No method passes the request's context on to a device: the kernel
+// cancels it whenever the caller gets a signal, and Go programs get them all the time.
+type handle struct {
+	s        *Server
+	file     *lvFile
+	writable bool
+	sync     bool // each write goes to stable storage
+}
+
+const syncFlags = syscall.O_SYNC
+
+var (
+	_ fs.FileReader    = (*handle)(nil)
+	_ fs.FileWriter    = (*handle)(nil)
+	_ fs.FileFsyncer   = (*handle)(nil)
+	_ fs.FileAllocater = (*handle)(nil)
+	_ fs.FileLseeker   = (*handle)(nil)
+	_ fs.FileIoctler   = (*handle)(nil)
+	_ fs.FileReleaser  = (*handle)(nil)
+)
+
+func (h *handle) open() error {
+	h.file.handles.Add(1)
+	err := h.tryOpen()
+	if err != nil {
+		h.file.handles.Add(-1)
+	}
+	return err
+}
+
+func (h *handle) tryOpen() error {
+	if h.writable {
+		return h.file.openForWriting()
+	}
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	_, err := h.file.volume()
+	return err
+}
+
+func (h *handle) purpose() string {
+	if h.writable {
+		return "writing"
+	}
+	return "reading"
+}
+
+// fuseFlags ask the kernel to pass reads and writes on as they are. Its page cache would hold a
+// second copy of what the one beneath holds, and its read-ahead of at most 128 KiB makes
+// requests smaller than those of the programs.
+func (h *handle) fuseFlags() uint32 {
+	flags := uint32(fuse.FOPEN_DIRECT_IO)
+	if h.writable {
+		return flags | fuse.FOPEN_PARALLEL_DIRECT_WRITES
+	}
+	return flags | fuse.FOPEN_NOFLUSH
+}
+
+func (h *handle) Release(context.Context) syscall.Errno {
+	h.file.handles.Add(-1)
+	if !h.writable {
+		return 0
+	}
+	if err := h.file.closeAfterWriting(); err != nil {
+		h.s.log.Error("close", "lv", h.file.name(), "err", err)
+	}
+	return 0
+}
+
+// Read answers with all the bytes asked for up to the end of the file, or with an error: FUSE takes
+// a short answer for the end.
+func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	v, err := h.file.volume()
+	if err != nil {
+		return nil, h.fail("read", off, err)
+	}
+	if off < 0 || off >= v.Size() {
+		return fuse.ReadResultData(nil), 0
+	}
+	n := int(min(int64(len(dest)), v.Size()-off))
+	if r := spliceReply(v, off, n); r != nil {
+		return r, 0
+	}
+	if err := readFull(v, dest[:n], off); err != nil {
+		return nil, h.fail("read", off, err)
+	}
+	return fuse.ReadResultVector([][]byte{dest[:n]}), 0
+}
+
+func readFull(v mapping.Volume, p []byte, off int64) error {
+	n, err := v.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("read %d bytes of %d", n, len(p))
+	}
+	return err
+}
+
+// Write writes up to the end of the file. Nothing fits behind it.
+func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	v, err := h.file.volumeForWriting()
+	if err != nil {
+		return 0, h.fail("write", off, err)
+	}
+	if off < 0 || off >= v.Size() {
+		return 0, syscall.ENOSPC
+	}
+	n := int(min(int64(len(data)), v.Size()-off))
+	h.file.touch()
+	if _, err := v.WriteAt(data[:n], off); err != nil {
+		return 0, h.fail("write", off, err)
+	}
+	if h.sync {
+		if err := v.Sync(); err != nil {
+			return 0, h.fail("sync", off, err)
+		}
+	}
+	return uint32(n), 0
+}
+
+func (h *handle) Fsync(context.Context, uint32) syscall.Errno {
+	if !h.writable {
+		return 0
+	}
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	v, err := h.file.volumeForWriting()
+	if err == nil {
+		err = v.Sync()
+	}
+	if err != nil {
+		return h.fail("sync", 0, err)
+	}
+	return 0
+}
+
+// The modes of fallocate(2), as FUSE passes them on.
+const (
+	allocKeepSize  = 0x01
+	allocPunchHole = 0x02
+	allocZeroRange = 0x10
+)
+
+// Allocate punches holes. To reserve space changes nothing: an LV has its own.
+func (h *handle) Allocate(_ context.Context, off, length uint64, mode uint32) syscall.Errno {
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	v, err := h.file.volumeForWriting()
+	if err != nil {
+		return h.fail("punch", 0, err)
+	}
+	size := uint64(v.Size())
+	if off > math.MaxInt64 || length > math.MaxInt64-off {
+		return syscall.EFBIG
+	}
+	grows := off+length > size
+	switch mode {
+	case 0, allocKeepSize, allocZeroRange:
+		if grows {
+			return syscall.EPERM
+		}
+		if mode != allocZeroRange {
+			return 0
+		}
+	case allocPunchHole | allocKeepSize, allocZeroRange | allocKeepSize:
+		if off >= size {
+			return 0
+		}
+		length = min(length, size-off)
+	default:
+		return syscall.EOPNOTSUPP
+	}
+	h.file.touch()
+	err = v.PunchHole(int64(off), int64(length))
+	h.file.holes.Store(0)
+	if err != nil {
+		return h.fail("punch", int64(off), err)
+	}
+	return 0
+}
+
+func (h *handle) Lseek(_ context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	v, err := h.file.volume()
+	if err != nil {
+		return 0, h.fail("seek", 0, err)
+	}
+	if off > math.MaxInt64 {
+		return 0, syscall.ENXIO
+	}
+	at, errno := seek(v, int64(off), whence, maxSeekExtents)
+	return uint64(at), errno
+}
+
+func (h *handle) Ioctl(_ context.Context, cmd uint32, _ uint64, _, output []byte) (int32, syscall.Errno) {
+	h.file.io.RLock()
+	defer h.file.io.RUnlock()
+	v, err := h.file.volume()
+	if err != nil {
+		return 0, h.fail("ioctl", 0, err)
+	}
+	return 0, ioctl(cmd, v.Size(), output)
+}
+
+// fail reports what went wrong and says it as an errno.
+func (h *handle) fail(op string, off int64, err error) syscall.Errno {
+	errno := ioErrno(err)
+	if errno == syscall.EIO {
+		h.s.failures.report(h.file, op, off, err)
+	}
+	return errno
+}

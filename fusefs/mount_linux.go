@@ -1,0 +1,78 @@
+package fusefs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+const killPriv = fuse.CAP_HANDLE_KILLPRIV_V2
+
+// vfsFlags are options that mount(2) takes as flags; fusermount knows them by name.
+var vfsFlags = map[string]uintptr{
+	"noatime":    unix.MS_NOATIME,
+	"nodiratime": unix.MS_NODIRATIME,
+	"relatime":   unix.MS_RELATIME,
+	"sync":       unix.MS_SYNCHRONOUS,
+	"dirsync":    unix.MS_DIRSYNC,
+}
+
+// directMount lets root mount by mount(2), without the fuse package's fusermount.
+func directMount(mo *fuse.MountOptions) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	mo.DirectMount = true
+	mo.DirectMountFlags = unix.MS_NOSUID | unix.MS_NODEV
+	var names []string
+	for _, o := range mo.Options {
+		if flag, ok := vfsFlags[o]; ok {
+			mo.DirectMountFlags |= flag
+			continue
+		}
+		names = append(names, o)
+	}
+	mo.Options = names
+}
+
+// unmountError finds the errno in what fusermount says.
+func unmountError(err error) error {
+	if text := err.Error(); !errors.Is(err, syscall.EBUSY) && strings.Contains(text, "busy") {
+		return fmt.Errorf("%w: %s", syscall.EBUSY, strings.TrimSpace(text))
+	}
+	return err
+}
+
+// detach takes a mount out of the tree of directories at once. Requests under way, and those of
+// handles still open, are aborted where that is allowed.
+func detach(dir string) error {
+	// MNT_FORCE ends the connection, but unmounts only what is not in use.
+	if err := unix.Unmount(dir, unix.MNT_FORCE|unix.UMOUNT_NOFOLLOW); err == nil || err == unix.EINVAL {
+		return nil
+	}
+	err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != unix.EPERM {
+		return err
+	}
+	for _, bin := range []string{"fusermount3", "fusermount"} {
+		path, lookErr := exec.LookPath(bin)
+		if lookErr != nil {
+			continue
+		}
+		cmd := exec.Command(path, "-u", "-z", dir)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if err = cmd.Run(); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("%s: %s", bin, bytes.TrimSpace(said.Bytes()))
+	}
+	return err
+}

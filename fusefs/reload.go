@@ -1,0 +1,136 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"lvm2fs/lvm2"
+)
+
+// Reload reads the metadata again and switches to it. New metadata is read wholly before the
+// switch; on an error, which is also logged, the old stays. Handles follow their LV by UUID.
+func (s *Server) Reload() error {
+	changed, err := s.reload()
+	s.invalidate(changed)
+	return err
+}
+
+// reload says which files are made of something else now.
+func (s *Server) reload() (changed map[fileKey]bool, err error) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	scan, err := s.rescan()
+	if err != nil {
+		err = fmt.Errorf("reload: %w", err)
+		s.log.Error("the metadata stays as it was", "err", err)
+		return nil, err
+	}
+	changed = s.change(scan, time.Now())
+	s.failures.forget()
+	s.log.Info("metadata read again", "vgs", len(scan.VGs), "changed", len(changed))
+	return changed, nil
+}
+
+func (s *Server) rescan() (*lvm2.Scan, error) {
+	if s.ended {
+		return nil, errors.New("no longer mounted")
+	}
+	if s.cfg.Rescan == nil {
+		return nil, fmt.Errorf("%w here", errors.ErrUnsupported)
+	}
+	return s.cfg.Rescan()
+}
+
+// change switches from the tree of before to that of scan.
+func (s *Server) change(scan *lvm2.Scan, now time.Time) (changed map[fileKey]bool) {
+	old := s.tree.Load()
+	next, lvs := s.newTree(scan, old, now)
+	switches := planSwitches(old, lvs)
+	// An extent may go from one LV to another, so nobody may still write where the old
+	// metadata says when the first one reads where the new metadata says.
+	for _, sw := range switches {
+		sw.file.opening.Lock()
+	}
+	for _, sw := range switches {
+		sw.file.io.Lock()
+	}
+	for _, sw := range switches {
+		sw.perform(now)
+	}
+	for _, sw := range switches {
+		sw.file.io.Unlock()
+	}
+	for _, sw := range switches {
+		if err := closeVolume(sw.old); err != nil {
+			s.log.Error("close", "lv", sw.file.name(), "err", err)
+		}
+		if sw.lost != nil {
+			s.log.Error("open handles cannot write any more", "lv", sw.file.name(), "err", sw.lost)
+		}
+		sw.file.opening.Unlock()
+	}
+	changed = map[fileKey]bool{}
+	for _, sw := range switches {
+		changed[sw.file.key] = true
+		if sw.to == nil && sw.file.handles.Load() > 0 {
+			next.files[sw.file.key] = sw.file
+		}
+	}
+	s.tree.Store(next)
+	return changed
+}
+
+// invalidate makes the kernel forget the pages of files that are mapped into memory.
+func (s *Server) invalidate(changed map[fileKey]bool) {
+	for _, vg := range s.root.Children() {
+		for _, lv := range vg.Children() {
+			if n, ok := lv.Operations().(*lvNode); ok && changed[n.key] {
+				// An error says that there is nothing to forget.
+				_ = lv.NotifyContent(0, 0)
+			}
+		}
+	}
+}
+
+// switching is a file that is about to be made of something else.
+type switching struct {
+	file *lvFile
+	to   *currentLV // nil: the LV is gone
+	old  *lvm2.Volume
+	lost error
+}
+
+// planSwitches finds the files whose bytes will lie elsewhere, and lets the others know their
+// new LV, which differs in no more than names and tags.
+func planSwitches(old *tree, lvs map[fileKey]*currentLV) []*switching {
+	var switches []*switching
+	for _, key := range slices.SortedFunc(maps.Keys(old.files), fileKey.compare) {
+		f := old.files[key]
+		was, is := f.lv.Load(), lvs[key]
+		if was != nil && is != nil && was.sameContents(is) {
+			f.lv.Store(is)
+			continue
+		}
+		switches = append(switches, &switching{file: f, to: is})
+	}
+	return switches
+}
+
+// perform makes the file one of its new LV. The caller holds opening and io.
+func (sw *switching) perform(now time.Time) {
+	f := sw.file
+	was := f.lv.Load()
+	if was == nil || sw.to == nil || was.print != sw.to.print {
+		f.mtime.Store(now.UnixNano())
+	}
+	f.lv.Store(sw.to)
+	if f.writers == 0 {
+		sw.old = f.swap(nil, nil)
+		return
+	}
+	w, err := sw.to.openWritable()
+	sw.old, sw.lost = f.swap(w, err), err
+}

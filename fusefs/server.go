@@ -1,0 +1,175 @@
+// Package fusefs shows the LVs of a scan as files, MOUNTPOINT/VG/LV, whose bytes are the
+// LVs' bytes.
+//
+// What a file is made of changes with each reload; what it is called, and its open handles,
+// stay with the LV's UUID. See lvFile for the locks that make it so.
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"lvm2fs/lvm2"
+)
+
+// Config says what to mount and how.
+type Config struct {
+	Scan *lvm2.Scan // what to show at first
+	// Rescan reads the metadata again; Reload calls it. It should hand lvm2.Open the
+	// same Device values for the same devices, refreshed, so that claims are kept. Nil:
+	// there is no reload.
+	Rescan func() (*lvm2.Scan, error)
+
+	ReadOnly   bool
+	All        bool // internal LVs too, read-only
+	AllowOther bool // users other than the mounting one; the modes still hold
+	Debug      bool // log every request, at level debug
+	UID, GID   uint32
+	Umask      uint32   // bits taken from the modes 0640 of files and 0750 of directories
+	FSName     string   // the source in the mount table; "lvm2fs" if empty
+	Subtype    string   // the type in the mount table is fuse.SUBTYPE; "lvm2fs" if empty
+	Options    []string // more mount options
+	Logger     *slog.Logger
+}
+
+// Server is a mounted tree. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	dir     string
+	mounted time.Time
+	fuse    *fuse.Server
+	root    *rootNode
+
+	reloading sync.Mutex // one reload at a time
+	ended     bool       // by finish; guarded by reloading
+	tree      atomic.Pointer[tree]
+	failures  failures
+
+	shutdown sync.Once
+	done     chan struct{} // closed when what was written is synced, too
+}
+
+// Mount mounts the tree of cfg at dir and returns once the kernel answers for it. When it
+// fails, no mount is left behind.
+func Mount(dir string, cfg Config) (*Server, error) {
+	s := newServer(dir, cfg)
+	before, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.fuse, err = fuse.NewServer(fs.NewNodeFS(s.root, s.nodeOptions()), dir, s.mountOptions())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("mounting %s: %w", dir, err), removeStale(dir, before))
+	}
+	go s.serve()
+	if err := s.await(before); err != nil {
+		return nil, errors.Join(fmt.Errorf("mounting %s: %w", dir, err), s.ForceUnmount())
+	}
+	return s, nil
+}
+
+func newServer(dir string, cfg Config) *Server {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		dir:     dir,
+		mounted: time.Now(),
+		done:    make(chan struct{}),
+	}
+	s.failures.log = s.log
+	s.root = &rootNode{dirNode: dirNode{s: s}}
+	first, _ := s.newTree(cfg.Scan, &tree{}, s.mounted)
+	s.tree.Store(first)
+	return s
+}
+
+// await returns once the kernel passes requests for the mountpoint on to us.
+func (s *Server) await(before os.FileInfo) error {
+	if err := s.fuse.WaitMount(); err != nil {
+		return err
+	}
+	now, err := os.Stat(s.dir)
+	if err != nil {
+		return err
+	}
+	if device(now) == device(before) {
+		return errors.New("the mount does not show")
+	}
+	return nil
+}
+
+// removeStale takes away what a failed mount may have left at dir, and nothing that was
+// there before.
+func removeStale(dir string, before os.FileInfo) error {
+	now, err := os.Stat(dir)
+	if err == nil && device(now) == device(before) || err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		return nil
+	}
+	return detach(dir)
+}
+
+func device(info os.FileInfo) uint64 {
+	return uint64(info.Sys().(*syscall.Stat_t).Dev)
+}
+
+func (s *Server) serve() {
+	s.fuse.Serve()
+	s.finish()
+}
+
+// finish syncs and gives up what handles still hold when no RELEASE will come for them.
+func (s *Server) finish() {
+	s.shutdown.Do(func() {
+		s.reloading.Lock()
+		defer s.reloading.Unlock()
+		s.ended = true
+		for _, f := range s.tree.Load().files {
+			if err := f.abandon(); err != nil {
+				s.log.Error("closing", "lv", f.name(), "err", err)
+			}
+		}
+		close(s.done)
+	})
+}
+
+// Wait returns once the tree is no longer mounted and what was written through it is
+// synced.
+func (s *Server) Wait() { <-s.done }
+
+// Unmount unmounts the tree and syncs. The error of one in use wraps syscall.EBUSY.
+func (s *Server) Unmount() error {
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	if err := s.fuse.Unmount(); err != nil {
+		return fmt.Errorf("unmounting %s: %w", s.dir, unmountError(err))
+	}
+	s.Wait()
+	return nil
+}
+
+// ForceUnmount takes the tree out of the directory, whoever uses it. What was written is
+// synced; handles still open fail from now on.
+func (s *Server) ForceUnmount() error {
+	err := detach(s.dir)
+	s.finish()
+	if err != nil {
+		return fmt.Errorf("unmounting %s: %w", s.dir, err)
+	}
+	return nil
+}
