@@ -1,0 +1,84 @@
+// Package copyout writes a volume to a file: sparse, sharing blocks where the file system
+// can, and resumable. A file gets its name when it is complete, and another one if a
+// part of the volume is lost.
+package copyout
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"lvm2fs/mapping"
+)
+
+// Job is a volume to be written to a file. A job is for one goroutine.
+type Job struct {
+	Volume mapping.Volume
+	Folder *Folder
+	Name   string // of the file
+	Title  string // what the volume is called in notes
+	// Identity decides which earlier work is gone on with. Its Size is set by NewJob.
+	Identity Identity
+	// Replace lets the file take the place of one that exists.
+	Replace bool
+	// Protect are files that are read from, and not replaced for any reason.
+	Protect []os.FileInfo
+	// Progress, if any, is told how many bytes of the volume have been dealt with.
+	Progress func(done int64)
+
+	now  func() time.Time
+	ways ways
+}
+
+// Result is how a job ended.
+type Result struct {
+	Name string // of the file: the job's, or another one if part is lost
+	Map  string // of the map of what is lost; empty if the file is complete
+	Lost Ranges
+	Err  error // why the first of the lost bytes is
+}
+
+// NewJob is the job of writing v to the file called name in folder.
+func NewJob(v mapping.Volume, folder *Folder, name, title string, identity Identity) *Job {
+	identity.Size = v.Size()
+	return &Job{
+		Volume:   v,
+		Folder:   folder,
+		Name:     name,
+		Title:    title,
+		Identity: identity,
+		now:      time.Now,
+		ways:     allWays,
+	}
+}
+
+// Check says, changing nothing, why Run would not begin: ErrExists, ErrSource.
+func (j *Job) Check() error {
+	_, err := j.look()
+	return err
+}
+
+// Run does the job. It goes on with what an earlier run has left, if that was the same
+// volume. When it fails, or ctx is done, the next run goes on from there.
+func (j *Job) Run(ctx context.Context) (Result, error) {
+	w, err := j.begin()
+	if err != nil {
+		return Result{}, err
+	}
+	defer w.close()
+	c := newCopier(ctx, w)
+	if err := c.run(); err != nil {
+		// The first error says more than what may come of noting the progress.
+		_ = w.checkpoint(c.done)
+		return Result{}, err
+	}
+	if len(c.lost) == 0 {
+		return Result{Name: j.Name}, w.complete()
+	}
+	return Result{
+		Name: j.Name + partialSuffix,
+		Map:  j.Name + mapSuffix,
+		Lost: c.lost,
+		Err:  c.lostErr,
+	}, w.leavePartial(c.done)
+}

@@ -1,0 +1,375 @@
+package copyout
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The names around a file F, and what holds at every moment, however a run ends:
+//
+//	F              complete: renamed from F.part when that was whole and synced
+//	F.part         in the making, once F.part.map is there to tell of what
+//	F.part.map     which of its bytes are good: written after the sync of what it names
+//	F.partial      all that can be had, once F.map is there
+//	F.map          which of its bytes are good, and which are lost
+//
+// A file goes on from F.partial by being F.part again. Whichever of the two a file is
+// called, the map of that name was there before it, and F.part goes before F.partial.
+const (
+	partSuffix    = ".part"
+	noteSuffix    = ".part.map"
+	newNoteSuffix = ".part.map.new"
+	partialSuffix = ".partial"
+	mapSuffix     = ".map"
+)
+
+// Suffixes are what the names of other files beside a finished one end in.
+var Suffixes = []string{partSuffix, noteSuffix, newNoteSuffix, partialSuffix, mapSuffix}
+
+var (
+	// ErrExists is wrapped by the error for a file that is in the way and was not made
+	// here, or was finished here.
+	ErrExists = errors.New("exists and is left alone")
+	// ErrBusy is wrapped by the error for a file that another process is making.
+	ErrBusy = errors.New("another dump is writing it")
+	// ErrSource is wrapped by the error for a file that is to be read, and in the way.
+	ErrSource = errors.New("is read from, and would be overwritten")
+)
+
+// standing is what earlier runs have left.
+type standing struct {
+	file      string // the file to go on with; empty for none
+	done      Ranges // its bytes that are good
+	allocated int64  // bytes that it takes up
+	part      bool   // there is a file in the making, whether to go on with or not
+	replaces  bool   // there is a file that must go first
+	sources   map[string]string
+}
+
+// look finds out, changing nothing.
+func (j *Job) look() (standing, error) {
+	var s standing
+	if err := checkName(j.Name); err != nil {
+		return s, err
+	}
+	if err := j.inTheWay(j.Name); err != nil {
+		return s, err
+	}
+	if j.Folder.dir == nil {
+		return s, nil
+	}
+	note, noteErr := j.readMap(j.Name + noteSuffix)
+	lost, lostErr := j.readMap(j.Name + mapSuffix)
+	for _, err := range []error{noteErr, lostErr} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !(errors.Is(err, errNotOurs) && j.Replace) {
+			return s, err
+		}
+	}
+
+	part, err := j.Folder.stat(j.Name + partSuffix)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return s, err
+	case noteErr == nil && plain(part):
+		s.part, s.allocated = true, part.Blocks*512
+		if j.Identity.continues(note.Identity) && part.Size == j.Identity.Size {
+			s.file, s.done, s.sources = j.Name+partSuffix, note.done, note.Sources
+		}
+	default:
+		s.replaces = true
+	}
+	if s.replaces || s.part {
+		if err := j.checkSource(j.Name+partSuffix, part); err != nil {
+			return s, err
+		}
+	}
+	if s.replaces && !j.Replace {
+		return s, fmt.Errorf("%s %w: it has no note of what it is", j.Folder.Path(j.Name+partSuffix), ErrExists)
+	}
+
+	partial, err := j.Folder.stat(j.Name + partialSuffix)
+	if err == nil && !s.part && lostErr == nil && plain(partial) &&
+		j.Identity.continues(lost.Identity) && partial.Size == j.Identity.Size {
+		s.file, s.done, s.sources = j.Name+partialSuffix, lost.done, lost.Sources
+		return s, j.checkSource(s.file, partial)
+	}
+	return s, j.inTheWay(j.Name + partialSuffix)
+}
+
+// plain says whether a file can be gone on with.
+func plain(st *unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1
+}
+
+// inTheWay fails if there is a file that must not be replaced.
+func (j *Job) inTheWay(name string) error {
+	st, err := j.Folder.stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return fmt.Errorf("%s %w: it is a directory", j.Folder.Path(name), ErrExists)
+	case !j.Replace:
+		return fmt.Errorf("%s %w", j.Folder.Path(name), ErrExists)
+	}
+	return j.checkSource(name, st)
+}
+
+func (j *Job) checkSource(name string, st *unix.Stat_t) error {
+	for _, info := range j.Protect {
+		if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Dev == st.Dev && s.Ino == st.Ino {
+			return fmt.Errorf("%s %w", j.Folder.Path(name), ErrSource)
+		}
+	}
+	return nil
+}
+
+// readMap fails with fs.ErrNotExist, or with ErrExists and errNotOurs for anything that
+// was not made here.
+func (j *Job) readMap(name string) (mapfile, error) {
+	st, err := j.Folder.stat(name)
+	if err != nil {
+		return mapfile{}, err
+	}
+	if err := j.checkSource(name, st); err != nil {
+		return mapfile{}, err
+	}
+	notOurs := fmt.Errorf("%s %w: %w", j.Folder.Path(name), ErrExists, errNotOurs)
+	if !plain(st) {
+		return mapfile{}, notOurs
+	}
+	f, err := j.Folder.openFile(name, unix.O_RDONLY, 0)
+	if err != nil {
+		return mapfile{}, err
+	}
+	defer f.Close()
+	m, err := readMapfile(f)
+	if errors.Is(err, errNotOurs) {
+		return mapfile{}, notOurs
+	}
+	return m, err
+}
+
+// work is a file in the making.
+type work struct {
+	*Job
+	file  *os.File
+	done  Ranges // at the start
+	dirty bool   // what is not done may hold bytes of an earlier run
+}
+
+// begin opens or makes the file in the making and locks it, so that everything else about
+// the file's names is this process's too.
+func (j *Job) begin() (*work, error) {
+	s, err := j.look()
+	if err != nil {
+		return nil, err
+	}
+	if err := j.Folder.make(); err != nil {
+		return nil, err
+	}
+	w := &work{Job: j}
+	if err := w.begin(s); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *work) begin(s standing) error {
+	part, partial := w.Name+partSuffix, w.Name+partialSuffix
+	var err error
+	switch {
+	case s.file == partial:
+		err = w.open(partial, s)
+	case s.part:
+		err = w.open(part, s)
+	default:
+		err = w.create(part, s.replaces)
+	}
+	if err != nil {
+		return err
+	}
+	if !w.dirty {
+		if err := w.truncate(0); err != nil {
+			return err
+		}
+	}
+	if err := w.truncate(w.Identity.Size); err != nil || s.file != partial {
+		return err
+	}
+	if err := w.Folder.rename(partial, part); err != nil {
+		return err
+	}
+	return w.Folder.remove(w.Name + mapSuffix)
+}
+
+func (w *work) create(name string, replace bool) (err error) {
+	if replace {
+		if err := w.Folder.remove(name); err != nil {
+			return err
+		}
+	}
+	if err := w.writeNote(nil); err != nil {
+		return err
+	}
+	if w.file, err = w.Folder.create(name); err != nil {
+		return err
+	}
+	return w.lock(name)
+}
+
+// open opens what look has found, if it is still the same.
+func (w *work) open(name string, then standing) (err error) {
+	if w.file, err = w.Folder.openFile(name, unix.O_RDWR, 0); err != nil {
+		return err
+	}
+	if err := w.lock(name); err != nil {
+		return err
+	}
+	now, err := w.look()
+	if err != nil {
+		return err
+	}
+	if now.file != then.file || now.part != then.part {
+		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
+	}
+	w.done, w.dirty = now.done, len(now.done) > 0
+	// What is not known of now still holds for the bytes that were taken then.
+	merged := map[string]string{}
+	maps.Copy(merged, now.sources)
+	maps.Copy(merged, w.Identity.Sources)
+	w.Identity.Sources = merged
+	return w.writeNote(w.done)
+}
+
+// lock fails if another process has the file, or had it until just now and has renamed
+// it.
+func (w *work) lock(name string) error {
+	err := retry(func() error { return unix.Flock(int(w.file.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
+	}
+	// Any other error: a file system without locks.
+	named, err := w.Folder.stat(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var open unix.Stat_t
+	if statErr := unix.Fstat(int(w.file.Fd()), &open); statErr != nil {
+		return &fs.PathError{Op: "stat", Path: w.file.Name(), Err: statErr}
+	}
+	if err != nil || named.Dev != open.Dev || named.Ino != open.Ino {
+		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
+	}
+	return nil
+}
+
+func (w *work) close() {
+	if w.file != nil {
+		w.file.Close()
+	}
+}
+
+// change does something to the file, unless a test stops it.
+func (w *work) change(op string, do func() error) error {
+	if w.Folder.before != nil {
+		if err := w.Folder.before(op, w.Name+partSuffix); err != nil {
+			return err
+		}
+	}
+	return do()
+}
+
+func (w *work) truncate(size int64) error {
+	return w.change("truncate", func() error { return w.file.Truncate(size) })
+}
+
+// checkpoint makes done what the next run need not do again.
+func (w *work) checkpoint(done Ranges) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return w.writeNote(done)
+}
+
+func (w *work) flush() error {
+	return w.change("sync", func() error { return flush(w.file) })
+}
+
+func (w *work) writeNote(done Ranges) error {
+	if err := w.writeMap(w.Name+newNoteSuffix, done, untried); err != nil {
+		return err
+	}
+	return w.Folder.rename(w.Name+newNoteSuffix, w.Name+noteSuffix)
+}
+
+func (w *work) writeMap(name string, done Ranges, rest byte) error {
+	if err := w.Folder.remove(name); err != nil {
+		return err
+	}
+	f, err := w.Folder.create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := (mapfile{w.Identity, done}).write(f, w.Title, rest); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// complete gives the file, of which all is good, its name.
+func (w *work) complete() error {
+	if err := w.publish(w.Name); err != nil {
+		return err
+	}
+	for _, suffix := range []string{noteSuffix, partialSuffix, mapSuffix} {
+		if err := w.Folder.remove(w.Name + suffix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leavePartial gives the file, of which no more than done can be had, its name.
+func (w *work) leavePartial(done Ranges) error {
+	// An older one would fit the new map no better than this one the old.
+	if err := w.Folder.remove(w.Name + partialSuffix); err != nil {
+		return err
+	}
+	if err := w.writeMap(w.Name+mapSuffix, done, bad); err != nil {
+		return err
+	}
+	if err := w.publish(w.Name + partialSuffix); err != nil {
+		return err
+	}
+	return w.Folder.remove(w.Name + noteSuffix)
+}
+
+func (w *work) publish(name string) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	rename := w.Folder.renameNew
+	if w.Replace {
+		rename = w.Folder.rename
+	}
+	err := rename(w.Name+partSuffix, name)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s %w", w.Folder.Path(name), ErrExists)
+	}
+	if err != nil {
+		return err
+	}
+	return w.Folder.sync()
+}
