@@ -47,8 +47,9 @@ type Reshape struct {
 
 // Array is an assembled array. It is safe for concurrent use.
 type Array struct {
-	size  int64
-	parts []part
+	size   int64
+	parts  []part
+	faults *faults
 }
 
 // part is a run of an array's bytes with one mapping.
@@ -56,7 +57,7 @@ type part struct {
 	start, end int64
 	body       interface {
 		// Offsets are from the start of the mapping, and within it.
-		mapAt(off, max int64) mapping.Extent
+		mapAt(off, max int64, f *faults) mapping.Extent
 		readAt(p []byte, off int64) (int, error)
 	}
 	origin int64 // of the mapping
@@ -91,8 +92,8 @@ func New(c Config) (*Array, error) {
 		size = c.Size
 	}
 
-	a := &Array{size: size}
 	f := newFaults(len(c.Legs), c.OnError)
+	a := &Array{size: size, faults: f}
 	if c.Reshape == nil {
 		if err := a.add(c, c.Geometry, 0, size, f); err != nil {
 			return nil, err
@@ -160,7 +161,14 @@ func (a *Array) part(off int64) *part {
 // Map answers where bytes are; see [mapping.Volume].
 func (a *Array) Map(off, max int64) (mapping.Extent, error) {
 	p := a.part(off)
-	return p.body.mapAt(off-p.origin, min(max, p.end-off)), nil
+	e := p.body.mapAt(off-p.origin, min(max, p.end-off), a.faults)
+	if e.Kind == mapping.Missing && a.faults.any.Load() {
+		// It is there if a leg that failed does not fail again. Only ReadAt tries.
+		if e = p.body.mapAt(off-p.origin, e.Length, newFaults(len(a.faults.bad), nil)); e.Kind != mapping.Missing {
+			e = mapping.Extent{Kind: mapping.Computed, Length: e.Length}
+		}
+	}
+	return e, nil
 }
 
 // ReadAt reads whole or fails; see [mapping.Volume]. Bytes of legs that are lost or fail

@@ -85,8 +85,8 @@ func (c *copies) choose(off, max int64, f *faults) (place, mapping.Extent) {
 	return place{}, first
 }
 
-func (c *copies) mapAt(off, max int64) mapping.Extent {
-	_, e := c.choose(off, max, c.faults)
+func (c *copies) mapAt(off, max int64, f *faults) mapping.Extent {
+	_, e := c.choose(off, max, f)
 	return e
 }
 

@@ -1,11 +1,13 @@
 package raid
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"lvm2fs/mapping"
 )
@@ -273,7 +275,7 @@ func (d drawing) encode(g Geometry, data []byte, legs []*disk) {
 				}
 				legs[i].bytes[at+j] = b
 				p[j] ^= b
-				q[j] ^= slowPower(b, c.power)
+				q[j] ^= powers[c.power][b]
 			}
 		}
 		for i, c := range row {
@@ -286,6 +288,16 @@ func (d drawing) encode(g Geometry, data []byte, legs []*disk) {
 		}
 	}
 }
+
+// powers is slowPower of everything.
+var powers = func() (out [32][256]byte) {
+	for e := range out {
+		for b := range out[e] {
+			out[e][b] = slowPower(byte(b), e)
+		}
+	}
+	return
+}()
 
 // slowPower is b times 2 to the e in the field of RAID 6.
 func slowPower(b byte, e int) byte {
@@ -301,14 +313,12 @@ func slowPower(b byte, e int) byte {
 
 // disk is a leg in memory, with all the ways to go wrong.
 type disk struct {
-	name    string
-	bytes   []byte
-	gone    []span // missing, and Map says so
-	broken  []span // fail to read, but Map does not know
-	grain   int64  // Map's answers end at multiples of it
-	breaks  error
-	refused bool // Map fails where reads would
-	reads   int
+	name   string
+	bytes  []byte
+	gone   []span // missing, and Map says so
+	broken []span // fail to read, but Map does not know
+	grain  int64  // Map's answers end at multiples of it
+	reads  atomic.Int64
 }
 
 func (d *disk) Name() string { return d.name }
@@ -317,21 +327,25 @@ func (d *disk) Size() int64  { return int64(len(d.bytes)) }
 var errBroken = errors.New("input/output error")
 
 func (d *disk) ReadAt(p []byte, off int64) (int, error) {
-	d.reads++
-	for i := range p {
-		at := off + int64(i)
-		if at >= d.Size() {
-			return i, errors.New("read beyond the end")
+	d.reads.Add(1)
+	end, err := off+int64(len(p)), error(nil)
+	stop := func(at int64, why error) {
+		if at < end {
+			end, err = at, why
 		}
-		if covers(d.gone, at) {
-			return i, fmt.Errorf("%s at %d: %w", d.name, at, mapping.ErrMissing)
-		}
-		if covers(d.broken, at) {
-			return i, errBroken
-		}
-		p[i] = d.bytes[at]
 	}
-	return len(p), nil
+	stop(d.Size(), errors.New("read beyond the end"))
+	for _, s := range d.gone {
+		if s.end > off {
+			stop(max(off, s.start), errGone)
+		}
+	}
+	for _, s := range d.broken {
+		if s.end > off {
+			stop(max(off, s.start), errBroken)
+		}
+	}
+	return copy(p[:end-off], d.bytes[off:end]), err
 }
 
 func (d *disk) Map(off, max int64) (mapping.Extent, error) {
@@ -382,11 +396,11 @@ func newWorld(rng *rand.Rand, g Geometry) *world {
 }
 
 func noise(rng *rand.Rand, n int64) []byte {
-	out := make([]byte, n)
-	for i := range out {
-		out[i] = byte(rng.Uint32())
+	out := make([]byte, 0, n+8)
+	for int64(len(out)) < n {
+		out = binary.LittleEndian.AppendUint64(out, rng.Uint64())
 	}
-	return out
+	return out[:n]
 }
 
 // legs is the world's disks as legs in perfect order.
@@ -398,22 +412,18 @@ func (w *world) legs() []Leg {
 	return out
 }
 
-// oracle says which bytes of the world's array can be read: want returns the byte, and
-// false where it must be missing. usable says of each leg and x whether it can be used,
-// inSync whether parity is true there.
+// readable says which bytes of the world's array can be read. usable says of each leg and
+// x whether it can be used, inSync whether parity is true there.
 func (w *world) readable(usable func(leg int, x int64) bool, inSync func(x int64) bool) []bool {
 	chunk := chunkOf(w.g)
 	out := make([]bool, len(w.data))
 	for r, row := range w.table {
-		for j := range chunk {
+		for j := int64(0); j < chunk; j += sector { // all that is lost is lost by the sector
 			x := int64(r)*chunk + j
-			lostData, lost := 0, 0
+			lost := 0
 			for i, c := range row {
 				if c.kind != 0 && !usable(i, x) {
 					lost++
-					if c.kind == 'D' {
-						lostData++
-					}
 				}
 			}
 			for i, c := range row {
@@ -422,7 +432,9 @@ func (w *world) readable(usable func(leg int, x int64) bool, inSync func(x int64
 					continue
 				}
 				if usable(i, x) || w.g.ParityLegs() > 0 && inSync(x) && lost <= w.g.ParityLegs() {
-					out[at] = true
+					for k := range int64(sector) {
+						out[at+k] = true
+					}
 				}
 			}
 		}

@@ -103,16 +103,16 @@ func (l *loss) add(k int, wanted bool) {
 	}
 }
 
-func (r *rows) mapAt(off, max int64) mapping.Extent {
+func (r *rows) mapAt(off, max int64, f *faults) mapping.Extent {
 	n, k, x := r.locate(off)
-	e := r.look(r.row(n).data[k], x, min(max, r.chunk-x%r.chunk), r.faults)
+	e := r.look(r.row(n).data[k], x, min(max, r.chunk-x%r.chunk), f)
 	if e.Kind != mapping.Missing {
 		return e
 	}
-	if _, ok, length := r.rebuildable(n, k, x, e.Length, r.faults); ok {
-		return mapping.Extent{Kind: mapping.Computed, Length: length}
-	} else {
-		e.Length = length
+	_, ok, length := r.rebuildable(n, k, x, e.Length, f)
+	e.Length = length
+	if ok {
+		e.Kind, e.Err = mapping.Computed, nil
 	}
 	return e
 }
