@@ -96,14 +96,18 @@ func (a *assembly) assemble(lv *LV) (mapping.Volume, error) {
 // its file in internal/target.
 func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	size := int64(seg.ExtentCount) * a.vg.ExtentSize
-	if len(seg.TypeFlags) > 0 {
-		return nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, seg.TypeFlags)
+	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
+		return nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags)
 	}
 	switch m := seg.Mapping.(type) {
 	case *Striped:
 		return a.striped(seg, m)
 	case *Thin:
 		return a.thin(seg, m)
+	case *Cache:
+		return a.cache(m)
+	case *Writecache:
+		return a.writecache(m)
 	case *ThinPool, *CachePool, *VDOPool:
 		return nil, fmt.Errorf("%w: it is a %s", ErrNoContents, seg.Type)
 	}

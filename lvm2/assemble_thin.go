@@ -99,7 +99,7 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 	if !ok {
 		return fail(fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type))
 	}
-	if flags := unknown(seg.TypeFlags, []string{"CROP_METADATA"}); len(flags) > 0 {
+	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
 		return fail(fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags))
 	}
 	if m.ChunkSize <= 0 {

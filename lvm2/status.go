@@ -11,6 +11,13 @@ var (
 	knownLVStatus = []string{"READ", "WRITE", "VISIBLE", "FIXED_MINOR", "PVMOVE", "LOCKED", "NOTSYNCED", "REBUILD", "WRITEMOSTLY", "CACHE_VOL"}
 )
 
+// knownTypeFlags are the +FLAGs behind a segment type that are understood where it occurs.
+var knownTypeFlags = map[string][]string{
+	"cache":      {"CACHE_USES_CACHEVOL"},
+	"cache-pool": {"METADATA_FORMAT"},
+	"thin-pool":  {"CROP_METADATA"},
+}
+
 func unknown(flags, known []string) []string {
 	var out []string
 	for _, f := range flags {

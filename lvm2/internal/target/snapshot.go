@@ -1,13 +1,11 @@
 package target
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"sync"
 
 	"lvm2fs/mapping"
@@ -42,13 +40,7 @@ type ExceptionStore struct {
 	chunkSize int64 // bytes
 	fresh     bool  // never activated: no header yet, no exceptions
 	valid     bool
-
-	load  sync.Once
-	table []exception // sorted by old chunk
-	err   error       // of loading
 }
-
-type exception struct{ oldChunk, newChunk uint64 }
 
 const (
 	storeMagic      = 0x70416e53
@@ -96,22 +88,27 @@ func OpenExceptionStore(cow mapping.Volume, chunkSize int64) (*ExceptionStore, e
 // Valid says whether the snapshot is one that can be read.
 func (s *ExceptionStore) Valid() bool { return s.valid }
 
-// exceptions reads the table, once.
-func (s *ExceptionStore) exceptions() ([]exception, error) {
-	s.load.Do(func() {
-		if !s.fresh {
-			s.table, s.err = s.readTable()
-		}
-	})
-	return s.table, s.err
+// exceptions reads the table.
+func (s *ExceptionStore) exceptions() ([]redirection, error) {
+	if s.fresh {
+		return nil, nil
+	}
+	table, err := s.readTable()
+	if err != nil {
+		return nil, err
+	}
+	if chunk, ok := sortRedirections(table); !ok {
+		return nil, fmt.Errorf("%w: two exceptions for chunk %d", ErrExceptions, chunk)
+	}
+	return slices.Clip(table), nil
 }
 
-func (s *ExceptionStore) readTable() ([]exception, error) {
+func (s *ExceptionStore) readTable() ([]redirection, error) {
 	perArea := s.chunkSize / exceptionSize
 	chunks := s.cow.Size() / s.chunkSize
 	// Areas are read in pieces, because one of a large chunk is mostly empty.
 	piece := make([]byte, min(s.chunkSize, 64<<10))
-	var table []exception
+	var table []redirection
 	for chunk := int64(1); ; chunk += perArea + 1 {
 		if chunk >= chunks {
 			return nil, fmt.Errorf("%w: no end before chunk %d, the store has %d", ErrExceptions, chunk, chunks)
@@ -122,14 +119,14 @@ func (s *ExceptionStore) readTable() ([]exception, error) {
 				return nil, fmt.Errorf("exceptions at byte %d of the store: %w", off, err)
 			}
 			for i := 0; i < len(piece); i += exceptionSize {
-				e := exception{binary.LittleEndian.Uint64(piece[i:]), binary.LittleEndian.Uint64(piece[i+8:])}
+				e := redirection{binary.LittleEndian.Uint64(piece[i:]), binary.LittleEndian.Uint64(piece[i+8:])}
 				switch {
-				case e.newChunk == 0:
-					return sortExceptions(table)
-				case e.newChunk >= uint64(chunks) || e.newChunk%uint64(perArea+1) == 1:
-					return nil, fmt.Errorf("%w: byte %d: new chunk %d, the store has %d", ErrExceptions, off+int64(i), e.newChunk, chunks)
-				case e.oldChunk > math.MaxInt64/uint64(s.chunkSize):
-					return nil, fmt.Errorf("%w: byte %d: old chunk %d", ErrExceptions, off+int64(i), e.oldChunk)
+				case e.store == 0:
+					return table, nil
+				case e.store >= uint64(chunks) || e.store%uint64(perArea+1) == 1:
+					return nil, fmt.Errorf("%w: byte %d: new chunk %d, the store has %d", ErrExceptions, off+int64(i), e.store, chunks)
+				case e.origin > math.MaxInt64/uint64(s.chunkSize):
+					return nil, fmt.Errorf("%w: byte %d: old chunk %d", ErrExceptions, off+int64(i), e.origin)
 				case len(table) == maxExceptions:
 					return nil, fmt.Errorf("%w: more than %d exceptions", ErrExceptions, maxExceptions)
 				}
@@ -139,85 +136,16 @@ func (s *ExceptionStore) readTable() ([]exception, error) {
 	}
 }
 
-func sortExceptions(table []exception) ([]exception, error) {
-	slices.SortFunc(table, func(a, b exception) int { return cmp.Compare(a.oldChunk, b.oldChunk) })
-	for i := 1; i < len(table); i++ {
-		if table[i].oldChunk == table[i-1].oldChunk {
-			return nil, fmt.Errorf("%w: two exceptions for chunk %d", ErrExceptions, table[i].oldChunk)
-		}
-	}
-	return slices.Clip(table), nil
-}
-
 // Snapshot is size bytes: those of store where it has an exception, and elsewhere those of
 // origin, which is the origin's own mapping. An origin into which a snapshot is being
 // merged has the same bytes: what has been merged has no exception any more.
-//
-//	origin  | 0 | 1 | 2 | 3 | 4 |      exceptions  1 → 2, 3 → 4
-//	store   | h | a | 1'| … | 3'|
-//	view    | 0 | 1'| 2 | 3'| 4 |
-//
 // (docs/format/05-snapshot.md, section 4)
 func Snapshot(origin mapping.Volume, store *ExceptionStore, size int64) mapping.Volume {
-	return &snapshot{origin: origin, store: store, size: size}
-}
-
-type snapshot struct {
-	origin mapping.Volume
-	store  *ExceptionStore
-	size   int64
-
-	load sync.Once
-	view *remapped
-	err  error
-}
-
-func (s *snapshot) Size() int64 { return s.size }
-
-func (s *snapshot) Map(off, max int64) (mapping.Extent, error) {
-	s.load.Do(s.open)
-	if s.err != nil {
-		return mapping.Extent{}, s.err
-	}
-	return s.view.Map(off, max)
-}
-
-func (s *snapshot) ReadAt(p []byte, off int64) (int, error) {
-	s.load.Do(s.open)
-	if s.err != nil {
-		return 0, s.err
-	}
-	return s.view.ReadAt(p, off)
-}
-
-func (s *snapshot) open() {
-	table, err := s.store.exceptions()
-	if err != nil {
-		s.err = err
-		return
-	}
-	c := s.store.chunkSize
-	beyond := &missing{s.size, fmt.Errorf("beyond the end of the origin at %d: %w", s.origin.Size(), mapping.ErrMissing)}
-	s.view = &remapped{
-		size: s.size,
-		locate: func(off int64) (mapping.Volume, int64, int64) {
-			chunk, end := uint64(off/c), s.size
-			i := sort.Search(len(table), func(i int) bool { return table[i].oldChunk >= chunk })
-			if i < len(table) && table[i].oldChunk == chunk {
-				// Chunks that follow each other in both places are one run.
-				n := 1
-				for i+n < len(table) && n < 1024 && table[i+n].oldChunk == chunk+uint64(n) && table[i+n].newChunk == table[i].newChunk+uint64(n) {
-					n++
-				}
-				return s.store.cow, int64(table[i].newChunk)*c + off%c, min(int64(n)*c-off%c, end-off)
-			}
-			if i < len(table) {
-				end = min(end, int64(table[i].oldChunk)*c)
-			}
-			if off >= s.origin.Size() {
-				return beyond, off, end - off
-			}
-			return s.origin, off, min(end, s.origin.Size()) - off
-		},
-	}
+	return &lazy{size, sync.OnceValues(func() (mapping.Volume, error) {
+		table, err := store.exceptions()
+		if err != nil {
+			return nil, err
+		}
+		return redirected(origin, store.cow, store.chunkSize, size, table), nil
+	})}
 }

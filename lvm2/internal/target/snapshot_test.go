@@ -12,7 +12,7 @@ import (
 const testChunk = 4096
 
 // newStore makes a COW store of the given chunks with exceptions, in their order.
-func newStore(chunks int, exceptions []exception) memory {
+func newStore(chunks int, exceptions []redirection) memory {
 	m := random(chunks * testChunk)
 	le := binary.LittleEndian
 	clear(m[:testChunk])
@@ -24,8 +24,8 @@ func newStore(chunks int, exceptions []exception) memory {
 		at := (1 + area*(perArea+1)) * testChunk
 		clear(m[at : at+testChunk])
 		for i, e := range exceptions[area*perArea : min(len(exceptions), (area+1)*perArea)] {
-			le.PutUint64(m[at+16*i:], e.oldChunk)
-			le.PutUint64(m[at+16*i+8:], e.newChunk)
+			le.PutUint64(m[at+16*i:], e.origin)
+			le.PutUint64(m[at+16*i+8:], e.store)
 		}
 	}
 	return m
@@ -44,26 +44,26 @@ func TestASnapshotReadsExceptionsFromTheStoreAndTheRestFromTheOrigin(t *testing.
 	for _, count := range []int{0, 1, 255, 256, 257, 600} {
 		const originChunks = 700
 		origin := random(originChunks*testChunk - 1000)
-		var exceptions []exception
+		var exceptions []redirection
 		next := uint64(2)
 		for _, old := range rand.Perm(originChunks)[:count] {
 			if next%257 == 1 {
 				next++
 			}
-			exceptions = append(exceptions, exception{uint64(old), next})
+			exceptions = append(exceptions, redirection{uint64(old), next})
 			next += uint64(rand.IntN(2)) + 1
 		}
 		if count == 600 { // runs of chunks in order too
 			exceptions = exceptions[:200]
 			for i := range exceptions {
-				exceptions[i].oldChunk = uint64(i)
+				exceptions[i].origin = uint64(i)
 			}
 		}
 		store := newStore(int(next)+600, exceptions)
 		want := append([]byte(nil), origin...)
 		for _, e := range exceptions {
-			if at := e.oldChunk * testChunk; at < uint64(len(want)) {
-				copy(want[at:min(at+testChunk, uint64(len(want)))], store[e.newChunk*testChunk:])
+			if at := e.origin * testChunk; at < uint64(len(want)) {
+				copy(want[at:min(at+testChunk, uint64(len(want)))], store[e.store*testChunk:])
 			}
 		}
 		checkVolume(t, Snapshot(volumeOf(origin), openStore(t, store), origin.Size()), want, never)
@@ -79,7 +79,7 @@ func TestASnapshotNeverActivatedIsItsOrigin(t *testing.T) {
 
 func TestAnOriginThatIsTooShortIsNotFilledUp(t *testing.T) {
 	origin := random(3 * testChunk)
-	store := newStore(10, []exception{{4, 2}})
+	store := newStore(10, []redirection{{4, 2}})
 	want := make([]byte, 5*testChunk)
 	copy(want, origin)
 	copy(want[4*testChunk:], store[2*testChunk:3*testChunk])
@@ -111,7 +111,7 @@ func TestAStoreThatMakesNoSenseIsRefused(t *testing.T) {
 			}
 		},
 	} {
-		m := newStore(10, []exception{{7, 2}, {8, 3}})
+		m := newStore(10, []redirection{{7, 2}, {8, 3}})
 		change(m)
 		s, err := OpenExceptionStore(volumeOf(m), testChunk)
 		if err == nil {
@@ -132,7 +132,7 @@ func TestAnInvalidatedStoreSaysSo(t *testing.T) {
 }
 
 func FuzzExceptionStore(f *testing.F) {
-	f.Add([]byte(newStore(10, []exception{{7, 2}, {8, 3}})))
+	f.Add([]byte(newStore(10, []redirection{{7, 2}, {8, 3}})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := memory(b)
 		s, err := OpenExceptionStore(volumeOf(m), testChunk)

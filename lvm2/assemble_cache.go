@@ -1,0 +1,81 @@
+package lvm2
+
+import (
+	"fmt"
+
+	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/mapping"
+)
+
+// cache is what a segment of type cache shows.
+// (docs/format/07-cache.md, section 5)
+func (a *assembly) cache(m *Cache) (mapping.Volume, error) {
+	origin, err := a.volume(m.Origin)
+	if err != nil {
+		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
+	}
+	metadata, data, settings, err := a.cachePool(m)
+	if err != nil {
+		return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
+	}
+	if settings.ChunkSize <= 0 {
+		return nil, fmt.Errorf("%w: cache %s: chunk_size = 0", ErrMetadata, m.Pool.Name)
+	}
+	c, err := target.OpenCache(metadata, settings.ChunkSize)
+	if err != nil {
+		return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
+	}
+	return c.Cached(origin, data, settings.Mode == "passthrough"), nil
+}
+
+// cachePool is the metadata and the data of the cache: two LVs, or two parts of a cachevol.
+func (a *assembly) cachePool(m *Cache) (metadata, data mapping.Volume, settings *CacheSettings, err error) {
+	if m.CacheVol {
+		v, err := a.volume(m.Pool)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		for _, part := range [][2]int64{{m.MetadataStart, m.MetadataLen}, {m.DataStart, m.DataLen}} {
+			if part[0] > v.Size() || part[1] > v.Size()-part[0] {
+				return nil, nil, nil, fmt.Errorf("%w: %d bytes at %d, of %d", ErrMetadata, part[1], part[0], v.Size())
+			}
+		}
+		return target.Linear(v, m.MetadataStart, m.MetadataLen), target.Linear(v, m.DataStart, m.DataLen), &m.CacheSettings, nil
+	}
+	if m.Pool.broken != nil {
+		return nil, nil, nil, m.Pool.broken
+	}
+	if len(m.Pool.Segments) != 1 {
+		return nil, nil, nil, fmt.Errorf("%w: it has %d segments", ErrMetadata, len(m.Pool.Segments))
+	}
+	seg := m.Pool.Segments[0]
+	pool, ok := seg.Mapping.(*CachePool)
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type)
+	}
+	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
+		return nil, nil, nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags)
+	}
+	if metadata, err = a.volume(pool.Metadata); err != nil {
+		return nil, nil, nil, err
+	}
+	data, err = a.volume(pool.Data)
+	return metadata, data, &pool.CacheSettings, err
+}
+
+// writecache is what a segment of type writecache shows.
+func (a *assembly) writecache(m *Writecache) (mapping.Volume, error) {
+	origin, err := a.volume(m.Origin)
+	if err != nil {
+		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
+	}
+	fast, err := a.volume(m.Fast)
+	if err != nil {
+		return nil, fmt.Errorf("writecache %s: %w", m.Fast.Name, err)
+	}
+	v, err := target.Writecache(origin, fast, m.BlockSize)
+	if err != nil {
+		return nil, fmt.Errorf("writecache %s: %w", m.Fast.Name, err)
+	}
+	return v, nil
+}

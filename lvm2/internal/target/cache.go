@@ -1,0 +1,149 @@
+package target
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"lvm2fs/lvm2/internal/pdata"
+	"lvm2fs/mapping"
+)
+
+// ErrCache: the metadata of a cache does not make sense, or cannot be read.
+var ErrCache = errors.New("damaged cache")
+
+// Cache is the state of a cache: which blocks of the origin are in the cache, where, and which
+// of them are dirty there. All three devices count in blocks of one size:
+//
+//	origin   | 0 | 1 | 2 | 3 | 4 | 5 |
+//	mapping  cache block 0 → 4, 1 → nothing, 2 → 0        (an array, in the metadata)
+//	cache    | 4'|   | 0'|
+//
+// A mapped block is never older in the cache than in the origin, dirty or not, so it is read
+// from there. Mappings are transactional, so that holds after a crash too.
+// (docs/format/07-cache.md, sections 1 to 4)
+type Cache struct {
+	// NeedsCheck: the kernel gave up writing the metadata.
+	NeedsCheck bool
+
+	blocks    *pdata.Blocks
+	version   uint32
+	clean     bool // shut down in an orderly way, so that the dirty bits count
+	blockSize int64
+	count     uint64 // of cache blocks
+	mapping   uint64 // root of the array of mappings
+	dirty     uint64 // root of the bitset of dirty blocks, of version 2
+}
+
+const (
+	cacheMagic         = 0o6142003
+	cacheCleanShutdown = 1
+	cacheNeedsCheck    = 2
+	cacheValid         = 1
+	cacheDirty         = 2
+	cacheFlagBits      = 16
+	// maxCacheBlocks bounds the memory of a table of mappings, to 1 GiB.
+	maxCacheBlocks = 1 << 26
+)
+
+// OpenCache reads the superblock of a cache. blockSize, in bytes, is what the VG's metadata
+// says. A cache that was never activated has no blocks.
+//
+//	  4 u32 flags    32 u64 magic   40 u32 version   192 u64 root of the mappings
+//	232 u32 block size, sectors    236 u32 metadata block size, sectors
+//	240 u32 cache blocks           252 u32 incompatible flags     284 u64 root of the dirty bits
+func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
+	c := &Cache{blocks: pdata.NewBlocks(metadata, metadata.Size()), blockSize: blockSize, clean: true}
+	b, err := c.blocks.Read(0, pdata.CacheSuperblock)
+	if errors.Is(err, pdata.ErrDamaged) && allZero(b) {
+		return c, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCache, err)
+	}
+	le := binary.LittleEndian
+	bad := func(at int, format string, args ...any) error {
+		return fmt.Errorf("%w: superblock, byte %d: %s", ErrCache, at, fmt.Sprintf(format, args...))
+	}
+	flags := le.Uint32(b[4:])
+	c.clean, c.NeedsCheck = flags&cacheCleanShutdown != 0, flags&cacheNeedsCheck != 0
+	c.version = le.Uint32(b[40:])
+	c.mapping, c.dirty = le.Uint64(b[192:]), le.Uint64(b[284:])
+	c.count = uint64(le.Uint32(b[240:]))
+	switch size := int64(le.Uint32(b[232:])) * 512; {
+	case le.Uint64(b[32:]) != cacheMagic:
+		return nil, bad(32, "magic %d", le.Uint64(b[32:]))
+	case c.version != 1 && c.version != 2:
+		return nil, bad(40, "version %d", c.version)
+	case le.Uint32(b[252:]) != 0:
+		return nil, bad(252, "incompatible flags 0x%x", le.Uint32(b[252:]))
+	case size != blockSize || size <= 0:
+		return nil, bad(232, "blocks of %d bytes, the VG says %d", size, blockSize)
+	case le.Uint32(b[236:]) != pdata.BlockSize/512:
+		return nil, bad(236, "metadata blocks of %d sectors", le.Uint32(b[236:]))
+	case c.count > maxCacheBlocks:
+		return nil, bad(240, "%d cache blocks, more than %d", c.count, maxCacheBlocks)
+	}
+	return c, nil
+}
+
+// load reads which block of the origin is in which of the cache's, and whether one is dirty.
+// capacity is the number of blocks that the cache data can hold.
+func (c *Cache) load(capacity uint64) (table []redirection, dirty bool, err error) {
+	if c.count == 0 {
+		return nil, false, nil
+	}
+	err = pdata.ReadArray(c.blocks, c.mapping, 8, c.count, func(block uint64, value []byte) error {
+		v := binary.LittleEndian.Uint64(value)
+		if v&cacheValid == 0 {
+			return nil
+		}
+		if block >= capacity {
+			return fmt.Errorf("cache block %d is in use, the cache has %d", block, capacity)
+		}
+		table = append(table, redirection{v >> cacheFlagBits, block})
+		dirty = dirty || !c.clean || c.version == 1 && v&cacheDirty != 0
+		return nil
+	})
+	if err == nil && c.clean && c.version == 2 && len(table) > 0 {
+		inUse := make(map[uint64]bool, len(table))
+		for _, r := range table {
+			inUse[r.store] = true
+		}
+		err = pdata.ReadBitset(c.blocks, c.dirty, c.count, func(block uint64, set bool) error {
+			dirty = dirty || set && inUse[block]
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%w: %w", ErrCache, err)
+	}
+	if block, ok := sortRedirections(table); !ok {
+		return nil, false, fmt.Errorf("%w: block %d of the origin is in the cache twice", ErrCache, block)
+	}
+	return table, dirty, nil
+}
+
+// Cached is origin, with the blocks that are in the cache taken from data. passthrough says that
+// the cache is not read; then none of it may be dirty.
+func (c *Cache) Cached(origin, data mapping.Volume, passthrough bool) mapping.Volume {
+	return &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
+		table, dirty, err := c.load(uint64(data.Size() / c.blockSize))
+		if err != nil {
+			return nil, err
+		}
+		if passthrough {
+			if dirty {
+				return nil, fmt.Errorf("%w: dirty blocks in passthrough mode", ErrCache)
+			}
+			return origin, nil
+		}
+		// A block that begins beyond the origin is never read.
+		for len(table) > 0 && table[len(table)-1].origin > math.MaxInt64/uint64(c.blockSize) {
+			table = table[:len(table)-1]
+		}
+		return redirected(origin, data, c.blockSize, origin.Size(), table), nil
+	})}
+}
