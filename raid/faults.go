@@ -50,9 +50,9 @@ func (f *faults) find(leg int, off, max int64) (bool, int64) {
 	return false, min(max, spans[i].start-off)
 }
 
-// add remembers that leg failed to read at off. Where a failure follows upon another it
-// takes in as much as that one again, so that a dead device is not asked for each of its
-// blocks.
+// add remembers that leg failed to read at off. Where a failure follows soon upon another
+// it takes in as much as that one again, so that a dead device is not asked for each of
+// its blocks.
 func (f *faults) add(leg int, off int64, err error) {
 	n := f.insert(leg, off)
 	if n > 0 && f.report != nil && !errors.Is(err, mapping.ErrMissing) {
@@ -68,13 +68,17 @@ func (f *faults) insert(leg int, off int64) int64 {
 	block := off / faultBlock * faultBlock
 	added := span{block, block + faultBlock}
 
-	i := sort.Search(len(spans), func(i int) bool { return spans[i].end >= block })
-	if i < len(spans) && spans[i].start <= block {
-		before := spans[i]
+	i := sort.Search(len(spans), func(i int) bool { return spans[i].start > block })
+	if i > 0 {
+		before := spans[i-1]
+		n := before.end - before.start
 		if before.end > off {
 			return 0 // another reader was first
 		}
-		added = span{before.start, before.end + min(before.end-before.start, 1<<40)}
+		if block-before.end <= n {
+			added = span{before.start, block + max(faultBlock, min(n, 1<<40))}
+			i--
+		}
 	}
 	j := i
 	for j < len(spans) && spans[j].start <= added.end {
