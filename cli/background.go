@@ -47,6 +47,7 @@ func startInBackground(a *app, mountpoint string) error {
 		ExtraFiles:  []*os.File{readyChild},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
+	closeOnExec()
 	// Not the terminal's process group any more, the child hears of ^C from here.
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -80,6 +81,15 @@ func startInBackground(a *app, mountpoint string) error {
 		return fmt.Errorf("the mount at %s does not answer: %w", mountpoint, err)
 	}
 	return nil
+}
+
+// closeOnExec keeps descriptors of whoever started us out of the background process: a
+// lock or a pipe that lived as long as the mount would be a surprise.
+func closeOnExec() {
+	const enough = 4096
+	for fd := 3; fd < enough; fd++ {
+		syscall.CloseOnExec(fd)
+	}
 }
 
 // ending explains the end of a background process that never got ready.

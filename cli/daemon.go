@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"lvm2fs/fusefs"
@@ -74,31 +75,28 @@ func attend(a *app, server *fusefs.Server, signals signals, mountpoint string) e
 		server.Wait()
 		close(gone)
 	}()
+	var unmounting sync.WaitGroup
 	for asked := 0; ; {
 		select {
 		case <-gone:
+			// A forced end of the mount comes before it is out of its directory.
+			unmounting.Wait()
 			a.log.Info("unmounted", "mountpoint", mountpoint)
 			return nil
 		case <-signals.reload:
-			go func() {
-				if err := server.Reload(); err != nil {
-					a.log.Error("reading the metadata again failed, the old stays", "mountpoint", mountpoint, "err", err)
-					return
-				}
-				a.log.Info("metadata read again", "mountpoint", mountpoint)
-			}()
+			go server.Reload() // which logs what came of it
 		case <-signals.end:
 			asked++
 			switch asked {
 			case 1:
-				go unmount(a, server, mountpoint)
+				unmounting.Go(func() { unmount(a, server, mountpoint) })
 			case 2:
 				a.log.Warn("unmounting although it is in use", "mountpoint", mountpoint)
-				go func() {
+				unmounting.Go(func() {
 					if err := server.ForceUnmount(); err != nil {
 						a.log.Error("unmounting failed", "mountpoint", mountpoint, "err", err)
 					}
-				}()
+				})
 			default:
 				return fmt.Errorf("%s: ended by a third signal before unmounting was done", mountpoint)
 			}

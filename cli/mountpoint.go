@@ -123,11 +123,16 @@ func under(path string, dir os.FileInfo) bool {
 	return false
 }
 
-// reload has the daemon of a mount read the metadata again, and waits until it has.
+// reload has the daemon of a mount read the metadata again, and waits until it has. It
+// asks by reading an attribute, which works on a read-only mount too.
 func reload(mountpoint string) error {
-	err := unix.Setxattr(mountpoint, xattrReload, []byte("1"), 0)
+	failure := make([]byte, 4096)
+	n, err := unix.Getxattr(mountpoint, xattrReload, failure)
 	if err != nil {
-		return fmt.Errorf("%s still shows the old metadata: reading it again failed, the log of its daemon says how: %w", mountpoint, err)
+		return fmt.Errorf("reload of %s: %w", mountpoint, err)
+	}
+	if n > 0 {
+		return fmt.Errorf("%s still shows the old metadata: %s", mountpoint, failure[:n])
 	}
 	return nil
 }

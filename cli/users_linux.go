@@ -28,8 +28,9 @@ func usersOf(dir string) []string {
 		}
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
+	self := fmt.Sprintf("/proc/%d", os.Getpid())
 	for _, process := range processes {
-		if usesFilesIn(process, dir) {
+		if process != self && usesFilesIn(process, dir) {
 			name, _ := os.ReadFile(process + "/comm")
 			users = append(users, fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), filepath.Base(process)))
 		}

@@ -1,0 +1,88 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/testimages"
+)
+
+// installed makes mount(8) find the program, which it looks for in fixed places only.
+func installed(t *testing.T) {
+	t.Helper()
+	testenv.NeedRoot(t)
+	testenv.NeedFUSE(t)
+	testenv.NeedTools(t, "mount", "mount.fuse")
+	const place = "/usr/local/bin/lvm2fs"
+	if _, err := os.Lstat(place); err == nil {
+		t.Skipf("%s is there already", place)
+	}
+	if err := os.Symlink(program, place); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(place) })
+}
+
+func TestMount8MountsByTypeByNumberSignAndByFstab(t *testing.T) {
+	installed(t)
+	c := testimages.Load(t, "linear-multi")
+	who := me()
+	disks := who.unpack(t, c)
+	var others strings.Builder
+	for _, disk := range disks[1:] {
+		others.WriteString(",device=" + disk)
+	}
+	fstab := filepath.Join(who.tempDir(t), "fstab")
+	for name, args := range map[string]func(dir string) []string{
+		"by type": func(dir string) []string {
+			return []string{"-t", "fuse.lvm2fs", disks[0], dir, "-o", "ro,noatime,x-systemd.automount" + others.String()}
+		},
+		"by number sign": func(dir string) []string {
+			return []string{"-t", "fuse", "lvm2fs#" + disks[0], dir, "-o", "allow_other,user" + others.String()}
+		},
+		"with flags": func(dir string) []string {
+			return []string{"-n", "-s", "-v", "-r", "-t", "fuse.lvm2fs", "-o", "_netdev,nofail,comment=hello" + others.String(), disks[0], dir}
+		},
+		"by fstab": func(dir string) []string {
+			line := fmt.Sprintf("%s %s fuse.lvm2fs ro,nofail,_netdev,uid=1%s 0 0\n", disks[0], dir, others.String())
+			if err := os.WriteFile(fstab, []byte(line), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"-T", fstab, dir}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := who.mountpoint(t)
+			who.must(t, "mount", args(dir)...)
+			for _, lv := range c.Tree() {
+				if _, err := os.ReadFile(filepath.Join(dir, lv)); err != nil {
+					t.Error(err)
+				}
+			}
+			// The source is what fstab names, by which mount -a knows it again.
+			source := strings.TrimSpace(who.must(t, "findmnt", "-n", "-o", "SOURCE,FSTYPE", dir))
+			if fields := strings.Fields(source); len(fields) != 2 || fields[0] != disks[0] || fields[1] != "fuse.lvm2fs" {
+				t.Errorf("findmnt: %q", source)
+			}
+			if name == "by fstab" {
+				who.must(t, "mount", "-T", fstab, "-a")
+				who.must(t, "mount", "-T", fstab, "-o", "remount", dir)
+			}
+			who.must(t, "umount", dir)
+		})
+	}
+}
+
+func TestAFailureUnderMount8IsOneOfMount8(t *testing.T) {
+	installed(t)
+	who := me()
+	dir := who.mountpoint(t)
+	r := who.run(t, "mount", "-t", "fuse.lvm2fs", "/nonexistent.img", dir)
+	if r.code == 0 || !strings.Contains(r.stderr, "lvm2fs: /nonexistent.img") {
+		t.Errorf("exit %d, %q", r.code, r.stderr)
+	}
+}
