@@ -83,7 +83,7 @@ func TestADeadDeviceIsNotAskedForEachOfItsBlocks(t *testing.T) {
 	if n := w.disks[1].reads.Load(); n > 100 {
 		t.Errorf("%d reads of the dead device", n)
 	}
-	if n := len(reports()); n > 20 {
+	if n := len(reports()); n > 50 {
 		t.Errorf("%d reports", n)
 	}
 }
