@@ -91,8 +91,12 @@ func (c *copies) mapAt(off, max int64, f *faults) mapping.Extent {
 }
 
 func (c *copies) readAt(p []byte, off int64) (int, error) {
-	var store [16]piece
-	pieces := store[:0]
+	if at, e := c.choose(off, int64(len(p)), c.faults); e.Kind != mapping.Missing && e.Length == int64(len(p)) {
+		if _, err := c.read(at.leg, p, at.x, c.faults); err == nil {
+			return len(p), nil
+		}
+	}
+	var pieces []piece
 	var holes []hole
 	for done := int64(0); done < int64(len(p)); {
 		at, e := c.choose(off+done, int64(len(p))-done, c.faults)

@@ -69,6 +69,18 @@ func (l legs) look(i int, x, max int64, f *faults) mapping.Extent {
 	return e
 }
 
+// good says whether all of leg i in [x, x+n) can be used.
+func (l legs) good(i int, x, n int64) bool {
+	for n > 0 {
+		e := l.look(i, x, n, l.faults)
+		if e.Kind == mapping.Missing {
+			return false
+		}
+		x, n = x+e.Length, n-e.Length
+	}
+	return true
+}
+
 // lost appends the ranges in [x, x+n) of leg i that cannot be used.
 func (l legs) lost(i int, x, n int64, f *faults, into []span) []span {
 	for end := x + n; x < end; {

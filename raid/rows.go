@@ -121,6 +121,9 @@ func (r *rows) mapAt(off, max int64, f *faults) mapping.Extent {
 const windowMax = 2 << 20
 
 func (r *rows) readAt(p []byte, off int64) (int, error) {
+	if ok := r.readChunk(p, off); ok {
+		return len(p), nil
+	}
 	done := 0
 	for done < len(p) {
 		start := off + int64(done)
@@ -142,6 +145,20 @@ func (r *rows) readAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// readChunk reads p if it is within a chunk of a good leg.
+func (r *rows) readChunk(p []byte, off int64) bool {
+	n, k, x := r.locate(off)
+	if int64(len(p)) > r.chunk-x%r.chunk {
+		return false
+	}
+	leg := r.row(n).data[k]
+	if !r.good(leg, x, int64(len(p))) {
+		return false
+	}
+	_, err := r.read(leg, p, x, r.faults)
+	return err == nil
 }
 
 // persist reads p, which is within a chunk, from off: from its own leg or by rebuilding,
@@ -237,16 +254,8 @@ func (w *window) read() (int, error) {
 	end := w.off + int64(len(w.p))
 	first, last := w.off/w.stripe, (end-1)/w.stripe
 	from, n := first*w.chunk, (last-first+1)*w.chunk // in x, of the rows
-	if row, k, x := w.locate(w.off); x%w.chunk+int64(len(w.p)) <= w.chunk {
+	if _, _, x := w.locate(w.off); x%w.chunk+int64(len(w.p)) <= w.chunk {
 		from, n = x, int64(len(w.p))
-		leg := w.row(row).data[k]
-		e := w.look(leg, x, n, w.faults)
-		if e.Kind != mapping.Missing && e.Length == n {
-			if got, err := w.rows.legs.read(leg, w.p, x, w.faults); err == nil {
-				return got, nil
-			}
-			return w.persist(w.p, w.off)
-		}
 	}
 	w.lost = make([][]span, len(w.all))
 	someLost := false
