@@ -34,6 +34,8 @@ var (
 // and how much of it there is, of a segment's mapping, whatever its type, all fields.
 func (p *printer) print(v reflect.Value) {
 	switch v.Kind() {
+	case reflect.Invalid:
+		fmt.Fprint(p.sum, "none;")
 	case reflect.Pointer, reflect.Interface:
 		switch {
 		case v.IsNil():

@@ -150,7 +150,7 @@ func (n *lvNode) xattrs() []xattr {
 		{"uuid", c.UUID.String()},
 		{"segtype", segmentTypes(c)},
 		{"tags", strings.Join(c.Tags, ",")},
-		{"attr", attr(c.LV)},
+		{"attr", c.Attr()},
 		{"health", c.Health()},
 	}
 	if !c.CreationTime.IsZero() {
@@ -166,8 +166,8 @@ func (n *lvNode) xattrs() []xattr {
 func segmentTypes(c *currentLV) string {
 	var types []string
 	for _, seg := range c.Segments {
-		if !slices.Contains(types, seg.Type) {
-			types = append(types, seg.Type)
+		if !slices.Contains(types, seg.TypeName()) {
+			types = append(types, seg.TypeName())
 		}
 	}
 	return strings.Join(types, ",")
@@ -186,11 +186,4 @@ func (n *lvNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errn
 
 func (n *lvNode) Setxattr(context.Context, string, []byte, uint32) syscall.Errno {
 	return syscall.EPERM
-}
-
-func attr(lv *lvm2.LV) string {
-	if a, ok := any(lv).(interface{ Attr() string }); ok {
-		return a.Attr()
-	}
-	return ""
 }

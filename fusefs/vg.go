@@ -100,6 +100,7 @@ func (n *vgNode) xattrs() []xattr {
 	}
 	return []xattr{
 		{"uuid", d.vg.UUID.String()},
+		{"attr", d.vg.Attr()},
 		{"seqno", strconv.FormatUint(d.vg.Seqno, 10)},
 		{"tags", strings.Join(d.vg.Tags, ",")},
 		{"extent_size", strconv.FormatInt(d.vg.ExtentSize, 10)},
