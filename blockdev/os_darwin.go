@@ -40,7 +40,7 @@ func (f *osFile) geometry() (geometry, error) {
 	}
 	sector, err := f.ioctlInt(dkiocGetBlockSize)
 	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.ENODEV) {
-		return geometry{}, fmt.Errorf("is a device, but %w", ErrNotDisk)
+		return geometry{}, fmt.Errorf("is a character device, %w", ErrNotDisk)
 	}
 	if err != nil {
 		return geometry{}, fmt.Errorf("asking for its sector size: %w", err)

@@ -17,7 +17,7 @@ type magic struct {
 	version func(b []byte) string
 }
 
-const versionBytes = 128
+const versionBytes = 8
 
 var magics = []magic{
 	{KindTable, "BSD disklabel", 512, "\x57\x45\x56\x82", nil},
@@ -112,12 +112,12 @@ func ext(d *disk) (*Signature, error) {
 	}
 	inodes, blocks := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
 	logBlockSize, revision := binary.LittleEndian.Uint32(b[24:]), binary.LittleEndian.Uint32(b[76:])
-	if inodes == 0 || blocks == 0 || logBlockSize > 6 || revision > 1 {
-		return nil, nil
-	}
 	const hasJournal, isJournal = 0x4, 0x8
 	const extents, wide, flexible = 0x40, 0x80, 0x200
 	compatible, incompatible := binary.LittleEndian.Uint32(b[92:]), binary.LittleEndian.Uint32(b[96:])
+	if inodes == 0 && incompatible&isJournal == 0 || blocks == 0 || logBlockSize > 6 || revision > 1 {
+		return nil, nil
+	}
 	name := "ext2 file system"
 	switch {
 	case incompatible&isJournal != 0:
