@@ -64,8 +64,8 @@ func startInBackground(a *app, mountpoint string) error {
 	}()
 	select {
 	case <-interrupted:
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
 		return errors.New("interrupted")
 	case ok := <-answered:
 		if !ok {
@@ -77,7 +77,7 @@ func startInBackground(a *app, mountpoint string) error {
 		err = errors.New("it is gone already")
 	}
 	if err != nil {
-		cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		return fmt.Errorf("the mount at %s does not answer: %w", mountpoint, err)
 	}
 	return nil
@@ -125,7 +125,7 @@ func executable() (string, error) {
 // readyPipe is the pipe of a background process, nil in any other.
 func readyPipe() *os.File {
 	fd, err := strconv.Atoi(os.Getenv(readyEnv))
-	os.Unsetenv(readyEnv)
+	_ = os.Unsetenv(readyEnv)
 	if err != nil || fd < 3 {
 		return nil
 	}

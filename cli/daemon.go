@@ -84,7 +84,7 @@ func attend(a *app, server *fusefs.Server, signals signals, mountpoint string) e
 			a.log.Info("unmounted", "mountpoint", mountpoint)
 			return nil
 		case <-signals.reload:
-			go server.Reload() // which logs what came of it
+			go func() { _ = server.Reload() }() // which logs what came of it
 		case <-signals.end:
 			asked++
 			switch asked {

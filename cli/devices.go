@@ -23,13 +23,12 @@ type session struct {
 	Devices []*blockdev.Device
 }
 
-// Close closes the devices.
-func (s *session) Close() error {
-	var errs []error
+// Close closes the devices, which were only read, unless by a mount that has synced what
+// it wrote.
+func (s *session) Close() {
 	for _, d := range s.Devices {
-		errs = append(errs, d.Close())
+		_ = d.Close()
 	}
-	return errors.Join(errs...)
 }
 
 // openDevices opens the DEVICE arguments of a command and reads what is on them. What
@@ -53,7 +52,7 @@ func (s *session) open(paths []string) (failures []error) {
 		case err != nil:
 			failures = append(failures, err)
 		case s.has(d):
-			d.Close()
+			_ = d.Close()
 		default:
 			s.Devices = append(s.Devices, d)
 		}

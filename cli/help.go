@@ -37,7 +37,7 @@ func printHelp(w io.Writer, app *kong.Application, command *kong.Node) {
 			fmt.Fprintf(table, "  %s\t%s\n", child.Name, child.Help)
 		}
 	}
-	table.Flush()
+	_ = table.Flush()
 	fmt.Fprint(w, "\nFlags of mount:\n")
 	printFlags(w, find(app, "mount").Flags)
 	fmt.Fprint(w, "\nFlags of every command:\n")
@@ -67,7 +67,6 @@ func usage(command *kong.Node) string { return command.Tag.Get("usage") }
 
 func printFlags(w io.Writer, flags []*kong.Flag) {
 	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	defer table.Flush()
 	for _, flag := range flags {
 		if flag.Hidden {
 			continue
@@ -80,6 +79,7 @@ func printFlags(w io.Writer, flags []*kong.Flag) {
 			fmt.Fprintf(table, "  %s\t%s\n", names, line)
 		}
 	}
+	_ = table.Flush()
 }
 
 // flagNames is "-o, --options=OPT,...", "    --json".

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -22,7 +23,7 @@ type logTarget struct {
 func newLogTarget(stderr io.Writer) *logTarget {
 	target := &logTarget{}
 	target.write = func(_ time.Time, level slog.Level, line string) {
-		io.WriteString(stderr, "lvm2fs: "+levelPrefix(level)+line+"\n")
+		fmt.Fprintf(stderr, "lvm2fs: %s%s\n", levelPrefix(level), line)
 	}
 	return target
 }
@@ -37,7 +38,7 @@ func (l *logTarget) switchTo(write func(t time.Time, level slog.Level, line stri
 // share a file that is open for appending.
 func toFile(w io.Writer) func(time.Time, slog.Level, string) {
 	return func(t time.Time, level slog.Level, line string) {
-		io.WriteString(w, t.Format(time.RFC3339)+" lvm2fs: "+levelPrefix(level)+line+"\n")
+		fmt.Fprintf(w, "%s lvm2fs: %s%s\n", t.Format(time.RFC3339), levelPrefix(level), line)
 	}
 }
 

@@ -20,13 +20,13 @@ func toSyslog() func(time.Time, slog.Level, string) {
 		// syslog.Writer connects again by itself when the system's log was restarted.
 		switch {
 		case level >= slog.LevelError:
-			w.Err(line)
+			_ = w.Err(line)
 		case level >= slog.LevelWarn:
-			w.Warning(line)
+			_ = w.Warning(line)
 		case level >= slog.LevelInfo:
-			w.Info(line)
+			_ = w.Info(line)
 		default:
-			w.Debug(line)
+			_ = w.Debug(line)
 		}
 	}
 }
