@@ -108,6 +108,8 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 		return a.cache(m)
 	case *Writecache:
 		return a.writecache(m)
+	case *Integrity:
+		return a.integrity(seg, m)
 	case *ThinPool, *CachePool, *VDOPool:
 		return nil, fmt.Errorf("%w: it is a %s", ErrNoContents, seg.Type)
 	}

@@ -1,0 +1,39 @@
+package lvm2
+
+import (
+	"errors"
+	"fmt"
+
+	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/mapping"
+)
+
+// integrity is what a segment of type integrity shows: a leg of a RAID, checked.
+// (docs/format/08-integrity.md, section 1)
+func (a *assembly) integrity(seg *Segment, m *Integrity) (mapping.Volume, error) {
+	if m.Meta == nil {
+		return nil, fmt.Errorf("%w: integrity without meta_dev", ErrUnsupported)
+	}
+	data, err := a.volume(m.Origin)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := a.volume(m.Meta)
+	if err != nil {
+		return nil, err
+	}
+	v, err := target.Integrity(data, meta, target.IntegrityConfig{
+		Size:      m.DataSize,
+		BlockSize: m.BlockSize,
+		TagSize:   m.TagSize,
+		Hash:      m.InternalHash,
+		Discards:  m.Settings["allow_discards"] != 0,
+	})
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("integrity of %s: %w", seg.LV.Name, err)
+	}
+	return v, nil
+}
