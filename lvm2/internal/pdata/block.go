@@ -5,13 +5,13 @@
 package pdata
 
 import (
-	"container/list"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"sync"
+
+	"lvm2fs/lvm2/internal/lru"
 )
 
 // BlockSize of every metadata block, in bytes.
@@ -57,15 +57,12 @@ const cachedBlocks = 1024
 type Blocks struct {
 	r     io.ReaderAt
 	count uint64
-
-	mu    sync.Mutex
-	nodes map[uint64]*list.Element // of *node
-	order list.List                // the one used last in front
+	nodes *lru.Cache[uint64, *node]
 }
 
 // NewBlocks is the blocks of r, which has size bytes.
 func NewBlocks(r io.ReaderAt, size int64) *Blocks {
-	return &Blocks{r: r, count: uint64(size / BlockSize), nodes: map[uint64]*list.Element{}}
+	return &Blocks{r: r, count: uint64(size / BlockSize), nodes: lru.New[uint64, *node](cachedBlocks)}
 }
 
 // Count is the number of blocks.
@@ -85,28 +82,11 @@ func (s *Blocks) Read(number uint64, kind Kind) ([]byte, error) {
 
 // node reads a b-tree node, from the cache where it is there.
 func (s *Blocks) node(number uint64) (*node, error) {
-	s.mu.Lock()
-	if e := s.nodes[number]; e != nil {
-		s.order.MoveToFront(e)
-		s.mu.Unlock()
-		return e.Value.(*node), nil
-	}
-	s.mu.Unlock()
-	b, err := s.Read(number, Node)
-	if err != nil {
-		return nil, err
-	}
-	n, err := decodeNode(b, number)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.nodes[number] == nil {
-		s.nodes[number] = s.order.PushFront(n)
-		if s.order.Len() > cachedBlocks {
-			delete(s.nodes, s.order.Remove(s.order.Back()).(*node).number)
+	return s.nodes.Get(number, func() (*node, error) {
+		b, err := s.Read(number, Node)
+		if err != nil {
+			return nil, err
 		}
-	}
-	return n, nil
+		return decodeNode(b, number)
+	})
 }
