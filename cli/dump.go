@@ -1,12 +1,25 @@
 package cli
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"lvm2fs/cli/internal/copyout"
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
 
 type dumpCmd struct {
 	deviceOptions
 	Directory string   `short:"C" name:"directory" default:"." placeholder:"DIR" help:"Where to create VG/LV; the default is the current directory."`
 	LV        []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
-	Force     bool     `help:"Overwrite files that exist."`
+	Force     bool     `help:"Replace files that exist."`
 	Devices   []string `arg:"" name:"device"`
 }
 
@@ -14,7 +27,11 @@ type dumpCmd struct {
 func (dumpCmd) Help() string {
 	return `Examples:
   lvm2fs dump /dev/ada0s7
-  lvm2fs dump --lv vg/root -C /backup disk1.img disk2.img`
+  lvm2fs dump --lv vg/root -C /backup disk1.img disk2.img
+
+Each LV becomes DIR/VG/LV, with holes where it has zeros, and sharing its blocks with the image where the file system
+can. It is LV.part until it is complete; a dump that was stopped goes on when it is run again. An LV with bytes that
+cannot be read becomes LV.partial, with a ddrescue map of what is lost in LV.map, and the exit code is 3.`
 }
 
 func (c *dumpCmd) Run(a *app) error {
@@ -23,5 +40,272 @@ func (c *dumpCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	return errors.ErrUnsupported
+	d := &dump{app: a, force: c.Force}
+	if err := d.choose(s.Scan, c.LV); err != nil {
+		return err
+	}
+	if err := d.openDirectory(c.Directory); err != nil {
+		return err
+	}
+	defer d.close()
+	if err := d.protect(s); err != nil {
+		return err
+	}
+	if err := d.plan(); err != nil {
+		return err
+	}
+	if err := d.checkSpace(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal kills
+	return d.run(ctx)
+}
+
+// dump is one run of the command.
+type dump struct {
+	*app
+	force bool
+
+	lvs       []*lvm2.LV
+	explicit  bool // the user has named lvs
+	root      *copyout.Folder
+	folders   map[*lvm2.VG]*copyout.Folder
+	jobs      []dumpJob
+	protected []os.FileInfo // never to be replaced
+
+	inTheWay   []error // LVs that were not begun because a file is in the way
+	incomplete int     // LVs that could not be read, in whole or in part
+}
+
+type dumpJob struct {
+	*copyout.Job
+	lv *lvm2.LV
+}
+
+// choose finds the LVs that are to be dumped, in the order of their VGs.
+func (d *dump) choose(scan *lvm2.Scan, names []string) error {
+	d.explicit = len(names) > 0
+	named := map[*lvm2.LV]bool{}
+	for _, name := range names {
+		lv, err := findLV(scan, name)
+		if err != nil {
+			return err
+		}
+		named[lv] = true
+	}
+	for _, vg := range scan.VGs {
+		for _, lv := range vg.LVs {
+			if named[lv] || !d.explicit && lv.Visible() {
+				d.lvs = append(d.lvs, lv)
+			}
+		}
+	}
+	return d.checkNames()
+}
+
+// checkNames refuses LVs of which one is called like a file that another one needs.
+func (d *dump) checkNames() error {
+	type file struct {
+		vg   *lvm2.VG
+		name string
+	}
+	taken := map[file]*lvm2.LV{}
+	for _, lv := range d.lvs {
+		taken[file{lv.VG, lv.FileName()}] = lv
+	}
+	for _, lv := range d.lvs {
+		for _, suffix := range copyout.Suffixes {
+			if other := taken[file{lv.VG, lv.FileName() + suffix}]; other != nil {
+				return fmt.Errorf("%s and %s cannot be written to one directory: use --lv and another -C for one of them", lvPath(lv), lvPath(other))
+			}
+		}
+	}
+	return nil
+}
+
+func (d *dump) openDirectory(path string) (err error) {
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return err
+	}
+	d.root, err = copyout.OpenFolder(path)
+	return err
+}
+
+func (d *dump) close() {
+	for _, f := range d.folders {
+		f.Close()
+	}
+	d.root.Close()
+}
+
+// protect notes the devices, which may lie where the files go.
+func (d *dump) protect(s *session) error {
+	for _, dev := range s.Devices {
+		info, err := os.Stat(dev.Path())
+		if err != nil {
+			return err
+		}
+		d.protected = append(d.protected, info)
+	}
+	return nil
+}
+
+// plan opens the LVs and looks at what is there of them, changing nothing.
+func (d *dump) plan() error {
+	d.folders = map[*lvm2.VG]*copyout.Folder{}
+	for _, lv := range d.lvs {
+		v, err := lv.Open()
+		if errors.Is(err, lvm2.ErrNoContents) && !d.explicit {
+			continue
+		} else if err != nil {
+			d.giveUp(err)
+			continue
+		}
+		folder := d.folders[lv.VG]
+		if folder == nil {
+			if folder, err = d.root.Sub(lv.VG.DirName()); err != nil {
+				return err
+			}
+			d.folders[lv.VG] = folder
+		}
+		job := copyout.NewJob(v, folder, lv.FileName(), lvPath(lv), identity(lv))
+		job.Replace = d.force
+		job.Protect = d.protected
+		if err := job.Check(); isInTheWay(err) {
+			d.inTheWay = append(d.inTheWay, err)
+		} else if err != nil {
+			return err
+		} else {
+			d.jobs = append(d.jobs, dumpJob{job, lv})
+		}
+	}
+	return nil
+}
+
+func isInTheWay(err error) bool {
+	return errors.Is(err, copyout.ErrExists) || errors.Is(err, copyout.ErrBusy) || errors.Is(err, copyout.ErrProtected)
+}
+
+// giveUp names an LV that cannot be read as it should.
+func (d *dump) giveUp(err error) {
+	d.printError(err)
+	d.incomplete++
+}
+
+// identity is what must be the same for a dump to be gone on with: the LV, its metadata,
+// and the image files beneath, of which the system knows when they last changed.
+func identity(lv *lvm2.LV) copyout.Identity {
+	devices := lv.Devices()
+	sources := map[string]string{}
+	for _, pv := range lv.VG.PVs {
+		file, ok := pv.Device.(interface{ ModTime() time.Time })
+		if !ok || !slices.Contains(devices, pv.Device) || file.ModTime().IsZero() {
+			continue
+		}
+		sources[pv.UUID.String()] = file.ModTime().UTC().Format(time.RFC3339Nano)
+	}
+	return copyout.Identity{UUID: lv.UUID.String(), Seqno: lv.VG.Seqno, Sources: sources}
+}
+
+// checkSpace refuses to begin what the file system has no room for.
+func (d *dump) checkSpace() error {
+	free := map[uint64]int64{}
+	need := map[uint64]int64{}
+	for _, job := range d.jobs {
+		device, n, err := job.Folder.FreeSpace()
+		if err != nil {
+			return err
+		}
+		free[device] = n
+		need[device] += job.Volume.Size()
+	}
+	for device := range need {
+		if need[device] <= free[device] {
+			continue
+		}
+		// Not all of it may be needed, which takes longer to find out.
+		var n int64
+		for _, job := range d.jobs {
+			if at, _, err := job.Folder.FreeSpace(); err != nil || at != device {
+				continue
+			}
+			more, err := job.Need()
+			if err != nil {
+				return err
+			}
+			n += more
+		}
+		if n > free[device] {
+			return fmt.Errorf("%s has %s free, and %s is needed: %d of %d bytes are missing",
+				d.root.Path("."), formatSize(free[device]), formatSize(n), n-free[device], n)
+		}
+	}
+	return nil
+}
+
+func (d *dump) run(ctx context.Context) error {
+	for _, job := range d.jobs {
+		err := d.runJob(ctx, job)
+		switch {
+		case err == nil:
+		case isInTheWay(err):
+			d.inTheWay = append(d.inTheWay, err)
+		case errors.Is(err, context.Canceled):
+			return errors.New("stopped; the same command goes on from here")
+		default:
+			return fmt.Errorf("%s: %w; the same command goes on from here", lvPath(job.lv), err)
+		}
+	}
+	switch {
+	case len(d.inTheWay) > 0:
+		return fmt.Errorf("%w; --force replaces what exists", errors.Join(d.inTheWay...))
+	case d.incomplete > 0:
+		return fmt.Errorf("%w: %d of %d LVs", errIncomplete, d.incomplete, len(d.lvs))
+	}
+	return nil
+}
+
+func (d *dump) runJob(ctx context.Context, job dumpJob) error {
+	if _, err := fmt.Fprintf(d.stdout, "===> Reading %s %s\n", lvPath(job.lv), where(job.lv, job.Volume)); err != nil {
+		return err
+	}
+	if d.stderrTerminal {
+		m := &meter{w: d.stderr, now: time.Now, title: lvPath(job.lv), size: job.Volume.Size()}
+		defer m.finish()
+		job.Progress = m.set
+	}
+	job.Protect = d.protected
+	r, err := job.Run(ctx)
+	if err != nil {
+		return err
+	}
+	d.protected = append(d.protected, r.File)
+	if r.Map != "" {
+		d.giveUp(fmt.Errorf("%s: %d of %d bytes are lost: %w; what there is went to %s, and what is lost is in %s",
+			lvPath(job.lv), r.Lost.Bytes(), job.Volume.Size(), r.Err, job.Folder.Path(r.Name), job.Folder.Path(r.Map)))
+	}
+	return nil
+}
+
+var errSeveral = errors.New("more than one run")
+
+// where says where an LV lies: at an offset of its device, if it is one run there.
+func where(lv *lvm2.LV, v mapping.Volume) string {
+	var first *mapping.Extent
+	err := mapping.Walk(v, 0, v.Size(), func(_ int64, e mapping.Extent) error {
+		if first != nil || e.Kind != mapping.Data {
+			return errSeveral
+		}
+		first = &e
+		return nil
+	})
+	if err == nil && first != nil {
+		return fmt.Sprintf("from offset %d (%#x)", first.Offset, first.Offset)
+	}
+	if n := len(lv.Segments); n != 1 {
+		return fmt.Sprintf("in %d segments", n)
+	}
+	return "in 1 segment"
 }

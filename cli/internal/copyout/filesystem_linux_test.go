@@ -135,7 +135,7 @@ func TestAFullFileSystemStopsTheRunUntilThereIsSpace(t *testing.T) {
 	if n, err := j.Need(); n != 8*mib || err != nil {
 		t.Errorf("Need is %d, %v", n, err)
 	}
-	if n, err := d.folder.FreeSpace(); n != 3*mib || err != nil {
+	if _, n, err := d.folder.FreeSpace(); n != 3*mib || err != nil {
 		t.Errorf("FreeSpace is %d, %v", n, err)
 	}
 	noteOften(v, j)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,13 +102,19 @@ func (f *Folder) Close() error {
 	return f.dir.Close()
 }
 
-// FreeSpace is how many bytes the file system of f has left for this user.
-func (f *Folder) FreeSpace() (int64, error) {
-	st, err := statfs(f.existing().dir)
+// FreeSpace is how many bytes the file system of f has left for this user, and its
+// device number.
+func (f *Folder) FreeSpace() (device uint64, n int64, err error) {
+	dir := f.existing().dir
+	info, err := dir.Stat()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return max(0, int64(st.Bavail)) * blockSize(st), nil
+	st, err := statfs(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	return uint64(info.Sys().(*syscall.Stat_t).Dev), max(0, int64(st.Bavail)) * blockSize(st), nil
 }
 
 func statfs(f *os.File) (*unix.Statfs_t, error) {

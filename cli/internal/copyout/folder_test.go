@@ -37,7 +37,7 @@ func TestAFolderIsMadeWithItsFirstFile(t *testing.T) {
 	if n, err := j.Need(); n != kib || err != nil {
 		t.Errorf("needs %d, %v", n, err)
 	}
-	if _, err := sub.FreeSpace(); err != nil {
+	if _, _, err := sub.FreeSpace(); err != nil {
 		t.Error(err)
 	}
 	d.wantNames("")

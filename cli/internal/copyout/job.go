@@ -21,7 +21,9 @@ type Job struct {
 	Identity Identity
 	// Replace lets the file take the place of one that exists.
 	Replace bool
-	// Protect are files that are read from, and not replaced for any reason.
+	// Protect are files that are not replaced for any reason: those that are read from,
+	// and those of earlier jobs, which on a file system that knows no upper and lower
+	// case may have the same name.
 	Protect []os.FileInfo
 	// Progress, if any, is told how many bytes of the volume have been dealt with.
 	Progress func(done int64)
@@ -36,6 +38,7 @@ type Result struct {
 	Map  string // of the map of what is lost; empty if the file is complete
 	Lost Ranges
 	Err  error // why the first of the lost bytes is
+	File os.FileInfo
 }
 
 // NewJob is the job of writing v to the file called name in folder.
@@ -52,7 +55,7 @@ func NewJob(v mapping.Volume, folder *Folder, name, title string, identity Ident
 	}
 }
 
-// Check says, changing nothing, why Run would not begin: ErrExists, ErrSource.
+// Check says, changing nothing, why Run would not begin: ErrExists, ErrProtected.
 func (j *Job) Check() error {
 	_, err := j.look()
 	return err
@@ -72,13 +75,18 @@ func (j *Job) Run(ctx context.Context) (Result, error) {
 		_ = w.checkpoint(c.done)
 		return Result{}, err
 	}
+	info, err := w.file.Stat()
+	if err != nil {
+		return Result{}, err
+	}
 	if len(c.lost) == 0 {
-		return Result{Name: j.Name}, w.complete()
+		return Result{Name: j.Name, File: info}, w.complete()
 	}
 	return Result{
 		Name: j.Name + partialSuffix,
 		Map:  j.Name + mapSuffix,
 		Lost: c.lost,
 		Err:  c.lostErr,
+		File: info,
 	}, w.leavePartial(c.done)
 }

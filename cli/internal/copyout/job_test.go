@@ -137,6 +137,7 @@ func TestAFileIsTheVolume(t *testing.T) {
 				progress = done
 			}
 			r := d.run(j)
+			r.File = nil
 			if diff := cmp.Diff(Result{Name: "lv"}, r); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)
 			}
@@ -212,7 +213,7 @@ func TestAFileWithLostBytesIsPartialAndHasAMap(t *testing.T) {
 		if !errors.Is(r.Err, mapping.ErrMissing) {
 			t.Errorf("the reason is %v", r.Err)
 		}
-		r.Err = nil
+		r.Err, r.File = nil, nil
 		if diff := cmp.Diff(want, r); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -543,7 +544,7 @@ func TestAFileThatIsReadFromIsNotReplaced(t *testing.T) {
 			}
 			j := d.job(v)
 			j.Protect, j.Replace = []os.FileInfo{info}, true
-			if _, err := j.Run(context.Background()); !errors.Is(err, ErrSource) {
+			if _, err := j.Run(context.Background()); !errors.Is(err, ErrProtected) {
 				t.Errorf("Run: %v", err)
 			}
 			d.wantFile(name, v.bytes)

@@ -38,8 +38,8 @@ var (
 	ErrExists = errors.New("exists and is left alone")
 	// ErrBusy is wrapped by the error for a file that another process is making.
 	ErrBusy = errors.New("another dump is writing it")
-	// ErrSource is wrapped by the error for a file that is to be read, and in the way.
-	ErrSource = errors.New("is read from, and would be overwritten")
+	// ErrProtected is wrapped by the error for a file of Protect that is in the way.
+	ErrProtected = errors.New("is a device or a file of this dump, and would be overwritten")
 )
 
 // standing is what earlier runs have left.
@@ -86,7 +86,7 @@ func (j *Job) look() (standing, error) {
 		s.replaces = true
 	}
 	if s.replaces || s.part {
-		if err := j.checkSource(j.Name+partSuffix, part); err != nil {
+		if err := j.checkProtected(j.Name+partSuffix, part); err != nil {
 			return s, err
 		}
 	}
@@ -98,7 +98,7 @@ func (j *Job) look() (standing, error) {
 	if err == nil && !s.part && lostErr == nil && plain(partial) &&
 		j.Identity.continues(lost.Identity) && partial.Size == j.Identity.Size {
 		s.file, s.done, s.sources = j.Name+partialSuffix, lost.done, lost.Sources
-		return s, j.checkSource(s.file, partial)
+		return s, j.checkProtected(s.file, partial)
 	}
 	return s, j.inTheWay(j.Name + partialSuffix)
 }
@@ -121,13 +121,13 @@ func (j *Job) inTheWay(name string) error {
 	case !j.Replace:
 		return fmt.Errorf("%s %w", j.Folder.Path(name), ErrExists)
 	}
-	return j.checkSource(name, st)
+	return j.checkProtected(name, st)
 }
 
-func (j *Job) checkSource(name string, st *unix.Stat_t) error {
+func (j *Job) checkProtected(name string, st *unix.Stat_t) error {
 	for _, info := range j.Protect {
 		if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Dev == st.Dev && s.Ino == st.Ino {
-			return fmt.Errorf("%s %w", j.Folder.Path(name), ErrSource)
+			return fmt.Errorf("%s %w", j.Folder.Path(name), ErrProtected)
 		}
 	}
 	return nil
@@ -140,7 +140,7 @@ func (j *Job) readMap(name string) (mapfile, error) {
 	if err != nil {
 		return mapfile{}, err
 	}
-	if err := j.checkSource(name, st); err != nil {
+	if err := j.checkProtected(name, st); err != nil {
 		return mapfile{}, err
 	}
 	notOurs := fmt.Errorf("%s %w: %w", j.Folder.Path(name), ErrExists, errNotOurs)
