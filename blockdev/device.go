@@ -193,10 +193,6 @@ func sameMedium(a, b fs.FileInfo) bool {
 	return deviceNumber(a) == deviceNumber(b) && comparableNodes(a.Mode(), b.Mode())
 }
 
-func deviceNumber(info fs.FileInfo) uint64 {
-	return uint64(info.Sys().(*syscall.Stat_t).Rdev)
-}
-
 // Refresh reads size and modification time again, and makes later reads see what was
 // written to the disk by another way than this device.
 func (d *Device) Refresh() error {

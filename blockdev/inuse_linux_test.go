@@ -98,17 +98,21 @@ func TestUsersAreFoundAboveADiskItsPartitionsAndItsDisk(t *testing.T) {
 		want   []Holder
 	}{
 		{"a disk has the users of its partitions", "8:0", []Holder{
-			{"sda1: " + root.What, root.Release}, {"sda2: " + two.What, two.Release}, {"sda3: swap area", "swapoff /dev/sda3"}}},
+			{"sda1: " + root.What, root.Release}, {"sda2: " + two.What, two.Release}, {"sda3: swap area", "swapoff /dev/sda3"},
+		}},
 		{"a partition has its own", "8:1", []Holder{root}},
 		{"and not those of its neighbours", "8:2", []Holder{two}},
 		{"but those of its disk", "8:17", []Holder{
-			{"part of a disk in use: path of multipath device mpatha (dm-1)", "multipath -f mpatha"}}},
+			{"part of a disk in use: path of multipath device mpatha (dm-1)", "multipath -f mpatha"},
+		}},
 		{"who is above a holder must go first", "8:32", []Holder{
-			{"MD array md0, open LUKS container secret (dm-2)", "cryptsetup close secret && mdadm --stop /dev/md0"}}},
+			{"MD array md0, open LUKS container secret (dm-2)", "cryptsetup close secret && mdadm --stop /dev/md0"},
+		}},
 		{"a FUSE mount that calls itself after a device does not use it", "8:48", []Holder{
 			{"bcache device bcache0", "echo 1 > /sys/block/bcache0/bcache/stop"},
 			{"device-mapper device made by hand (dm-3)", "dmsetup remove 'made by hand'"},
-			{"block device nbd7", ""}}},
+			{"block device nbd7", ""},
+		}},
 		{"a file system with a number of its own is known by its source", "8:64", []Holder{{"mounted on /srv", "umount /srv"}}},
 		{"a device that sysfs does not know has none", "8:99", nil},
 	} {

@@ -110,10 +110,28 @@ func claimForTest(t *testing.T, d *Device) {
 // ranges are accesses with every kind of alignment, in a device of testSize bytes.
 func ranges() [][2]int {
 	list := [][2]int{
-		{0, 0}, {0, 1}, {0, 512}, {0, 4096}, {1, 1}, {511, 2}, {512, 511}, {4095, 2}, {100, 4096}, {4096, 100},
-		{0, testSize}, {1, testSize - 1}, {0, testSize - 1}, {3, testSize - 5},
-		{testSize - 1, 1}, {testSize - 513, 513}, {testSize, 0},
-		{511, bounceSize}, {4096, bounceSize}, {512, bounceSize + 512}, {513, bounceSize + 4096}, {4095, worthSplitting + 2},
+		{0, 0},
+		{0, 1},
+		{0, 512},
+		{0, 4096},
+		{1, 1},
+		{511, 2},
+		{512, 511},
+		{4095, 2},
+		{100, 4096},
+		{4096, 100},
+		{0, testSize},
+		{1, testSize - 1},
+		{0, testSize - 1},
+		{3, testSize - 5},
+		{testSize - 1, 1},
+		{testSize - 513, 513},
+		{testSize, 0},
+		{511, bounceSize},
+		{4096, bounceSize},
+		{512, bounceSize + 512},
+		{513, bounceSize + 4096},
+		{4095, worthSplitting + 2},
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 60 {

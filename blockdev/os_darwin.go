@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,8 @@ func isDiskType(fs.FileMode) bool { return true }
 
 // comparableNodes: diskN and rdiskN have one number.
 func comparableNodes(_, _ fs.FileMode) bool { return true }
+
+func deviceNumber(info fs.FileInfo) uint64 { return uint64(uint32(info.Sys().(*syscall.Stat_t).Rdev)) }
 
 func isNoMedium(err error) bool { return errors.Is(err, unix.ENXIO) }
 

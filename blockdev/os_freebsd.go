@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,8 @@ import (
 func isDiskType(mode fs.FileMode) bool { return mode&fs.ModeCharDevice != 0 }
 
 func comparableNodes(a, b fs.FileMode) bool { return a.Type() == b.Type() }
+
+func deviceNumber(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Rdev }
 
 func isNoMedium(err error) bool { return errors.Is(err, unix.ENXIO) }
 

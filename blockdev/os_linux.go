@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,8 @@ import (
 func isDiskType(mode fs.FileMode) bool { return mode&fs.ModeCharDevice == 0 }
 
 func comparableNodes(a, b fs.FileMode) bool { return a.Type() == b.Type() }
+
+func deviceNumber(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Rdev }
 
 func isNoMedium(err error) bool { return errors.Is(err, unix.ENOMEDIUM) }
 
