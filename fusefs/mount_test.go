@@ -39,6 +39,8 @@ func (l *logged) count(what string) int {
 	return strings.Count(l.text.String(), what)
 }
 
+func loggerTo(l *logged) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
 // mounted is a mount for one test.
 type mounted struct {
 	*Server
@@ -81,7 +83,7 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 		},
 		UID:    uint32(os.Getuid()),
 		GID:    uint32(os.Getgid()),
-		Logger: slog.New(slog.NewTextHandler(m.log, nil)),
+		Logger: loggerTo(m.log),
 	}
 	for _, c := range change {
 		c(&cfg)
