@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -23,8 +24,9 @@ func (who person) do(f func() error) error {
 	if who == me() {
 		return f()
 	}
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
+		defer close(done)
 		// Not unlocked, so that the thread ends with this function.
 		runtime.LockOSThread()
 		done <- func() error {
@@ -42,7 +44,11 @@ func (who person) do(f func() error) error {
 			return f()
 		}()
 	}()
-	return <-done
+	err, ok := <-done
+	if !ok {
+		return errors.New("the test was ended, as by t.Fatal, on another goroutine than its own")
+	}
+	return err
 }
 
 func forceUnmount(dir string) { _ = unix.Unmount(dir, unix.MNT_DETACH) }
