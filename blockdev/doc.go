@@ -15,7 +15,8 @@
 //   - Linux block device: O_EXCL, which the kernel refuses while the device or a part
 //     of it is mounted, swapped to, or held by device-mapper, MD or another claim.
 //   - image file: flock, which keeps other claims out, and on Linux the byte locks
-//     that keep QEMU out. A file that is attached to a loop device in use is busy.
+//     that keep QEMU out. A file that is attached to a loop device in use is busy. On a
+//     file system that has no locks nothing is kept out.
 //   - macOS device: O_EXLOCK; the system itself refuses a mounted device.
 //   - FreeBSD device: GEOM refuses a device that is mounted or part of a provider in
 //     use.

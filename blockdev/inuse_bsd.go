@@ -3,6 +3,7 @@
 package blockdev
 
 import (
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,10 @@ import (
 // from its partitions.
 func (d *Device) InUse() []Holder {
 	if d.isFile {
+		return nil
+	}
+	node, err := filepath.EvalSymlinks(d.path)
+	if err != nil {
 		return nil
 	}
 	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
@@ -25,7 +30,7 @@ func (d *Device) InUse() []Holder {
 	var users []Holder
 	for i := range mounts[:n] {
 		from, on := unix.ByteSliceToString(mounts[i].Mntfromname[:]), unix.ByteSliceToString(mounts[i].Mntonname[:])
-		if isOrIsPartOf(from, d.path) {
+		if isOrIsPartOf(from, node) {
 			users = append(users, Holder{What: "mounted on " + shellWord(on), Release: "umount " + shellWord(on)})
 		}
 	}

@@ -34,7 +34,11 @@ func isBusy(err error, _ bool) bool {
 func directFlag(bool) int { return 0 }
 
 func openExclusively(path string, _ bool, flags int) (*os.File, error) {
-	return openDescriptor(path, unix.O_RDWR|unix.O_EXLOCK|unix.O_NONBLOCK|flags)
+	f, err := openDescriptor(path, unix.O_RDWR|unix.O_EXLOCK|unix.O_NONBLOCK|flags)
+	if errors.Is(err, errors.ErrUnsupported) { // a file system without locks
+		return openDescriptor(path, unix.O_RDWR|flags)
+	}
+	return f, err
 }
 
 func (f *osFile) geometry() (geometry, error) {

@@ -30,10 +30,14 @@ func isBusy(err error, isFile bool) bool {
 func directFlag(bool) int { return 0 }
 
 func openExclusively(path string, isFile bool, flags int) (*os.File, error) {
-	if isFile {
-		flags |= unix.O_EXLOCK | unix.O_NONBLOCK
+	if !isFile {
+		return openDescriptor(path, unix.O_RDWR|flags)
 	}
-	return openDescriptor(path, unix.O_RDWR|flags)
+	f, err := openDescriptor(path, unix.O_RDWR|unix.O_EXLOCK|unix.O_NONBLOCK|flags)
+	if errors.Is(err, errors.ErrUnsupported) { // a file system without locks
+		return openDescriptor(path, unix.O_RDWR|flags)
+	}
+	return f, err
 }
 
 func (f *osFile) geometry() (geometry, error) {

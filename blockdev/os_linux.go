@@ -66,11 +66,10 @@ func lockFile(f *os.File) error {
 	if err == nil && bytes.Type != unix.F_UNLCK {
 		return unix.EBUSY
 	}
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
-	case nil:
-	case unix.EWOULDBLOCK:
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
 		return unix.EBUSY
-	default:
+	case err != nil && !errors.Is(err, errors.ErrUnsupported): // a file system without locks
 		return err
 	}
 	// On NFS the lock just taken is a lock of all bytes and may stand in the way of
