@@ -1,12 +1,19 @@
 package cli
 
-import "errors"
+import (
+	"bufio"
+	"cmp"
+	"slices"
+	"strings"
+
+	"lvm2fs/lvm2"
+)
 
 type listCmd struct {
 	deviceOptions
-	JSON    bool     `name:"json" help:"Print lvm's report format; sizes are numbers of bytes."`
+	JSON    bool     `name:"json" xor:"format" help:"Print lvm's report format; sizes are numbers of bytes."`
 	All     bool     `short:"a" help:"Show internal LVs too, as lvs -a does."`
-	Tree    bool     `help:"Show LVs as trees, down to the PVs."`
+	Tree    bool     `xor:"format" help:"Show what lies on what, from the devices up."`
 	Devices []string `arg:"" name:"device"`
 }
 
@@ -14,14 +21,87 @@ type listCmd struct {
 func (listCmd) Help() string {
 	return `Examples:
   lvm2fs list disk.img
-  lvm2fs list --json disk1.img disk2.img | jq '.report[0].lv'`
+  lvm2fs list --json disk1.img disk2.img | jq '.report[0].lv'
+
+--json prints the fields of vgs, pvs, lvs and lvs --segments by lvm's names. Sizes are numbers of bytes, all else is
+as lvm prints it; a field that is empty is left out, and so is one that depends on activation.`
 }
 
 func (c *listCmd) Run(a *app) error {
+	c.orphans = true
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	return errors.ErrUnsupported
+	l := newListing(s.Scan, c.All)
+	out := bufio.NewWriter(a.stdout)
+	switch {
+	case c.JSON:
+		err = l.writeJSON(out)
+	case c.Tree:
+		err = l.writeTree(out)
+	default:
+		err = l.writeTables(out)
+	}
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// listing is what list shows, in the order of vgs, pvs and lvs: by name.
+type listing struct {
+	vgs       []*lvm2.VG
+	pvs       []*lvm2.PV // orphans and missing ones too
+	lvs       []*lvm2.LV
+	duplicate []lvm2.Rejected // devices that show a PV which is used from another
+}
+
+func newListing(scan *lvm2.Scan, all bool) *listing {
+	l := &listing{vgs: scan.VGs, pvs: slices.Clone(scan.Orphans)}
+	for _, vg := range scan.VGs {
+		l.pvs = append(l.pvs, vg.PVs...)
+		var lvs []*lvm2.LV
+		for _, lv := range vg.LVs {
+			if lv.Listed() || all && !lv.IsSnapshotRelation() {
+				lvs = append(lvs, lv)
+			}
+		}
+		slices.SortFunc(lvs, func(a, b *lvm2.LV) int { return cmp.Compare(a.Name, b.Name) })
+		l.lvs = append(l.lvs, lvs...)
+	}
+	slices.SortStableFunc(l.pvs, func(a, b *lvm2.PV) int { return cmp.Compare(pvName(a), pvName(b)) })
+	return l
+}
+
+// pvName is what lvm calls a PV: by its device, or [unknown].
+func pvName(pv *lvm2.PV) string {
+	if pv.Device == nil {
+		return "[unknown]"
+	}
+	return pv.Device.Name()
+}
+
+// lvName is what lvm calls an LV: in brackets if it is internal; "" for none.
+func lvName(lv *lvm2.LV) string {
+	switch {
+	case lv == nil:
+		return ""
+	case lv.Listed():
+		return lv.Name
+	}
+	return "[" + lv.Name + "]"
+}
+
+func lvUUID(lv *lvm2.LV) string {
+	if lv == nil {
+		return ""
+	}
+	return lv.UUID.String()
+}
+
+// sortedTags are tags as lvm lists them.
+func sortedTags(tags []string) string {
+	return strings.Join(slices.Sorted(slices.Values(tags)), ",")
 }

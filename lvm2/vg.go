@@ -2,6 +2,7 @@ package lvm2
 
 import (
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -35,6 +36,9 @@ type VG struct {
 	dirName   string
 	ambiguous bool // copies with the same seqno differ
 	assembly  *assembly
+
+	deriveOnce sync.Once
+	derived    *derived
 }
 
 // DirName is the name of the VG's directory: its name; NAME@XXXXXX, with the first

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"strconv"
+	"strings"
+
+	"lvm2fs/lvm2"
+)
+
+// The fields of lvs. What they mean says lvm: lvs -o help.
+
+func lvRow(lv *lvm2.LV) row {
+	var r row
+	r.text("vg_name", lv.VG.Name)
+	r.text("vg_uuid", lv.VG.UUID.String())
+	r.text("lv_uuid", lv.UUID.String())
+	r.text("lv_name", lvName(lv))
+	r.text("lv_full_name", lv.VG.Name+"/"+lv.Name)
+	r.flag("lv_path", "/dev/"+lv.VG.Name+"/"+lv.Name, lv.Listed() && lv.ThinPool() == nil)
+	r.text("lv_dm_path", "/dev/mapper/"+mangle(lv.VG.Name)+"-"+mangle(lv.Name))
+	r.text("lv_parent", lvName(lv.Parent()))
+	r.list("lv_layout", lv.Layout())
+	r.list("lv_role", lv.Role())
+	r.flag("lv_initial_image_sync", "initial image sync", lv.InitialSync())
+	r.flag("lv_merging", "merging", lv.Merging())
+	policy := lv.AllocationPolicy
+	if policy == "" {
+		policy = "inherit"
+	}
+	r.text("lv_allocation_policy", allocationPolicy(policy))
+	r.flag("lv_allocation_locked", "allocation locked", lv.AllocationLocked())
+	r.flag("lv_fixed_minor", "fixed minor", lv.FixedMinor())
+	r.flag("lv_skip_activation", "skip activation", lv.SkipActivation())
+	r.flag("lv_autoactivation", "enabled", lv.AutoActivation())
+	r.text("lv_when_full", lv.WhenFull())
+	r.text("lv_major", strconv.FormatInt(lv.Major, 10))
+	r.text("lv_minor", strconv.FormatInt(lv.Minor, 10))
+	r.text("lv_read_ahead", readAhead(lv.ReadAhead))
+	r.size("lv_size", lv.Size())
+	r.sizeUnlessZero("lv_metadata_size", lv.MetadataSize())
+	r.count("seg_count", len(lv.Segments))
+	r.text("origin", lvName(lv.Origin()))
+	r.text("origin_uuid", lvUUID(lv.Origin()))
+	r.sizeUnlessZero("origin_size", lv.OriginSize())
+	r.list("lv_ancestors", names(lv.Ancestors(false)))
+	r.list("lv_full_ancestors", names(lv.Ancestors(true)))
+	r.list("lv_descendants", names(lv.Descendants(false)))
+	r.list("lv_full_descendants", names(lv.Descendants(true)))
+	r.raid(lv)
+	if pv := lv.MoveSource(); pv != nil {
+		r.text("move_pv", pvName(pv))
+		r.text("move_pv_uuid", pv.UUID.String())
+	}
+	r.reference("mirror_log", lv.MirrorLog())
+	r.reference("data_lv", lv.Data())
+	r.reference("metadata_lv", lv.Metadata())
+	r.reference("pool_lv", lv.Pool())
+	r.text("lv_tags", sortedTags(lv.Tags))
+	r.text("lv_profile", lv.Profile)
+	r.text("lv_lockargs", lv.LockArgs)
+	if !lv.CreationTime.IsZero() {
+		r.text("lv_time", lv.CreationTime.Local().Format("2006-01-02 15:04:05 -0700"))
+		r.text("lv_host", lv.CreationHost)
+	}
+	r.list("lv_modules", lv.Modules())
+	r.text("writecache_block_size", orMinusOne(lv.WritecacheBlockSize()))
+	r.text("lv_permissions", permissions(lv.Writable()))
+	r.text("lv_health_status", lv.HealthStatus())
+	r.flag("lv_snapshot_invalid", "snapshot invalid", lv.InvalidSnapshot())
+	r.text("lv_attr", lv.Attr())
+	if len(lv.Segments) > 0 {
+		r.firstSegment(lv.Segments[0])
+	}
+	return r
+}
+
+// raid adds what lvs knows of a RAID, and of the integrity of its legs.
+func (r *row) raid(lv *lvm2.LV) {
+	if m := lv.RAID(); m != nil {
+		for _, f := range []struct {
+			name  string
+			value uint64
+		}{
+			{"raid_write_behind", m.WriteBehind},
+			{"raid_min_recovery_rate", m.MinRecoveryRate},
+			{"raid_max_recovery_rate", m.MaxRecoveryRate},
+		} {
+			if f.value > 0 {
+				r.number(f.name, f.value)
+			}
+		}
+	}
+	integrity := lv.Integrity()
+	if integrity == nil {
+		r.text("raidintegrityblocksize", "-1")
+		return
+	}
+	switch integrity.Mode {
+	case "J":
+		r.text("raidintegritymode", "journal")
+	case "B":
+		r.text("raidintegritymode", "bitmap")
+	case "D":
+		r.text("raidintegritymode", "direct")
+	case "R":
+		r.text("raidintegritymode", "recovery")
+	}
+	r.text("raidintegrityblocksize", strconv.FormatInt(integrity.BlockSize, 10))
+}
+
+// firstSegment adds what lvs shows of an LV's segments where all are alike.
+func (r *row) firstSegment(seg *lvm2.Segment) {
+	r.text("segtype", seg.TypeName())
+	r.thin(seg)
+	r.text("cache_mode", seg.CacheSettings().Mode)
+}
+
+// reference adds an LV's name and UUID, if there is one.
+func (r *row) reference(name string, lv *lvm2.LV) {
+	r.text(name, lvName(lv))
+	r.text(name+"_uuid", lvUUID(lv))
+}
+
+func names(lvs []*lvm2.LV) []string {
+	var out []string
+	for _, lv := range lvs {
+		out = append(out, lv.Name)
+	}
+	return out
+}
+
+// mangle is a name as a part of a device-mapper name, whose parts are joined by a hyphen.
+// (docs/format/02-metadata-text.md, section 9)
+func mangle(name string) string { return strings.ReplaceAll(name, "-", "--") }
+
+func readAhead(sectors int64) string {
+	switch {
+	case sectors < 0:
+		return "0"
+	case sectors == 0:
+		return "auto"
+	}
+	return strconv.FormatInt(sectors*512, 10)
+}
+
+func orMinusOne(n int64) string {
+	if n == 0 {
+		return "-1"
+	}
+	return strconv.FormatInt(n, 10)
+}

@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+
+	"lvm2fs/lvm2"
+)
+
+// writeTables writes the listing for people: VGs, PVs and LVs, and what is special about
+// each.
+func (l *listing) writeTables(w *bufio.Writer) error {
+	var vgs, pvs, lvs table
+	vgs.header("VG", "Size", "Free", "Extent", "PVs", "LVs", "Attr", "")
+	reasons := l.commonReasons()
+	for _, vg := range l.vgs {
+		vgs.row(printable(vg.DirName()), size(int64(vg.ExtentCount())*vg.ExtentSize), size(int64(vg.FreeExtentCount())*vg.ExtentSize),
+			size(vg.ExtentSize), number(len(vg.PVs)), number(listedCount(vg)), vg.Attr(), notes(vgNotes(vg, reasons[vg])))
+	}
+	pvs.header("PV", "VG", "Size", "Free", "Attr", "")
+	for _, pv := range l.pvs {
+		total, free, vg := pvSize(pv)
+		pvs.row(printable(pvName(pv)), printable(vg), size(total), size(free), pv.Attr(), notes(pvNotes(pv)))
+	}
+	lvs.header("LV", "VG", "Size", "Type", "Attr", "Devices", "")
+	for _, lv := range l.lvs {
+		lvs.row(printable(lvName(lv)), printable(lv.VG.DirName()), size(lv.Size()), strings.Join(segmentTypes(lv), ","), lv.Attr(),
+			devices(lv), notes(lvNotes(lv, reasons[lv.VG])))
+	}
+	for i, section := range []struct {
+		title string
+		table *table
+	}{{"Volume groups", &vgs}, {"Physical volumes", &pvs}, {"Logical volumes", &lvs}} {
+		if len(section.table.rows) < 2 {
+			continue
+		}
+		if i > 0 && len(l.vgs) > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w, section.title)
+		if err := section.table.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table is rows of cells, the first row its header. Cells from size and number are
+// aligned to the right.
+type table struct{ rows [][]string }
+
+const alignRight = "\x00" // in front of a cell; printable leaves none in text from a disk
+
+func (t *table) header(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) row(cells ...string)    { t.rows = append(t.rows, cells) }
+
+func (t *table) write(w io.Writer) error {
+	t.alignColumns()
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range t.rows {
+		fmt.Fprintln(tw, strings.TrimRight("  "+strings.Join(row, "\t"), "\t "))
+	}
+	return tw.Flush()
+}
+
+// alignColumns fills the columns of numbers from the left.
+func (t *table) alignColumns() {
+	for column := range t.rows[0] {
+		width := 0
+		right := slices.ContainsFunc(t.rows, func(row []string) bool { return strings.HasPrefix(row[column], alignRight) })
+		for _, row := range t.rows {
+			row[column] = strings.TrimPrefix(row[column], alignRight)
+			width = max(width, utf8.RuneCountInString(row[column]))
+		}
+		if right {
+			for _, row := range t.rows {
+				row[column] = strings.Repeat(" ", width-utf8.RuneCountInString(row[column])) + row[column]
+			}
+		}
+	}
+}
+
+func number(n int) string { return alignRight + fmt.Sprint(n) }
+
+func size(bytes int64) string { return alignRight + humanSize(bytes) }
+
+// humanSize is a number of bytes in the largest unit that gives at least 1, exact or with two
+// decimals.
+func humanSize(bytes int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	unit, divisor := 0, int64(1)
+	for unit < len(units)-1 && bytes/divisor >= 1024 {
+		unit++
+		divisor *= 1024
+	}
+	if bytes%divisor == 0 {
+		return fmt.Sprintf("%d %s", bytes/divisor, units[unit])
+	}
+	return fmt.Sprintf("%.2f %s", float64(bytes)/float64(divisor), units[unit])
+}
+
+// notes are remarks in one cell, made printable.
+func notes(remarks []string) string {
+	for i, remark := range remarks {
+		remarks[i] = printable(remark)
+	}
+	return strings.Join(remarks, "; ")
+}
+
+func tagNote(tags []string) []string {
+	if len(tags) == 0 {
+		return nil
+	}
+	return []string{"tags " + sortedTags(tags)}
+}
+
+func vgNotes(vg *lvm2.VG, readOnly string) []string {
+	var remarks []string
+	if n := vg.MissingPVCount(); n > 0 {
+		remarks = append(remarks, fmt.Sprintf("partial: %d of %d PVs missing", n, len(vg.PVs)))
+	}
+	if vg.Exported() {
+		remarks = append(remarks, "exported")
+	}
+	if vg.SystemID != "" {
+		remarks = append(remarks, "system ID "+vg.SystemID)
+	}
+	if vg.Shared() {
+		remarks = append(remarks, strings.TrimSpace("shared "+vg.LockType))
+	}
+	if readOnly != "" {
+		remarks = append(remarks, "read-only: "+readOnly)
+	}
+	return append(remarks, tagNote(vg.Tags)...)
+}
+
+func pvSize(pv *lvm2.PV) (total, free int64, vg string) {
+	if pv.VG == nil {
+		return pv.Device.Size(), pv.Device.Size(), ""
+	}
+	return int64(pv.ExtentCount) * pv.VG.ExtentSize, int64(pv.ExtentCount-pv.AllocatedExtentCount()) * pv.VG.ExtentSize, pv.VG.DirName()
+}
+
+func pvNotes(pv *lvm2.PV) []string {
+	var remarks []string
+	switch {
+	case pv.VG == nil && pv.InUse:
+		remarks = append(remarks, "used by a VG whose metadata is on none of the devices")
+	case pv.VG == nil:
+		remarks = append(remarks, "orphan: in no VG")
+	case pv.Device == nil:
+		remarks = append(remarks, "missing: UUID "+pv.UUID.String())
+		if pv.DeviceHint != "" {
+			remarks = append(remarks, "last seen as "+pv.DeviceHint)
+		}
+	case pv.FlaggedMissing():
+		remarks = append(remarks, "was missing when the VG was changed, so it is not used")
+	}
+	return append(remarks, tagNote(pv.Tags)...)
+}
+
+// segmentTypes are the types of an LV's segments, each once.
+func segmentTypes(lv *lvm2.LV) []string {
+	var types []string
+	for _, seg := range lv.Segments {
+		if name := printable(seg.TypeName()); !slices.Contains(types, name) {
+			types = append(types, name)
+		}
+	}
+	return types
+}
+
+// devices are where the segments of an LV lie, as far as a line takes it.
+func devices(lv *lvm2.LV) string {
+	const most = 6
+	var parts []string
+	more := 0
+	for _, seg := range lv.Segments {
+		if len(parts) >= most {
+			more++
+		} else if at := places(seg.Areas()); at != "" {
+			parts = append(parts, printable(at))
+		}
+	}
+	if more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(parts, " ")
+}
+
+// lvNotes are what is wrong or special about an LV. Why it is read-only is left out where
+// the attributes tell, and where it goes for the whole VG.
+func lvNotes(lv *lvm2.LV, common string) []string {
+	var remarks []string
+	if health := lv.Health(); health != "" {
+		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
+	}
+	if origin := lv.Origin(); origin != nil && lv.Listed() {
+		remarks = append(remarks, "origin "+lvName(origin))
+	}
+	if pool := lv.Pool(); pool != nil {
+		remarks = append(remarks, "pool "+lvName(pool))
+	}
+	if reason := readOnlyReason(lv); reason != "" && reason != common {
+		remarks = append(remarks, "read-only: "+reason)
+	}
+	return append(remarks, tagNote(lv.Tags)...)
+}
+
+// readOnlyReason is why a file of the mounted tree is read-only; "" if it is not, if the LV
+// has no file, or if the metadata says no more than that it is.
+func readOnlyReason(lv *lvm2.LV) string {
+	if !lv.Visible() || !lv.Writable() {
+		return ""
+	}
+	err := lv.ReadOnlyReason()
+	if err == nil {
+		return ""
+	}
+	_, reason, found := strings.Cut(err.Error(), lvm2.ErrReadOnly.Error()+": ")
+	if !found {
+		return err.Error()
+	}
+	return reason
+}
+
+// commonReasons gives for each VG the reason for which all of its LVs are read-only, if
+// there is one.
+func (l *listing) commonReasons() map[*lvm2.VG]string {
+	common := map[*lvm2.VG]string{}
+	var differ = errors.New("LVs differ")
+	for _, vg := range l.vgs {
+		err := differ
+		for _, lv := range vg.LVs {
+			if !lv.Visible() || !lv.Writable() {
+				continue
+			}
+			reason := readOnlyReason(lv)
+			if err == differ {
+				common[vg], err = reason, nil
+			} else if common[vg] != reason {
+				common[vg] = ""
+				break
+			}
+		}
+	}
+	return common
+}
+
+func listedCount(vg *lvm2.VG) int {
+	n := 0
+	for _, lv := range vg.LVs {
+		if lv.Listed() {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,130 @@
+package lvm2
+
+// derived is what follows from the metadata of a VG as a whole. It is worked out once,
+// when it is first asked for.
+type derived struct {
+	byName  map[string]*LV
+	history history
+	traits  map[*LV]traits
+}
+
+// traits are what an LV has from all that is beneath it.
+type traits struct {
+	partial bool    // extents, or those of an LV without which it is not whole, are on a missing PV
+	modules modules // of the kernel, to activate it
+}
+
+func (vg *VG) derive() *derived {
+	vg.deriveOnce.Do(func() {
+		byName := make(map[string]*LV, len(vg.LVs))
+		for _, lv := range vg.LVs {
+			byName[lv.Name] = lv
+		}
+		vg.derived = &derived{byName, newHistory(vg, byName), make(map[*LV]traits, len(vg.LVs))}
+		for _, lv := range vg.LVs {
+			vg.derived.visit(lv)
+		}
+	})
+	return vg.derived
+}
+
+// visit works out the traits of lv. An LV that lies on itself has those of what is found
+// before the circle closes.
+func (d *derived) visit(lv *LV) traits {
+	if t, ok := d.traits[lv]; ok {
+		return t
+	}
+	d.traits[lv] = traits{}
+	var t traits
+	for _, seg := range lv.Segments {
+		t.modules |= seg.modules()
+		for _, a := range seg.areas() {
+			t.partial = t.partial || a.PV != nil && a.PV.Missing()
+		}
+		for _, beneath := range seg.references() {
+			b := d.visit(beneath)
+			t.partial = t.partial || b.partial && seg.needs(beneath)
+			if seg.owns(beneath) {
+				t.modules |= b.modules
+			}
+		}
+	}
+	snapshots := lv.snapshots()
+	for _, m := range snapshots {
+		cow := d.visit(m.COW)
+		t.partial = t.partial || cow.partial
+		t.modules |= cow.modules
+	}
+	if len(snapshots) > 0 || lv.snapshotOf() != nil {
+		t.modules |= snapshotModule
+	}
+	d.traits[lv] = t
+	return t
+}
+
+// needs says whether a segment is not whole without an LV that it refers to. The thin LV
+// that another was made from gave it its blocks and may go.
+func (seg *Segment) needs(beneath *LV) bool {
+	m, ok := seg.Mapping.(*Thin)
+	return !ok || beneath == m.Pool || beneath == m.ExternalOrigin
+}
+
+// owns says whether an LV that a segment refers to is part of it. A pool and an origin
+// are there for others too.
+func (seg *Segment) owns(beneath *LV) bool {
+	switch seg.Mapping.(type) {
+	case *Thin, *VDO, *Snapshot:
+		return false
+	}
+	return true
+}
+
+// modules is a set of moduleNames.
+type modules uint16
+
+// moduleNames are the kernel's device-mapper modules, in the order of reports. The targets
+// linear and striped are built in.
+var moduleNames = []string{"cache", "error", "integrity", "kvdo", "mirror", "raid", "snapshot", "thin", "thin-pool", "writecache", "zero"}
+
+const snapshotModule modules = 1 << 6
+
+func (m modules) names() []string {
+	var names []string
+	for i, name := range moduleNames {
+		if m&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func moduleSet(names ...string) modules {
+	var m modules
+	for i, have := range moduleNames {
+		for _, name := range names {
+			if name == have {
+				m |= 1 << i
+			}
+		}
+	}
+	return m
+}
+
+// modules are those of the segment itself.
+func (seg *Segment) modules() modules {
+	switch seg.Mapping.(type) {
+	case *RAID:
+		return moduleSet("raid")
+	case *Thin:
+		return moduleSet("thin", "thin-pool")
+	case *CachePool:
+		return moduleSet("cache")
+	case *VDO, *VDOPool:
+		return moduleSet("kvdo")
+	}
+	return moduleSet(seg.Type)
+}
+
+// Modules are the names of the kernel's device-mapper modules that activating lv takes,
+// sorted.
+func (lv *LV) Modules() []string { return lv.VG.derive().traits[lv].modules.names() }
