@@ -188,7 +188,7 @@ func TestAPVMayHaveNoMetadataArea(t *testing.T) {
 
 func TestAnOldHeaderHasNoExtension(t *testing.T) {
 	d := make(disk, 8192)
-	d.label(1, 1<<30, 1<<20, 0, 0, 0, 4096, 8192, 0, 0, 1<<32|0, 4096, 4096)
+	d.label(1, 1<<30, 1<<20, 0, 0, 0, 4096, 8192, 0, 0, 1<<32, 4096, 4096)
 	h, err := ReadHeader(d, d.size())
 	if err != nil || h.Version != 0 || h.InUse() || h.BootAreas != nil {
 		t.Errorf("version 0: %+v, %v", h, err)

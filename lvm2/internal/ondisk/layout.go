@@ -87,6 +87,8 @@ func CRC(b []byte) uint32 {
 // structure is the bytes of a structure, or the rest of a sector from one on.
 type structure []byte
 
+func (s structure) u64(off int) uint64 { return binary.LittleEndian.Uint64(s[off:]) }
+
 func (s structure) u32(off int) uint32 { return binary.LittleEndian.Uint32(s[off:]) }
 
 // size is a number of bytes, or a byte offset.

@@ -1,0 +1,53 @@
+package ondisk
+
+import (
+	"fmt"
+	"io"
+)
+
+// The log of a mirror (dm-mirror) says which regions its legs have in common. It fills an
+// LV of its own.
+// (docs/format/03-mapping-linear-striped-raid.md, section 3)
+const (
+	logMagic        = 0
+	logVersion      = 4
+	logRegions      = 8
+	logHeaderSize   = 512
+	logBits         = 1024
+	logMagicValue   = 0x4d695272 // "rRiM"
+	logKnownVersion = 2
+)
+
+// MirrorLog is the log of a mirror.
+type MirrorLog struct {
+	Regions uint64 // that the log speaks of; the number of a new log is beyond all
+	Bits    []byte // bit i%8 of byte i/8: region i is in sync
+}
+
+// InSync says whether region i is known to be in sync.
+func (l *MirrorLog) InSync(i int64) bool {
+	return i >= 0 && uint64(i) < l.Regions && i/8 < int64(len(l.Bits)) && l.Bits[i/8]>>(i%8)&1 != 0
+}
+
+// ReadMirrorLog reads the log of a mirror of a number of regions from an LV of size bytes.
+// It fails with ErrFormat for a log that makes no sense, and with the error of r.
+func ReadMirrorLog(r io.ReaderAt, size, regions int64) (*MirrorLog, error) {
+	b := make(structure, logHeaderSize)
+	if err := readFull(r, b, 0); err != nil {
+		return nil, fmt.Errorf("mirror log at byte 0: %w", err)
+	}
+	if magic := b.u32(logMagic); magic != logMagicValue {
+		return nil, fmt.Errorf("mirror log at byte 0: %w: magic %#08x", ErrFormat, magic)
+	}
+	if v := b.u32(logVersion); v != logKnownVersion {
+		return nil, fmt.Errorf("mirror log at byte 0: %w: version %d", ErrFormat, v)
+	}
+	if room := min(size-logBits, maxBitmap); regions < 0 || regions > 8*room {
+		return nil, fmt.Errorf("mirror log at byte %d: %w: %d regions in %d bytes", logBits, ErrFormat, regions, size)
+	}
+	l := &MirrorLog{Regions: b.u64(logRegions), Bits: make([]byte, (regions+7)/8)}
+	if err := readFull(r, l.Bits, logBits); err != nil {
+		return nil, fmt.Errorf("mirror log at byte %d: %w", logBits, err)
+	}
+	return l, nil
+}

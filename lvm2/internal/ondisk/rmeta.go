@@ -1,0 +1,260 @@
+package ondisk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// Each leg of a RAID has an rmeta LV beside its data. In it lie the superblock of dm-raid
+// and, 4096 bytes on, the write-intent bitmap of MD.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7)
+
+// Offsets in bytes of the superblock's fields, all little-endian.
+const (
+	rmetaMagic          = 0
+	rmetaCompat         = 4
+	rmetaDevices        = 8
+	rmetaPosition       = 12
+	rmetaEvents         = 16
+	rmetaFailed         = 24
+	rmetaRecovery       = 32
+	rmetaResync         = 40
+	rmetaLevel          = 48
+	rmetaLayout         = 52
+	rmetaChunk          = 56
+	rmetaFlags          = 60
+	rmetaReshape        = 64
+	rmetaNewLevel       = 72
+	rmetaNewLayout      = 76
+	rmetaNewChunk       = 80
+	rmetaDelta          = 84
+	rmetaDataOffset     = 96
+	rmetaNewDataOffset  = 104
+	rmetaFailedFrom64   = 120
+	rmetaIncompat       = 144
+	rmetaSize           = 512
+	rmetaMagicValue     = 0x64526d44 // "DmRd"
+	rmetaExtended       = 0x1        // of compat_features
+	rmetaReshaping      = 0x1        // of flags
+	rmetaBackwards      = 0x2
+	bitmapStart         = 4096
+	bitmapMagic         = 0
+	bitmapVersion       = 4
+	bitmapUUID          = 8
+	bitmapEvents        = 24
+	bitmapEventsCleared = 32
+	bitmapSyncSize      = 40
+	bitmapState         = 48
+	bitmapRegion        = 52
+	bitmapBits          = 256
+	bitmapMagicValue    = 0x6d746962 // "bitm"
+	bitmapKnownVersion  = 4
+	bitmapStale         = 0x2
+	bitmapWriteError    = 0x4
+)
+
+// ErrNoSuperblock: there is no superblock; the leg is new.
+var ErrNoSuperblock = errors.New("no RAID superblock")
+
+// All is an offset beyond every other: of a leg or array that is wholly in sync.
+const All = math.MaxInt64
+
+// RAIDSuperblock is what a leg of a RAID says of itself and of the array. Offsets and sizes
+// are in bytes; All where the field says so.
+type RAIDSuperblock struct {
+	Devices  int // legs of the array; of a reshape, after it
+	Position int // of this leg; Dropped if a reshape took it out
+	Events   uint64
+	Failed   [4]uint64 // bit i: leg i has failed, or is stale
+	Recovery int64     // this leg is in sync below, from the data offset
+	Resync   int64     // the array is in sync below: of a leg; for RAID10 of the array
+	Geometry RAIDGeometry
+
+	Reshaping       bool
+	Backwards       bool
+	ReshapePosition int64 // of the array
+	New             RAIDGeometry
+	DeltaDevices    int // legs after the reshape less those before
+}
+
+// RAIDGeometry is how a superblock describes a layout.
+type RAIDGeometry struct {
+	Level, Layout uint32 // numbers of MD
+	ChunkSize     int64  // 0 for RAID1
+	DataOffset    int64  // of a leg
+}
+
+// Dropped is the Position of a leg that is no longer part of the array.
+const Dropped = -1
+
+// HasFailed says whether the superblock lists leg i as failed or stale.
+func (s *RAIDSuperblock) HasFailed(i int) bool {
+	return i >= 0 && i < 64*len(s.Failed) && s.Failed[i/64]>>(i%64)&1 != 0
+}
+
+// ReadRAIDSuperblock reads the superblock at the start of an rmeta LV. It fails with
+// ErrNoSuperblock where there is none, with ErrFormat for one that makes no sense or has
+// features unknown here, and with the error of r.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7.1)
+func ReadRAIDSuperblock(r io.ReaderAt) (*RAIDSuperblock, error) {
+	b := make(structure, rmetaSize)
+	if err := readFull(r, b, 0); err != nil {
+		return nil, fmt.Errorf("RAID superblock at byte 0: %w", err)
+	}
+	if b.u32(rmetaMagic) != rmetaMagicValue {
+		return nil, ErrNoSuperblock
+	}
+	s, err := decodeRAIDSuperblock(b)
+	if err != nil {
+		return nil, fmt.Errorf("RAID superblock at byte 0: %w", err)
+	}
+	return s, nil
+}
+
+func decodeRAIDSuperblock(b structure) (*RAIDSuperblock, error) {
+	compat := b.u32(rmetaCompat)
+	if compat&^rmetaExtended != 0 {
+		return nil, fmt.Errorf("%w: compat_features %#x", ErrFormat, compat)
+	}
+	d := sectorDecoder{b: b}
+	s := &RAIDSuperblock{
+		Devices:         d.count(rmetaDevices),
+		Position:        d.position(rmetaPosition),
+		Events:          b.u64(rmetaEvents),
+		Failed:          [4]uint64{b.u64(rmetaFailed)},
+		Recovery:        d.bytes(rmetaRecovery),
+		Resync:          d.bytes(rmetaResync),
+		Geometry:        RAIDGeometry{Level: b.u32(rmetaLevel), Layout: b.u32(rmetaLayout), ChunkSize: int64(b.u32(rmetaChunk)) * SectorSize},
+		ReshapePosition: All,
+	}
+	s.New = s.Geometry
+	if compat&rmetaExtended == 0 {
+		return s, d.err
+	}
+	if incompat := b.u32(rmetaIncompat); incompat != 0 {
+		return nil, fmt.Errorf("%w: incompat_features %#x", ErrFormat, incompat)
+	}
+	for i := range s.Failed[1:] {
+		s.Failed[1+i] = b.u64(rmetaFailedFrom64 + 8*i)
+	}
+	s.Geometry.DataOffset = d.bytes(rmetaDataOffset)
+	s.ReshapePosition = d.bytes(rmetaReshape)
+	flags := b.u32(rmetaFlags)
+	if flags&^(rmetaReshaping|rmetaBackwards) != 0 {
+		return nil, fmt.Errorf("%w: flags %#x", ErrFormat, flags)
+	}
+	s.Reshaping = flags&rmetaReshaping != 0 && s.ReshapePosition != All
+	s.Backwards = flags&rmetaBackwards != 0
+	s.New = RAIDGeometry{
+		Level:      b.u32(rmetaNewLevel),
+		Layout:     b.u32(rmetaNewLayout),
+		ChunkSize:  int64(b.u32(rmetaNewChunk)) * SectorSize,
+		DataOffset: d.bytes(rmetaNewDataOffset),
+	}
+	s.DeltaDevices = int(int32(b.u32(rmetaDelta)))
+	if before := s.Devices - s.DeltaDevices; d.err == nil && (before < 1 || before > maxLegs) {
+		d.err = fmt.Errorf("%w: %d legs, of which %d are new", ErrFormat, s.Devices, s.DeltaDevices)
+	}
+	return s, d.err
+}
+
+// maxLegs is more than any array has.
+const maxLegs = 1 << 12
+
+// sectorDecoder reads fields in sectors, and keeps the first error.
+type sectorDecoder struct {
+	b   structure
+	err error
+}
+
+func (d *sectorDecoder) bytes(off int) int64 {
+	n := d.b.u64(off)
+	if n == math.MaxUint64 {
+		return All
+	}
+	if n > math.MaxInt64/SectorSize && d.err == nil {
+		d.err = fmt.Errorf("%w: %d sectors are more than 63 bits of bytes hold", ErrFormat, n)
+	}
+	return int64(n) * SectorSize
+}
+
+func (d *sectorDecoder) count(off int) int {
+	n := d.b.u32(off)
+	if (n == 0 || n > maxLegs) && d.err == nil {
+		d.err = fmt.Errorf("%w: %d legs", ErrFormat, n)
+	}
+	return int(n)
+}
+
+func (d *sectorDecoder) position(off int) int {
+	n := d.b.u32(off)
+	if n == math.MaxUint32 {
+		return Dropped
+	}
+	if n > maxLegs && d.err == nil {
+		d.err = fmt.Errorf("%w: leg %d", ErrFormat, n)
+	}
+	return int(n)
+}
+
+// Bitmap is a write-intent bitmap: which regions may have been written but not finished.
+type Bitmap struct {
+	UUID          [16]byte // of the MD array; zeros for dm-raid
+	Events        uint64
+	EventsCleared uint64
+	Stale         bool // not kept up
+	SyncSize      int64
+	RegionSize    int64
+	Bits          []byte // bit i%8 of byte i/8: region i is dirty
+}
+
+// ReadBitmap reads the bitmap of an rmeta LV of size bytes. It fails with ErrFormat where
+// there is none that can be used, and with the error of r.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
+func ReadBitmap(r io.ReaderAt, size int64) (*Bitmap, error) {
+	bm, err := readBitmap(io.NewSectionReader(r, bitmapStart, max(0, size-bitmapStart)))
+	if err != nil {
+		return nil, fmt.Errorf("bitmap at byte %d: %w", bitmapStart, err)
+	}
+	return bm, nil
+}
+
+func readBitmap(r *io.SectionReader) (*Bitmap, error) {
+	b := make(structure, bitmapBits)
+	if err := readFull(r, b, 0); err != nil {
+		return nil, err
+	}
+	if magic := b.u32(bitmapMagic); magic != bitmapMagicValue {
+		return nil, fmt.Errorf("%w: magic %#08x", ErrFormat, magic)
+	}
+	if v := b.u32(bitmapVersion); v != bitmapKnownVersion {
+		return nil, fmt.Errorf("%w: version %d", ErrFormat, v)
+	}
+	d := sectorDecoder{b: b}
+	state := b.u32(bitmapState)
+	bm := &Bitmap{
+		UUID:          [16]byte(b[bitmapUUID:]),
+		Events:        b.u64(bitmapEvents),
+		EventsCleared: b.u64(bitmapEventsCleared),
+		Stale:         state&(bitmapStale|bitmapWriteError) != 0,
+		SyncSize:      d.bytes(bitmapSyncSize),
+		RegionSize:    int64(b.u32(bitmapRegion)),
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	if bm.RegionSize < SectorSize || bm.SyncSize == All {
+		return nil, fmt.Errorf("%w: %d bytes in regions of %d", ErrFormat, bm.SyncSize, bm.RegionSize)
+	}
+	regions := (bm.SyncSize-1)/bm.RegionSize + 1
+	if room := r.Size() - bitmapBits; regions > 8*min(room, maxBitmap) {
+		return nil, fmt.Errorf("%w: %d regions in %d bytes", ErrFormat, regions, room)
+	}
+	bm.Bits = make([]byte, (regions+7)/8)
+	return bm, readFull(r, bm.Bits, bitmapBits)
+}
+
+// maxBitmap is the number of bytes of the largest bitmap that is read.
+const maxBitmap = 16 << 20
