@@ -55,7 +55,12 @@ func attach(t *testing.T, file string, sector int, options ...string) string {
 		t.Fatalf("losetup: %v: %s", err, out)
 	}
 	loop := strings.TrimSpace(string(out))
-	t.Cleanup(func() { run(t, "losetup", "-d", loop) })
+	t.Cleanup(func() {
+		out, err := exec.Command("losetup", "-d", loop).CombinedOutput()
+		if err != nil && !strings.Contains(string(out), "No such device") { // someone else was as tidy
+			t.Errorf("losetup -d %s: %v: %s", loop, err, out)
+		}
+	})
 	return loop
 }
 
