@@ -153,6 +153,20 @@ func randomSpans(rng *rand.Rand, size, unit int64) []span {
 	}
 }
 
+// runsOf says whether an offset is in one of the spans, and for how long that holds.
+func runsOf(spans []span) func(off, max int64) (bool, int64) {
+	return func(off, max int64) (bool, int64) {
+		for _, s := range spans {
+			if s.start > off {
+				return false, min(max, s.start-off)
+			} else if s.end > off {
+				return true, min(max, s.end-off)
+			}
+		}
+		return false, max
+	}
+}
+
 func TestLossIsAMatterOfRanges(t *testing.T) {
 	for n := 2; n <= 7; n++ {
 		for _, g := range geometries(n) {
@@ -168,6 +182,7 @@ func TestLossIsAMatterOfRanges(t *testing.T) {
 					}
 					w := newWorld(rng, g)
 					legs := w.legs()
+					staleAt := make([][]span, g.Legs)
 					for i, d := range w.disks {
 						if rng.IntN(3) == 0 {
 							d.gone = randomSpans(rng, d.Size(), 512)
@@ -185,6 +200,11 @@ func TestLossIsAMatterOfRanges(t *testing.T) {
 							cut := 512 * rng.Int64N(d.Size()/512)
 							d.bytes = d.bytes[:cut]
 						}
+						if rng.IntN(4) == 0 {
+							stale := randomSpans(rng, g.LegSize, 512)
+							staleAt[i] = stale
+							legs[i].Stale = runsOf(stale)
+						}
 						if rng.IntN(8) == 0 {
 							legs[i] = Leg{Lost: errAway}
 						}
@@ -199,23 +219,14 @@ func TestLossIsAMatterOfRanges(t *testing.T) {
 					}
 					dirty := randomSpans(rng, counted, 512)
 					if rng.IntN(2) == 0 {
-						c.Dirty = func(off, max int64) (bool, int64) {
-							for _, s := range dirty {
-								if s.start > off {
-									return false, min(max, s.start-off)
-								} else if s.end > off {
-									return true, min(max, s.end-off)
-								}
-							}
-							return false, max
-						}
+						c.Dirty = runsOf(dirty)
 					}
 					inSync := func(x int64) bool { return x < c.InSync && (c.Dirty == nil || !covers(dirty, x)) }
 					usable := func(broken bool) func(leg int, x int64) bool {
 						return func(leg int, x int64) bool {
 							at := x + g.DataOffset
 							d := w.disks[leg]
-							return legs[leg].Volume != nil && x < legs[leg].InSync && at < d.Size() && !covers(d.gone, at) && !(broken && covers(d.broken, at))
+							return legs[leg].Volume != nil && x < legs[leg].InSync && !covers(staleAt[leg], x) && at < d.Size() && !covers(d.gone, at) && !(broken && covers(d.broken, at))
 						}
 					}
 					var mu sync.Mutex

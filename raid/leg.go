@@ -17,6 +17,9 @@ type Leg struct {
 	// InSync is the number of bytes, from the data offset on, that the leg has in
 	// common with the array: All unless it is being rebuilt.
 	InSync int64
+	// Stale says whether the leg's bytes at off, from the data offset, are old, and for
+	// how many of max bytes that holds. Nil for a leg without such bytes.
+	Stale func(off, max int64) (stale bool, n int64)
 	// WriteMostly legs of a RAID1 are read only where others cannot be.
 	WriteMostly bool
 }
@@ -28,6 +31,7 @@ const endless = math.MaxInt64
 
 var (
 	errRebuilding = fmt.Errorf("%w: leg not rebuilt to here", mapping.ErrMissing)
+	errStale      = fmt.Errorf("%w: leg out of sync here", mapping.ErrMissing)
 	errEnd        = fmt.Errorf("%w: beyond the end of the leg", mapping.ErrMissing)
 	errFault      = fmt.Errorf("%w: leg failed to read", mapping.ErrMissing)
 )
@@ -53,6 +57,13 @@ func (l legs) look(i int, x, max int64, f *faults) mapping.Extent {
 		return missing(max, errRebuilding)
 	}
 	max = min(max, leg.InSync-x)
+	if leg.Stale != nil {
+		stale, n := leg.Stale(x, max)
+		if stale {
+			return missing(n, errStale)
+		}
+		max = n
+	}
 	off := l.base + x
 	if off >= leg.Volume.Size() {
 		return missing(max, errEnd)
