@@ -19,6 +19,7 @@ type assembly struct {
 	volumes map[*LV]assembled // see volume
 	pvs     map[*PV]mapping.Volume
 	pools   map[*LV]*thinPool
+	spaces  map[*LV]assembled // the logical space of VDO pools
 }
 
 type assembled struct {
@@ -27,7 +28,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG) *assembly {
-	return &assembly{vg: vg, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}}
+	return &assembly{vg: vg, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -110,6 +111,8 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 		return a.writecache(m)
 	case *Integrity:
 		return a.integrity(seg, m)
+	case *VDO:
+		return a.vdo(seg, m)
 	case *ThinPool, *CachePool, *VDOPool:
 		return nil, fmt.Errorf("%w: it is a %s", ErrNoContents, seg.Type)
 	}

@@ -59,7 +59,7 @@ func (d *segmentDecoder) mapping(seg *Segment) any {
 	case seg.Type == "vdo-pool":
 		return d.vdoPool()
 	case seg.Type == "vdo":
-		return &VDO{Pool: d.lv("vdo_pool"), Offset: int64(d.optUint("vdo_offset", maxSectors)) * sectorSize}
+		return &VDO{Pool: d.lv("vdo_pool"), OffsetExtent: d.optUint("vdo_offset", math.MaxUint32)}
 	}
 	return nil
 }

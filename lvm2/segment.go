@@ -177,6 +177,6 @@ type VDOPool struct {
 
 // VDO is the mapping of type vdo.
 type VDO struct {
-	Pool   *LV
-	Offset int64 // bytes
+	Pool         *LV
+	OffsetExtent uint64 // of the pool's logical space
 }

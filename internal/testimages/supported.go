@@ -28,6 +28,8 @@ var supported = map[string]bool{
 	"thin-many":              true,
 	"thin-segments":          true,
 	"two-vgs":                true,
+	"vdo":                    true,
+	"vdo-plain":              true,
 	"vg2000":                 true,
 	"writecache":             true,
 	"writecache-crash":       true,

@@ -1,0 +1,50 @@
+package lvm2
+
+import (
+	"errors"
+	"fmt"
+
+	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/mapping"
+)
+
+// vdo is what a segment of type vdo shows: a part of the logical space of its pool.
+// (docs/format/09-vdo.md, section 1)
+func (a *assembly) vdo(seg *Segment, m *VDO) (mapping.Volume, error) {
+	if m.Pool.broken != nil {
+		return nil, m.Pool.broken
+	}
+	if len(m.Pool.Segments) != 1 {
+		return nil, fmt.Errorf("%w: VDO pool %s has %d segments", ErrMetadata, m.Pool.Name, len(m.Pool.Segments))
+	}
+	pool, ok := m.Pool.Segments[0].Mapping.(*VDOPool)
+	if !ok {
+		return nil, fmt.Errorf("%w: VDO pool %s is of type %s", ErrMetadata, m.Pool.Name, m.Pool.Segments[0].Type)
+	}
+	space, err := a.vdoPool(m.Pool, pool)
+	if err != nil {
+		return nil, fmt.Errorf("VDO pool %s: %w", m.Pool.Name, err)
+	}
+	off, size := pool.HeaderSize+int64(m.OffsetExtent)*a.vg.ExtentSize, int64(seg.ExtentCount)*a.vg.ExtentSize
+	if off > space.Size() || size > space.Size()-off {
+		return nil, fmt.Errorf("%w: VDO pool %s: %d bytes at %d, it has %d", ErrMetadata, m.Pool.Name, size, off, space.Size())
+	}
+	return target.Linear(space, off, size), nil
+}
+
+// vdoPool opens the logical space of a pool, once.
+func (a *assembly) vdoPool(lv *LV, pool *VDOPool) (mapping.Volume, error) {
+	if done, ok := a.spaces[lv]; ok {
+		return done.volume, done.err
+	}
+	data, err := a.volume(pool.Data)
+	var space mapping.Volume
+	if err == nil {
+		space, err = target.VDO(data)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	a.spaces[lv] = assembled{space, err}
+	return space, err
+}

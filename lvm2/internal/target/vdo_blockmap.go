@@ -1,0 +1,126 @@
+package target
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The block map is a number of radix trees, among which the leaf pages are dealt out in turn. A page
+// holds 812 entries of 5 bytes:
+//
+//	0 u32 major 4  4 u32 minor 1  8 u64 nonce  16 u64 own block number  32 u8 initialized  36 entries
+//
+//	entry:  | PBN bits 32-35, state | PBN bits 0-31 |
+//	state:  0 unmapped, 1 as it is, 2 to 15 fragment 0 to 13
+//
+// A page that is not initialized, or of another life of the pool, is empty.
+// (docs/format/09-vdo.md, section 5)
+const (
+	vdoPageEntries   = 812
+	vdoPageHeader    = 36
+	vdoEntrySize     = 5
+	vdoTreeHeight    = 5
+	vdoUncompressed  = 1
+	vdoFirstFragment = 2
+)
+
+// vdoEntry says where a block is.
+type vdoEntry struct {
+	block uint64
+	state uint8
+}
+
+func decodeVDOEntry(b []byte) vdoEntry {
+	return vdoEntry{uint64(b[0]>>4)<<32 | uint64(binary.LittleEndian.Uint32(b[1:])), b[0] & 15}
+}
+
+func (e vdoEntry) compressed() bool { return e.state >= vdoFirstFragment }
+func (e vdoEntry) zero() bool       { return e.block == 0 }
+func (e vdoEntry) fragment() int    { return int(e.state) - vdoFirstFragment }
+
+// vdoSlot is the place of an entry: the block of the page, and which of its entries.
+type vdoSlot struct {
+	page uint64
+	slot int
+}
+
+type vdoPage struct {
+	b []byte // nil for an empty page
+}
+
+func (v *vdo) page(number uint64) (*vdoPage, error) {
+	return v.pages.Get(number, func() (*vdoPage, error) {
+		b := make([]byte, vdoBlock)
+		if err := v.readPhysical(b, number); err != nil {
+			return nil, fmt.Errorf("block map page %d: %w", number, err)
+		}
+		le := binary.LittleEndian
+		if le.Uint32(b) != 4 || le.Uint32(b[4:]) != 1 || b[32] != 1 || le.Uint64(b[8:]) != v.nonce {
+			return &vdoPage{}, nil
+		}
+		if own := le.Uint64(b[16:]); own != number {
+			return nil, fmt.Errorf("%w: block map page %d says that it is page %d", ErrVDO, number, own)
+		}
+		return &vdoPage{b}, nil
+	})
+}
+
+// entry is the newest entry at a place.
+func (v *vdo) entry(at vdoSlot) (vdoEntry, error) {
+	overlay, err := v.openOverlay()
+	if err != nil {
+		return vdoEntry{}, err
+	}
+	e, ok := overlay[at]
+	if !ok {
+		page, err := v.page(at.page)
+		if err != nil {
+			return vdoEntry{}, err
+		}
+		if page.b != nil {
+			e = decodeVDOEntry(page.b[vdoPageHeader+at.slot*vdoEntrySize:])
+		}
+	}
+	return e, v.check(e, at)
+}
+
+// check says whether an entry makes sense.
+func (v *vdo) check(e vdoEntry, at vdoSlot) error {
+	ok := e.block >= v.firstSlab && e.block < v.lastSlab && (e.block-v.firstSlab)%v.slabBlocks < v.dataBlocks
+	if e.block == 0 {
+		ok = !e.compressed()
+	} else if e.state == 0 {
+		ok = false
+	}
+	if !ok {
+		return fmt.Errorf("%w: block map page %d, entry %d: block %d in state %d", ErrVDO, at.page, at.slot, e.block, e.state)
+	}
+	return nil
+}
+
+// lookup finds a logical block. The entry is zero for one that is not mapped.
+func (v *vdo) lookup(block uint64) (vdoEntry, error) {
+	var slots [vdoTreeHeight]int
+	leaf := block / vdoPageEntries
+	slots[0] = int(block % vdoPageEntries)
+	rest := leaf / v.rootCount
+	for level := 1; level < vdoTreeHeight; level++ {
+		slots[level] = int(rest % vdoPageEntries)
+		rest /= vdoPageEntries
+	}
+	page := v.rootOrigin + leaf%v.rootCount
+	for level := vdoTreeHeight - 1; ; level-- {
+		at := vdoSlot{page, slots[level]}
+		e, err := v.entry(at)
+		if err != nil || level == 0 {
+			return e, err
+		}
+		if e.state == 0 {
+			return vdoEntry{}, nil
+		}
+		if e.state != vdoUncompressed || e.block == 0 {
+			return vdoEntry{}, fmt.Errorf("%w: block map page %d, entry %d: leads to block %d in state %d", ErrVDO, page, at.slot, e.block, e.state)
+		}
+		page = e.block
+	}
+}
