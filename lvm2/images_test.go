@@ -247,7 +247,7 @@ func sameBytes(v *Volume, off int64, e mapping.Extent) error {
 
 func TestWhatOpenSaysOfTheImagesAboutMetadata(t *testing.T) {
 	type expectation struct {
-		vgs      []string // directories, each with @seqno where that is not 0
+		vgs      []string // directory and seqno of each
 		orphans  int
 		rejected []error  // in order of the devices
 		warnings []string // parts of them, in any order

@@ -79,8 +79,10 @@ func TestTheGrammar(t *testing.T) {
 		{"unquoted strings in a list", "a = [ x , y ]", `"a"=["x","y"]`},
 		{"a section", "vg { a = 1 }", `"vg"{"a"=[1] }`},
 		{"an empty section", "vg {}", `"vg"{}`},
-		{"no blanks at all", `vg{id="x"policy_settings{migration_threshold=4096}}n=1`,
-			`"vg"{"id"=["x"] "policy_settings"{"migration_threshold"=[4096] } } "n"=[1]`},
+		{
+			"no blanks at all", `vg{id="x"policy_settings{migration_threshold=4096}}n=1`,
+			`"vg"{"id"=["x"] "policy_settings"{"migration_threshold"=[4096] } } "n"=[1]`,
+		},
 		{"every kind of white space", "a\t=\r\n1\v\fb = 2", `"a"=[1] "b"=[2]`},
 		{"comments after any token", "a # x = 2\n= # y\n[ # z\n1 # ]\n, 2 # [\n] # end", `"a"=[1,2]`},
 		{"a comment right behind a value", "a = 1# one\nb = x# two", `"a"=[1] "b"=["x"]`},
