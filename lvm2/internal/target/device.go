@@ -32,7 +32,12 @@ func (d *device) Map(off, max int64) (mapping.Extent, error) {
 	if off >= d.present {
 		return mapping.Extent{Kind: mapping.Missing, Length: min(max, d.size-off), Err: d.lost}, nil
 	}
-	return mapping.Extent{Kind: mapping.Data, Length: min(max, d.present-off), Device: d.dev, Offset: d.start + off}, nil
+	length := min(max, d.present-off)
+	// A device that lies on others, as a partition or an array does, knows better where.
+	if v, ok := d.dev.(mapping.Volume); ok {
+		return v.Map(d.start+off, length)
+	}
+	return mapping.Extent{Kind: mapping.Data, Length: length, Device: d.dev, Offset: d.start + off}, nil
 }
 
 func (d *device) ReadAt(p []byte, off int64) (int, error) {

@@ -163,3 +163,24 @@ func TestADeviceThatEndsEarlyLosesTheRest(t *testing.T) {
 	m := random(8000)
 	checkVolume(t, Device(&m, 1000, 9000), append(append([]byte(nil), m[1000:]...), make([]byte, 2000)...), func(i int) bool { return i >= 7000 })
 }
+
+// partition is a device that lies on another.
+type partition struct {
+	memory
+	disk  *memory
+	start int64
+}
+
+func (p partition) Map(off, max int64) (mapping.Extent, error) {
+	return mapping.Extent{Kind: mapping.Data, Length: min(max, p.Size()-off), Device: p.disk, Offset: p.start + off}, nil
+}
+
+func TestExtentsEndAtTheDeviceBeneathAll(t *testing.T) {
+	disk := random(20000)
+	dev := &partition{disk[5000:15000], &disk, 5000}
+	v := Device(dev, 1000, 9000)
+	checkVolume(t, v, disk[6000:15000], never)
+	if e, err := v.Map(0, 9000); err != nil || e.Device != mapping.Device(&disk) || e.Offset != 6000 {
+		t.Error(e, err)
+	}
+}
