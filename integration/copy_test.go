@@ -108,11 +108,12 @@ func TestWritingStopsAtTheEndOfTheVolume(t *testing.T) {
 				return err
 			}
 			defer f.Close()
-			if n, err := f.WriteAt(make([]byte, 8192), size-4096); n != 4096 || !errors.Is(err, syscall.ENOSPC) {
-				t.Errorf("a write across the end: %d bytes, %v; want 4096, ENOSPC", n, err)
+			// Not WriteAt, which does not tell the bytes written before an error.
+			if n, err := syscall.Pwrite(int(f.Fd()), make([]byte, 8192), size-4096); n != 4096 || err != nil {
+				t.Errorf("a write across the end: %d bytes, %v; want 4096", n, err)
 			}
-			if n, err := f.WriteAt([]byte{1}, size); n != 0 || !errors.Is(err, syscall.ENOSPC) {
-				t.Errorf("a write at the end: %d bytes, %v; want ENOSPC", n, err)
+			if _, err := syscall.Pwrite(int(f.Fd()), []byte{1}, size); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("a write at the end: %v, want ENOSPC", err)
 			}
 			if err := f.Truncate(size - 1); !errors.Is(err, syscall.EPERM) {
 				t.Errorf("truncation: %v, want EPERM", err)
