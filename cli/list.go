@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -53,13 +54,13 @@ func (c *listCmd) Run(a *app) error {
 // listing is what list shows, in the order of vgs, pvs and lvs: by name.
 type listing struct {
 	vgs       []*lvm2.VG
-	pvs       []*lvm2.PV // orphans and missing ones too
+	pvs       []*lvm2.PV // orphans, missing ones and duplicates too
 	lvs       []*lvm2.LV
-	duplicate []lvm2.Rejected // devices that show a PV which is used from another
+	duplicate map[*lvm2.PV]bool // the PV is used from another device
 }
 
 func newListing(scan *lvm2.Scan, all bool) *listing {
-	l := &listing{vgs: scan.VGs, pvs: slices.Clone(scan.Orphans)}
+	l := &listing{vgs: scan.VGs, pvs: slices.Clone(scan.Orphans), duplicate: map[*lvm2.PV]bool{}}
 	for _, vg := range scan.VGs {
 		l.pvs = append(l.pvs, vg.PVs...)
 		var lvs []*lvm2.LV
@@ -71,8 +72,33 @@ func newListing(scan *lvm2.Scan, all bool) *listing {
 		slices.SortFunc(lvs, func(a, b *lvm2.LV) int { return cmp.Compare(a.Name, b.Name) })
 		l.lvs = append(l.lvs, lvs...)
 	}
+	for _, rejected := range scan.Rejected {
+		if pv := duplicatePV(rejected); pv != nil {
+			l.pvs = append(l.pvs, pv)
+			l.duplicate[pv] = true
+		}
+	}
 	slices.SortStableFunc(l.pvs, func(a, b *lvm2.PV) int { return cmp.Compare(pvName(a), pvName(b)) })
 	return l
+}
+
+// duplicatePV is the PV as a device shows it that is not used, since another has it too; nil
+// if it was rejected for another reason.
+func duplicatePV(rejected lvm2.Rejected) *lvm2.PV {
+	if !errors.Is(rejected.Err, lvm2.ErrDuplicate) {
+		return nil
+	}
+	alone := lvm2.Open([]lvm2.Device{rejected.Device}, lvm2.Options{})
+	pvs := alone.Orphans
+	for _, vg := range alone.VGs {
+		pvs = append(pvs, vg.PVs...)
+	}
+	for _, pv := range pvs {
+		if pv.Device != nil {
+			return pv
+		}
+	}
+	return nil
 }
 
 // pvName is what lvm calls a PV: by its device, or [unknown].

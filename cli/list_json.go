@@ -58,11 +58,7 @@ func (r *row) sizeUnlessZero(name string, bytes int64) {
 func (l *listing) writeJSON(w *bufio.Writer) error {
 	w.WriteString("{\n  \"report\": [\n    {\n")
 	writeRows(w, "vg", l.vgs, vgRow, ",")
-	pvs := make([]row, 0, len(l.pvs)+len(l.duplicate))
-	for _, pv := range l.pvs {
-		pvs = append(pvs, pvRow(pv))
-	}
-	writeRows(w, "pv", pvs, func(r row) row { return r }, ",")
+	writeRows(w, "pv", l.pvs, l.pvRow, ",")
 	writeRows(w, "lv", l.lvs, lvRow, ",")
 	var segments []*lvm2.Segment
 	for _, lv := range l.lvs {

@@ -64,7 +64,7 @@ func lvRow(lv *lvm2.LV) row {
 	}
 	r.list("lv_modules", lv.Modules())
 	r.text("writecache_block_size", orMinusOne(lv.WritecacheBlockSize()))
-	r.text("lv_permissions", permissions(lv.Writable()))
+	r.flag("lv_permissions", permissions(lv.Writable()), lv.HasDevice())
 	r.text("lv_health_status", lv.HealthStatus())
 	r.flag("lv_snapshot_invalid", "snapshot invalid", lv.InvalidSnapshot())
 	r.text("lv_attr", lv.Attr())

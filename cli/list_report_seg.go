@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -28,9 +27,10 @@ func segmentRow(seg *lvm2.Segment) row {
 		r.number("reshape_len_le", seg.ReshapeExtents())
 	}
 	r.count("data_copies", seg.DataCopies())
-	if seg.Reshapeable() && !reshaped(lv) {
-		r.text("data_offset", "0")
-		r.text("new_data_offset", "0")
+	if offset, ok := lv.DataOffset(); ok && seg.Reshapeable() {
+		sectors := uint64(offset / 512)
+		r.number("data_offset", sectors)
+		r.number("new_data_offset", sectors) // lvm reports no other, in a reshape either
 	}
 	if isRAID && seg.DataCopies() > 1 {
 		r.count("parity_chunks", seg.DataCopies()-1)
@@ -71,12 +71,6 @@ func segmentRow(seg *lvm2.Segment) row {
 		r.vdo(pool)
 	}
 	return r
-}
-
-// reshaped says whether the legs of a RAID, or this leg of one, have reshape space, so that
-// only the kernel knows where the data starts.
-func reshaped(lv *lvm2.LV) bool {
-	return slices.ContainsFunc(lv.Segments, func(seg *lvm2.Segment) bool { return seg.ReshapeCount > 0 })
 }
 
 // thin adds what thin pools and the LVs in them have in common.
@@ -179,11 +173,13 @@ func cacheSettings(seg *lvm2.Segment) string {
 				parts = append(parts, key+"="+value)
 			}
 		}
+		if key := m.Settings["writecache_setting_key"]; key != "" {
+			parts = append(parts, key+"="+m.Settings["writecache_setting_val"])
+		}
 		return strings.Join(parts, ",")
 	}
-	for key, value := range seg.CacheSettings().PolicySettings {
-		parts = append(parts, key+"="+value)
+	for _, s := range seg.CacheSettings().PolicySettings {
+		parts = append(parts, s.Key+"="+s.Value)
 	}
-	slices.Sort(parts)
 	return strings.Join(parts, ",")
 }

@@ -26,7 +26,7 @@ func vgRow(vg *lvm2.VG) row {
 	r.size("vg_free", int64(vg.FreeExtentCount())*vg.ExtentSize)
 	r.text("vg_sysid", vg.SystemID)
 	r.text("vg_systemid", vg.SystemID)
-	r.text("vg_lock_type", vg.LockType)
+	r.flag("vg_lock_type", vg.LockType, vg.LockType != "none")
 	r.text("vg_lock_args", vg.LockArgs)
 	r.size("vg_extent_size", vg.ExtentSize)
 	r.number("vg_extent_count", vg.ExtentCount())
@@ -62,7 +62,10 @@ func vgRow(vg *lvm2.VG) row {
 	return r
 }
 
-func pvRow(pv *lvm2.PV) row {
+func (l *listing) pvRow(pv *lvm2.PV) row {
+	if l.duplicate[pv] {
+		return duplicateRow(pv)
+	}
 	var areas metadataAreas
 	areas.add(pv)
 	var r row
@@ -99,6 +102,30 @@ func pvRow(pv *lvm2.PV) row {
 	r.size("pv_ba_start", pv.BootAreaStart)
 	r.size("pv_ba_size", pv.BootAreaSize)
 	r.flag("pv_in_use", "used", pv.VG != nil || pv.InUse)
+	if pv.VG != nil {
+		r.text("vg_name", pv.VG.Name)
+	}
+	return r
+}
+
+// duplicateRow is all that pvs says of a device whose PV is used from another.
+func duplicateRow(pv *lvm2.PV) row {
+	var r row
+	r.text("pv_fmt", "lvm2")
+	r.text("pv_uuid", pv.UUID.String())
+	r.size("dev_size", pv.Device.Size())
+	r.text("pv_name", pvName(pv))
+	for _, name := range []string{"pv_mda_free", "pv_mda_size", "pe_start", "pv_size", "pv_free", "pv_used"} {
+		r.size(name, 0)
+	}
+	r.text("pv_attr", "d--")
+	for _, name := range []string{"pv_pe_count", "pv_pe_alloc_count", "pv_mda_count", "pv_mda_used_count"} {
+		r.count(name, 0)
+	}
+	r.size("pv_ba_start", 0)
+	r.size("pv_ba_size", 0)
+	r.flag("pv_in_use", "used", pv.VG != nil || pv.InUse)
+	r.text("pv_duplicate", "duplicate")
 	if pv.VG != nil {
 		r.text("vg_name", pv.VG.Name)
 	}

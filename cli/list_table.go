@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -25,6 +24,10 @@ func (l *listing) writeTables(w *bufio.Writer) error {
 	}
 	pvs.header("PV", "VG", "Size", "Free", "Attr", "")
 	for _, pv := range l.pvs {
+		if l.duplicate[pv] {
+			pvs.row(printable(pvName(pv)), "", size(pv.Device.Size()), "", "d--", "duplicate, not used: UUID "+pv.UUID.String())
+			continue
+		}
 		total, free, vg := pvSize(pv)
 		pvs.row(printable(pvName(pv)), printable(vg), size(total), size(free), pv.Attr(), notes(pvNotes(pv)))
 	}
@@ -234,19 +237,16 @@ func readOnlyReason(lv *lvm2.LV) string {
 // there is one.
 func (l *listing) commonReasons() map[*lvm2.VG]string {
 	common := map[*lvm2.VG]string{}
-	var differ = errors.New("LVs differ")
 	for _, vg := range l.vgs {
-		err := differ
+		reasons := map[string]bool{}
 		for _, lv := range vg.LVs {
-			if !lv.Visible() || !lv.Writable() {
-				continue
+			if lv.Visible() && lv.Writable() {
+				reasons[readOnlyReason(lv)] = true
 			}
-			reason := readOnlyReason(lv)
-			if err == differ {
-				common[vg], err = reason, nil
-			} else if common[vg] != reason {
-				common[vg] = ""
-				break
+		}
+		if len(reasons) == 1 {
+			for reason := range reasons {
+				common[vg] = reason
 			}
 		}
 	}

@@ -12,14 +12,16 @@ import (
 // LV those that are built on it. What lies on several is shown under each, but what is
 // built on it only once.
 func (l *listing) writeTree(w *bufio.Writer) error {
-	t := &tree{shown: map[*lvm2.LV]bool{}}
+	t := &tree{onPV: map[*lvm2.PV][]*lvm2.LV{}, onLV: map[*lvm2.LV][]*lvm2.LV{}, shown: map[*lvm2.LV]bool{}}
 	for _, vg := range l.vgs {
 		t.addVG(vg)
 	}
 	var rows table
 	rows.header("Name", "Size", "Type", "")
-	rows.rows[0][0] = "Name"
 	for _, pv := range l.pvs {
+		if l.duplicate[pv] {
+			continue
+		}
 		total, _, _ := pvSize(pv)
 		rows.row(printable(pvName(pv)), size(total), "PV", notes(pvNotes(pv)))
 		if pv.VG != nil {
@@ -28,7 +30,7 @@ func (l *listing) writeTree(w *bufio.Writer) error {
 		}
 	}
 	for _, vg := range l.vgs {
-		if lvs := t.onNothing[vg]; len(lvs) > 0 {
+		if lvs := t.notShown(vg); len(lvs) > 0 {
 			rows.row(printable(vg.DirName()), "", "VG", "on no device")
 			t.write(&rows, "", lvs)
 		}
@@ -44,17 +46,13 @@ const (
 )
 
 type tree struct {
-	onPV      map[*lvm2.PV][]*lvm2.LV
-	onLV      map[*lvm2.LV][]*lvm2.LV
-	onNothing map[*lvm2.VG][]*lvm2.LV
-	shown     map[*lvm2.LV]bool // with what is built on them
+	onPV  map[*lvm2.PV][]*lvm2.LV
+	onLV  map[*lvm2.LV][]*lvm2.LV
+	shown map[*lvm2.LV]bool // with what is built on them
 }
 
 // addVG sorts out which LVs lie directly on what.
 func (t *tree) addVG(vg *lvm2.VG) {
-	if t.onPV == nil {
-		t.onPV, t.onLV, t.onNothing = map[*lvm2.PV][]*lvm2.LV{}, map[*lvm2.LV][]*lvm2.LV{}, map[*lvm2.VG][]*lvm2.LV{}
-	}
 	for _, lv := range vg.LVs {
 		if lv.IsSnapshotRelation() {
 			continue
@@ -66,10 +64,18 @@ func (t *tree) addVG(vg *lvm2.VG) {
 		for _, beneath := range lvs {
 			t.onLV[beneath] = append(t.onLV[beneath], lv)
 		}
-		if len(pvs) == 0 && len(lvs) == 0 {
-			t.onNothing[vg] = append(t.onNothing[vg], lv)
+	}
+}
+
+// notShown are the LVs that lie on no PV, not even through others.
+func (t *tree) notShown(vg *lvm2.VG) []*lvm2.LV {
+	var lvs []*lvm2.LV
+	for _, lv := range vg.LVs {
+		if pvs, beneath := lv.Beneath(); !t.shown[lv] && len(pvs)+len(beneath) == 0 {
+			lvs = append(lvs, lv)
 		}
 	}
+	return lvs
 }
 
 func (t *tree) write(rows *table, prefix string, lvs []*lvm2.LV) {

@@ -6,8 +6,7 @@ import "slices"
 // define them. What depends on a kernel is as for an LV that is not active.
 
 // Attr is lvm's lv_attr. Characters 5 (state) and 6 (open) are "-": nothing is active.
-// Of what RAID superblocks and kernels know beyond the metadata, out-of-sync legs among
-// them, it shows what the metadata implies.
+// Which legs of a RAID are out of sync its superblocks tell.
 func (lv *LV) Attr() string {
 	u := lv.uses()
 	attr := []byte("----------")
@@ -78,9 +77,12 @@ func (lv *LV) typeAttr(u *uses) byte {
 		return 'D'
 	case u.cacheOrigin != nil, u.writecacheOrigin != nil:
 		return 'o'
-	case u.raidImage != nil && u.raidImage.reshaping(), u.raidImage != nil && lv.lost():
-		return 'I'
-	case u.raidImage != nil, u.mirrorImage != nil, u.integrityOrigin != nil:
+	case u.raidImage != nil:
+		if s, leg := lv.superblocksOf(); lv.lost() || s.outOfSync(leg) {
+			return 'I'
+		}
+		return 'i'
+	case u.mirrorImage != nil, u.integrityOrigin != nil:
 		return 'i'
 	case u.mirrorLog != nil:
 		return 'l'
@@ -161,7 +163,7 @@ func (lv *LV) healthAttr(u *uses) byte {
 	case "writemostly":
 		return 'w'
 	}
-	if m, ok := lv.mapping().(*RAID); ok && m != nil && lv.Segments[0].reshaping() {
+	if lv.RAID() != nil && lv.VG.derive().superblocks[lv].reshaping() {
 		return 's'
 	}
 	return '-'
@@ -232,10 +234,6 @@ func (lv *LV) zeroes() bool {
 	}
 	return false
 }
-
-// reshaping says whether the metadata asks for a RAID to be reshaped, or does not know yet
-// that it is done.
-func (seg *Segment) reshaping() bool { return slices.Contains(seg.TypeFlags, "RESHAPE") }
 
 // AllocationLocked says whether the extents may not be moved or changed in number now.
 func (lv *LV) AllocationLocked() bool { return lv.hasStatus("LOCKED") }
@@ -370,4 +368,14 @@ func (m *MetadataArea) Free() int64 {
 	const header = 512
 	largest := (m.Size-header)/2 - sectorSize
 	return max(0, largest-m.TextSize) / sectorSize * sectorSize
+}
+
+// HasDevice says whether lvm2 would make a device of the LV's name when it activates it or
+// what it is part of.
+func (lv *LV) HasDevice() bool {
+	switch lv.mapping().(type) {
+	case *CachePool, *VDOPool, *Snapshot:
+		return false
+	}
+	return !lv.poolSpare() && !lv.hasStatus("PVMOVE")
 }

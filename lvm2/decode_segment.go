@@ -191,7 +191,7 @@ func (d *segmentDecoder) cacheSettings() CacheSettings {
 		c.MetadataFormat = 1
 	}
 	if s := d.s.Section("policy_settings"); s != nil {
-		c.PolicySettings = settings(s)
+		c.PolicySettings = orderedSettings(s)
 	}
 	return c
 }
@@ -244,6 +244,23 @@ func (d *segmentDecoder) vdoPool() *VDOPool {
 		Deduplication:  d.flag("use_deduplication"),
 		Settings:       settings(d.s),
 	}
+}
+
+// orderedSettings are settings in the order of the metadata.
+func orderedSettings(s *text.Section) []Setting {
+	var list []Setting
+	for _, key := range s.Keys() {
+		v, _ := s.Lookup(key)
+		if len(v) != 1 {
+			continue
+		}
+		value := v[0].Str
+		if v[0].Kind == text.String {
+			value = `"` + value + `"`
+		}
+		list = append(list, Setting{key, value})
+	}
+	return list
 }
 
 // settings are the values of a section that are one word or number each.

@@ -1,11 +1,13 @@
 package lvm2
 
-// derived is what follows from the metadata of a VG as a whole. It is worked out once,
-// when it is first asked for.
+// derived is what follows from the metadata of a VG as a whole, and from the superblocks of
+// its RAIDs. It is worked out once, when it is first asked for.
 type derived struct {
 	byName  map[string]*LV
 	history history
 	traits  map[*LV]traits
+
+	superblocks map[*LV]superblocks // of RAIDs
 }
 
 // traits are what an LV has from all that is beneath it.
@@ -20,10 +22,19 @@ func (vg *VG) derive() *derived {
 		for _, lv := range vg.LVs {
 			byName[lv.Name] = lv
 		}
-		vg.derived = &derived{byName, newHistory(vg, byName), make(map[*LV]traits, len(vg.LVs))}
-		for _, lv := range vg.LVs {
-			vg.derived.visit(lv)
+		d := &derived{
+			byName:      byName,
+			history:     newHistory(vg, byName),
+			traits:      make(map[*LV]traits, len(vg.LVs)),
+			superblocks: map[*LV]superblocks{},
 		}
+		for _, lv := range vg.LVs {
+			d.visit(lv)
+			if m := lv.RAID(); m != nil {
+				d.superblocks[lv] = readSuperblocks(lv, m)
+			}
+		}
+		vg.derived = d
 	})
 	return vg.derived
 }

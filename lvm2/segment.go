@@ -129,8 +129,11 @@ type CacheSettings struct {
 	ChunkSize      int64  // bytes
 	Mode           string // writethrough, writeback, passthrough
 	Policy         string
-	PolicySettings map[string]string
+	PolicySettings []Setting
 }
+
+// Setting is a key with its value as the metadata writes it: a string is in quotes.
+type Setting struct{ Key, Value string }
 
 // Cache is the mapping of type cache.
 type Cache struct {
