@@ -20,7 +20,7 @@ const (
 	directMin  = 64 << 10  // bytes: smaller runs are gathered in a buffer
 	cloneMax   = 256 << 20 // bytes: a system call must end before the user loses patience
 	remoteMax  = 64 << 20  // bytes, likewise
-	writeback  = 32 << 20  // bytes written before the disk is set to work
+	writeback  = 8 << 20   // bytes written before the disk is set to work
 )
 
 // noteInterval is how much of a run a kill can cost.
