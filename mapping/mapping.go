@@ -27,7 +27,8 @@ var ErrMissing = errors.New("missing")
 var ErrNotWritable = errors.New("not writable")
 
 // Device is where mappings end: an image file, a disk, or anything that holds the
-// bytes of one. It is safe for concurrent use.
+// bytes of one. It is safe for concurrent use. Devices are compared with ==, so one that is
+// a struct is best passed by pointer.
 type Device interface {
 	// ReadAt reads len(p) bytes at off, whatever their alignment. It is whole
 	// or an error; a read that ends at or before Size never returns io.EOF.
