@@ -12,7 +12,8 @@ import (
 // assembly makes volumes of the LVs of a VG. It is the one place that knows both the
 // metadata and the targets. Each volume is made once, when it is first asked for.
 type assembly struct {
-	vg *VG
+	vg   *VG
+	opts Options
 
 	mu      sync.Mutex
 	views   map[*LV]assembled // see contents
@@ -20,6 +21,7 @@ type assembly struct {
 	pvs     map[*PV]mapping.Volume
 	pools   map[*LV]*thinPool
 	spaces  map[*LV]assembled // the logical space of VDO pools
+	arrays  map[*LV]*arrayState
 }
 
 type assembled struct {
@@ -27,8 +29,8 @@ type assembled struct {
 	err    error
 }
 
-func newAssembly(vg *VG) *assembly {
-	return &assembly{vg: vg, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}}
+func newAssembly(vg *VG, opts Options) *assembly {
+	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -103,6 +105,10 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	switch m := seg.Mapping.(type) {
 	case *Striped:
 		return a.striped(seg, m)
+	case *Mirror:
+		return a.mirror(seg, m)
+	case *RAID:
+		return a.raid(seg, m)
 	case *Thin:
 		return a.thin(seg, m)
 	case *Cache:

@@ -45,6 +45,12 @@ var (
 	// ErrThinPool: the metadata of a thin pool does not make sense, or does not belong
 	// to the VG's.
 	ErrThinPool = target.ErrThinPool
+	// ErrLegs: the legs of a RAID contradict each other about which of them is right;
+	// see Options.TrustLegs.
+	ErrLegs = errors.New("the legs disagree")
+	// ErrNotActivated: the kernel would refuse to make a block device of the LV, for what
+	// it finds on disk. Such an LV is not [LV.Visible].
+	ErrNotActivated = errors.New("the kernel would not activate it")
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
 	// ErrStale: the metadata on disk is not what was read by Open.

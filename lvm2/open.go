@@ -17,6 +17,15 @@ type Options struct {
 	// InUse says who else uses a device ("" for nobody). LVs on it get health
 	// in-use.
 	InUse func(Device) string
+	// TrustLegs gives the legs, counted from 0, of a RAID or mirror that are to be
+	// read as in sync whatever its superblocks or log say, and to be believed about
+	// the others. It is for the user who knows better where [LV.Open] fails with ErrLegs or
+	// too many legs are stale.
+	TrustLegs func(*LV) []int
+	// LegFailed is told, once for each, of n bytes at off of a leg of a RAID or mirror
+	// that could not be read and will be read from the others. It may be called at
+	// any time, by several goroutines.
+	LegFailed func(lv *LV, leg int, off, n int64, err error)
 }
 
 // Scan is what Open found on a set of devices. It does not change.
@@ -300,7 +309,7 @@ func (f *foundPV) place(pv *PV) {
 // reviewVGs reports what a user should know of the VGs as a whole.
 func (s *scanner) reviewVGs() {
 	for _, vg := range s.VGs {
-		vg.assembly = newAssembly(vg)
+		vg.assembly = newAssembly(vg, s.opts)
 		for _, pv := range vg.PVs {
 			switch {
 			case pv.Device == nil:

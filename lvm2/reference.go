@@ -1,5 +1,7 @@
 package lvm2
 
+import "errors"
+
 // What an LV is depends on who refers to it: an LV of type striped may be a user's
 // volume, a snapshot's COW store, a RAID leg or half of a pvmove.
 
@@ -140,9 +142,22 @@ func (lv *LV) Visible() bool {
 	case *Snapshot, *ThinPool, *CachePool, *VDOPool:
 		return false
 	case *Thin:
-		return m.Merge == nil
+		return m.Merge == nil && !lv.notActivated()
 	}
-	return true
+	return !lv.notActivated()
+}
+
+// notActivated says whether the kernel would refuse the LV, which only a reshape leads to.
+func (lv *LV) notActivated() bool {
+	reshaped := func(seg *Segment) bool {
+		_, ok := seg.Mapping.(*RAID)
+		return ok && len(seg.TypeFlags) > 0
+	}
+	if !lv.through(reshaped) {
+		return false
+	}
+	_, err := lv.VG.assembly.contents(lv)
+	return errors.Is(err, ErrNotActivated)
 }
 
 // Listed says whether lvs without -a shows the LV.

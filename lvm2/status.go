@@ -18,6 +18,18 @@ var knownTypeFlags = map[string][]string{
 	"thin-pool":  {"CROP_METADATA"},
 }
 
+// The flags of a reshape say what lvm2 has asked for, on the RAID and on legs that come or
+// go; what has come of it is in the superblocks.
+// (docs/format/03-mapping-linear-striped-raid.md, section 8)
+func init() {
+	for typ := range raidTypes {
+		knownTypeFlags[typ] = []string{"RESHAPE", "RESHAPE_DATA_OFFSET", "RESHAPE_DELTA_DISKS_PLUS", "RESHAPE_DELTA_DISKS_MINUS", "REMOVE_AFTER_RESHAPE"}
+	}
+	for _, typ := range []string{"striped", "linear", "error", "integrity"} {
+		knownTypeFlags[typ] = []string{"RESHAPE_DELTA_DISKS_PLUS", "RESHAPE_DELTA_DISKS_MINUS", "REMOVE_AFTER_RESHAPE"}
+	}
+}
+
 func unknown(flags, known []string) []string {
 	var out []string
 	for _, f := range flags {

@@ -140,7 +140,8 @@ func (lv *LV) ReadOnlyReason() error {
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
 // damaged (its metadata makes no sense), unsupported, invalid (a snapshot that overflowed),
-// partial (some of it is lost), in-use
+// partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
+// built, but may be made up for), failing (a leg could not be read in parts), in-use
 // (by somebody else), "bad name".
 func (lv *LV) Health() string {
 	var words []string
@@ -156,6 +157,7 @@ func (lv *LV) Health() string {
 	if lv.Partial() {
 		words = append(words, "partial")
 	}
+	words = append(words, lv.VG.assembly.arrayHealth(lv)...)
 	if slices.ContainsFunc(lv.pvs(), func(pv *PV) bool { return pv.holder != "" }) {
 		words = append(words, "in-use")
 	}

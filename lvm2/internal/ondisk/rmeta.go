@@ -32,6 +32,7 @@ const (
 	rmetaDelta          = 84
 	rmetaDataOffset     = 96
 	rmetaNewDataOffset  = 104
+	rmetaLegSize        = 112
 	rmetaFailedFrom64   = 120
 	rmetaIncompat       = 144
 	rmetaSize           = 512
@@ -71,6 +72,7 @@ type RAIDSuperblock struct {
 	Recovery int64     // this leg is in sync below, from the data offset
 	Resync   int64     // the array is in sync below: of a leg; for RAID10 of the array
 	Geometry RAIDGeometry
+	LegSize  int64 // used of the leg; not to be relied on, but the kernel refuses a leg with 0
 
 	Reshaping       bool
 	Backwards       bool
@@ -127,6 +129,7 @@ func decodeRAIDSuperblock(b structure) (*RAIDSuperblock, error) {
 		Recovery:        d.bytes(rmetaRecovery),
 		Resync:          d.bytes(rmetaResync),
 		Geometry:        RAIDGeometry{Level: b.u32(rmetaLevel), Layout: b.u32(rmetaLayout), ChunkSize: int64(b.u32(rmetaChunk)) * SectorSize},
+		LegSize:         All,
 		ReshapePosition: All,
 	}
 	s.New = s.Geometry
@@ -140,6 +143,7 @@ func decodeRAIDSuperblock(b structure) (*RAIDSuperblock, error) {
 		s.Failed[1+i] = b.u64(rmetaFailedFrom64 + 8*i)
 	}
 	s.Geometry.DataOffset = d.bytes(rmetaDataOffset)
+	s.LegSize = int64(min(b.u64(rmetaLegSize), math.MaxInt64/SectorSize) * SectorSize)
 	s.ReshapePosition = d.bytes(rmetaReshape)
 	flags := b.u32(rmetaFlags)
 	if flags&^(rmetaReshaping|rmetaBackwards) != 0 {

@@ -55,6 +55,7 @@ func TestARAIDSuperblockIsDecodedFieldByField(t *testing.T) {
 	want := &RAIDSuperblock{
 		Devices: 4, Position: 3, Events: 35, Failed: [4]uint64{2, 4}, Recovery: All, Resync: 0x408 * 512,
 		Geometry:  RAIDGeometry{Level: 5, Layout: 2, ChunkSize: 64 << 10, DataOffset: 1 << 20},
+		LegSize:   14336 * 512,
 		Reshaping: true, ReshapePosition: 0x3a80 * 512,
 		New: RAIDGeometry{Level: 5, Layout: 3, ChunkSize: 32 << 10}, DeltaDevices: 1,
 	}

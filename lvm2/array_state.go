@@ -1,0 +1,59 @@
+package lvm2
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
+)
+
+// arrayState is what is wrong with an assembled RAID or mirror.
+type arrayState struct {
+	degraded bool        // a leg is lost, stale or not yet built
+	failing  atomic.Bool // a leg could not be read in parts
+}
+
+// array assembles a RAID or mirror, and keeps the state of its legs for its LV's health.
+func (a *assembly) array(lv *LV, c raid.Config) (mapping.Volume, error) {
+	state := &arrayState{degraded: lv.Partial()}
+	for _, leg := range c.Legs {
+		if leg.Volume == nil || leg.InSync != raid.All {
+			state.degraded = true
+		}
+	}
+	c.OnError = func(leg int, off, n int64, err error) {
+		state.failing.Store(true)
+		if a.opts.LegFailed != nil {
+			a.opts.LegFailed(lv, leg, off, n, err)
+		}
+	}
+	v, err := raid.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMetadata, err)
+	}
+	a.arrays[lv] = state
+	return v, nil
+}
+
+// arrayHealth is the words for the health of an LV that lies on RAIDs and mirrors.
+func (a *assembly) arrayHealth(lv *LV) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	degraded, failing := false, false
+	lv.through(func(seg *Segment) bool {
+		if state := a.arrays[seg.LV]; state != nil {
+			degraded = degraded || state.degraded
+			failing = failing || state.failing.Load()
+		}
+		return false
+	})
+	var words []string
+	if degraded {
+		words = append(words, "degraded")
+	}
+	if failing {
+		words = append(words, "failing")
+	}
+	return words
+}

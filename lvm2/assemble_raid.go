@@ -1,0 +1,198 @@
+package lvm2
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
+)
+
+// raidTypes are the levels and layouts of the segment types.
+// (docs/format/03-mapping-linear-striped-raid.md, section 4.1)
+var raidTypes = map[string]struct {
+	level  raid.Level
+	layout uint32
+}{
+	"raid0":       {raid.RAID0, 0},
+	"raid0_meta":  {raid.RAID0, 0},
+	"raid1":       {raid.RAID1, 0},
+	"raid4":       {raid.RAID5, raid.ParityFirst},
+	"raid5":       {raid.RAID5, raid.LeftSymmetric},
+	"raid5_n":     {raid.RAID5, raid.ParityLast},
+	"raid5_la":    {raid.RAID5, raid.LeftAsymmetric},
+	"raid5_ra":    {raid.RAID5, raid.RightAsymmetric},
+	"raid5_ls":    {raid.RAID5, raid.LeftSymmetric},
+	"raid5_rs":    {raid.RAID5, raid.RightSymmetric},
+	"raid6":       {raid.RAID6, raid.ZeroRestart},
+	"raid6_zr":    {raid.RAID6, raid.ZeroRestart},
+	"raid6_nr":    {raid.RAID6, raid.NRestart},
+	"raid6_nc":    {raid.RAID6, raid.NContinue},
+	"raid6_n_6":   {raid.RAID6, raid.ParityLast},
+	"raid6_la_6":  {raid.RAID6, raid.LeftAsymmetric6},
+	"raid6_ra_6":  {raid.RAID6, raid.RightAsymmetric6},
+	"raid6_ls_6":  {raid.RAID6, raid.LeftSymmetric6},
+	"raid6_rs_6":  {raid.RAID6, raid.RightSymmetric6},
+	"raid10":      {raid.RAID10, raid.Near2},
+	"raid10_near": {raid.RAID10, raid.Near2},
+}
+
+// raid is what a segment of one of the raid types shows.
+func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
+	typ, ok := raidTypes[seg.Type]
+	if !ok {
+		return nil, fmt.Errorf("%w: segment type %s", ErrUnsupported, seg.Type)
+	}
+	if m.DataCopies != 0 && m.DataCopies != 2 {
+		return nil, fmt.Errorf("%w: %s with %d copies", ErrUnsupported, seg.Type, m.DataCopies)
+	}
+	c := raid.Config{InSync: raid.All}
+	smallest := uint64(math.MaxUint64)
+	for i, leg := range m.Legs {
+		v, err := a.volume(leg.Data)
+		if err != nil && (errors.Is(err, ErrUnsupported) || errors.Is(err, ErrMetadata)) {
+			return nil, fmt.Errorf("leg %d: %s: %w", i, leg.Data.Name, err)
+		}
+		l := raid.Leg{Volume: v, InSync: raid.All, WriteMostly: leg.Data.hasStatus("WRITEMOSTLY")}
+		if err != nil {
+			l.Volume, l.Lost = nil, lostLeg(seg.LV, i, err)
+		}
+		c.Legs = append(c.Legs, l)
+		smallest = min(smallest, leg.Data.extentCount)
+	}
+	if seg.ReshapeCount >= smallest {
+		return nil, fmt.Errorf("%w: reshape_count = %d in legs of %d extents", ErrMetadata, seg.ReshapeCount, smallest)
+	}
+	c.Geometry = raid.Geometry{
+		Level:   typ.level,
+		Layout:  typ.layout,
+		Legs:    len(m.Legs),
+		Chunk:   m.StripeSize,
+		LegSize: int64(smallest-seg.ReshapeCount) * a.vg.ExtentSize,
+	}
+	c.Size = int64(seg.ExtentCount-min(seg.ExtentCount, seg.reshapeSpace())) * a.vg.ExtentSize
+
+	if typ.level != raid.RAID0 {
+		if err := a.applySuperblocks(seg, m, &c); err != nil {
+			return nil, err
+		}
+	}
+	return a.array(seg.LV, c)
+}
+
+func lostLeg(lv *LV, leg int, why error) error {
+	err := fmt.Errorf("%s: leg %d: %w", lv.Name, leg, why)
+	if !errors.Is(err, ErrMissing) {
+		err = fmt.Errorf("%w: %w", err, ErrMissing)
+	}
+	return err
+}
+
+// applySuperblocks lets the legs' superblocks say what the array is and which legs hold it.
+// They, not the metadata text, are what the kernel goes by.
+func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) error {
+	legs := make([]raidLegState, len(m.Legs))
+	for i, leg := range m.Legs {
+		legs[i].rebuild = leg.Data.hasStatus("REBUILD") || leg.Meta != nil && leg.Meta.hasStatus("REBUILD")
+		legs[i].super, legs[i].err = a.superblock(leg)
+	}
+	var trusted []int
+	if a.opts.TrustLegs != nil {
+		trusted = a.opts.TrustLegs(seg.LV)
+	}
+	state, err := judge(legs, trusted)
+	if err == nil && len(trusted) == 0 {
+		err = state.activates()
+	}
+	if err != nil {
+		return err
+	}
+	for i, leg := range state.legs {
+		if leg.lost != nil && c.Legs[i].Volume != nil {
+			c.Legs[i].Volume, c.Legs[i].Lost = nil, lostLeg(seg.LV, i, leg.lost)
+		}
+		c.Legs[i].InSync = leg.inSync
+		c.Legs[i].WriteMostly = c.Legs[i].WriteMostly || leg.behind
+	}
+	copies := c.Geometry.Level == raid.RAID1 || c.Geometry.Level == raid.RAID10
+	if state.newest == nil {
+		c.InSync = 0
+		return nil
+	}
+	c.InSync = state.newest.Resync
+	if copies && seg.LV.hasStatus("NOTSYNCED") {
+		c.InSync = 0
+	}
+	// While a leg is missing, dirty regions are what it has to catch up with, and in
+	// order on the other legs.
+	if copies || state.rebuilt() && !seg.LV.Partial() {
+		c.Dirty = a.dirty(m.Legs[state.at].Meta, state.newest)
+	}
+	return applyGeometry(c, state.newest)
+}
+
+// applyGeometry takes over the geometry of a superblock.
+func applyGeometry(c *raid.Config, s *ondisk.RAIDSuperblock) error {
+	text := c.Geometry
+	geometry := func(g ondisk.RAIDGeometry, legs int) raid.Geometry {
+		return raid.Geometry{
+			Level:      raid.Level(g.Level),
+			Layout:     g.Layout,
+			Legs:       legs,
+			Chunk:      g.ChunkSize,
+			DataOffset: g.DataOffset,
+			LegSize:    text.LegSize,
+		}
+	}
+	if !s.Reshaping {
+		c.Geometry = geometry(s.Geometry, s.Devices)
+	} else {
+		c.Geometry = geometry(s.Geometry, s.Devices-s.DeltaDevices)
+		c.Reshape = &raid.Reshape{To: geometry(s.New, s.Devices), Position: s.ReshapePosition, Backwards: s.Backwards}
+	}
+	if n := max(c.Geometry.Legs, s.Devices); n > len(c.Legs) {
+		return fmt.Errorf("%w: superblock of %d legs, in a segment of %d", ErrMetadata, n, len(c.Legs))
+	}
+	if c.Reshape != nil || c.Geometry.Legs != text.Legs || c.Geometry.ParityLegs() != text.ParityLegs() {
+		c.Size = 0 // what the geometries give; the text is ahead
+	}
+	return nil
+}
+
+// superblock reads the superblock of a leg.
+func (a *assembly) superblock(leg RAIDLeg) (*ondisk.RAIDSuperblock, error) {
+	if leg.Meta == nil {
+		return nil, errors.New("it has no rmeta LV")
+	}
+	v, err := a.volume(leg.Meta)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", leg.Meta.Name, err)
+	}
+	s, err := ondisk.ReadRAIDSuperblock(v)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", leg.Meta.Name, err)
+	}
+	return s, nil
+}
+
+// dirty says where the bitmap of a leg has writes that may not have been finished.
+func (a *assembly) dirty(meta *LV, s *ondisk.RAIDSuperblock) func(off, max int64) (bool, int64) {
+	everything := func(_, max int64) (bool, int64) { return true, max }
+	v, err := a.volume(meta)
+	if err != nil {
+		return everything
+	}
+	bm, err := ondisk.ReadBitmap(v, v.Size())
+	if err != nil || bm.Stale || bm.Events < s.Events {
+		return everything
+	}
+	regions := raid.Regions{Size: bm.RegionSize, Bits: bm.Bits}
+	return func(off, max int64) (bool, int64) {
+		if off >= bm.SyncSize {
+			return true, max
+		}
+		return regions.Dirty(off, min(max, bm.SyncSize-off))
+	}
+}
