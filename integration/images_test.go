@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 )
 
@@ -30,6 +31,7 @@ func asEachOverAllImages(t *testing.T, test func(t *testing.T, who person, c *te
 }
 
 func TestEveryVolumeReadsThroughTheMountAsTheKernelReadIt(t *testing.T) {
+	testenv.NeedFUSE(t)
 	asEachOverAllImages(t, func(t *testing.T, who person, c *testimages.Case) {
 		disks := who.unpack(t, c)
 		if !c.Supported() && who.run(t, program, append([]string{"list"}, disks...)...).code != 0 {
