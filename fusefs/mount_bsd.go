@@ -3,6 +3,9 @@
 package fusefs
 
 import (
+	"errors"
+	"os"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +20,22 @@ func unmountError(err error) error { return err }
 func detach(dir string) error {
 	if err := unix.Unmount(dir, unix.MNT_FORCE); err != nil && err != unix.EINVAL {
 		return err
+	}
+	return nil
+}
+
+// await returns once the kernel passes requests for the mountpoint on to us; the program
+// that mounts may return before.
+func (s *Server) await(before os.FileInfo) error {
+	if err := s.fuse.WaitMount(); err != nil {
+		return err
+	}
+	now, err := os.Stat(s.dir)
+	if err != nil {
+		return err
+	}
+	if device(now) == device(before) {
+		return errors.New("the mount does not show")
 	}
 	return nil
 }

@@ -42,6 +42,11 @@ func directMount(mo *fuse.MountOptions) {
 	mo.Options = names
 }
 
+// await has nothing to wait for: the kernel mounts before it returns, and keeps requests
+// until they are served. Asking the mount itself would be worse than useless: a process
+// that is killed while a request to itself is under way can never end, and its mount hangs.
+func (s *Server) await(os.FileInfo) error { return nil }
+
 // unmountError finds the errno in what fusermount says.
 func unmountError(err error) error {
 	if text := err.Error(); !errors.Is(err, syscall.EBUSY) && strings.Contains(text, "busy") {

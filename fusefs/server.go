@@ -96,21 +96,6 @@ func newServer(dir string, cfg Config) *Server {
 	return s
 }
 
-// await returns once the kernel passes requests for the mountpoint on to us.
-func (s *Server) await(before os.FileInfo) error {
-	if err := s.fuse.WaitMount(); err != nil {
-		return err
-	}
-	now, err := os.Stat(s.dir)
-	if err != nil {
-		return err
-	}
-	if device(now) == device(before) {
-		return errors.New("the mount does not show")
-	}
-	return nil
-}
-
 // removeStale takes away what a failed mount may have left at dir, and nothing that was
 // there before.
 func removeStale(dir string, before os.FileInfo) error {
