@@ -40,7 +40,13 @@ func umount(a *app, path string) error {
 	if _, err := findMount(mountpoint); err != nil {
 		return err
 	}
-	pid, errPID := daemonPID(mountpoint)
+	ended := func(time.Duration) bool { return true }
+	pid, err := daemonPID(mountpoint)
+	if err == nil {
+		daemon := watch(pid)
+		defer daemon.close()
+		ended = daemon.endsWithin
+	}
 	if err := umountPatiently(mountpoint); err != nil {
 		if errors.Is(err, syscall.EBUSY) {
 			users := usersOf(mountpoint)
@@ -51,7 +57,7 @@ func umount(a *app, path string) error {
 		}
 		return fmt.Errorf("unmount %s: %w", mountpoint, err)
 	}
-	if errPID == nil && !waitForEnd(pid) {
+	if !ended(time.Minute) {
 		a.warnf("%s is unmounted, but process %d is still busy with its devices", mountpoint, pid)
 	}
 	return nil
@@ -83,10 +89,10 @@ func daemonPID(mountpoint string) (int, error) {
 	return pid, err
 }
 
-// waitForEnd says whether the process ended in good time.
-func waitForEnd(pid int) bool {
-	deadline := time.Now().Add(time.Minute)
-	for pause := time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, 100*time.Millisecond) {
+// pollEnd says whether the process ends within limit, by looking again and again.
+func pollEnd(pid int, limit time.Duration) bool {
+	end := time.Now().Add(limit)
+	for pause := time.Millisecond; time.Now().Before(end); pause = min(2*pause, 100*time.Millisecond) {
 		// EPERM is a process too, of another user.
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			return true
