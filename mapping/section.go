@@ -1,0 +1,113 @@
+package mapping
+
+import (
+	"fmt"
+	"io"
+	"syscall"
+)
+
+// Section is n bytes of d from off as a device of its own, called name. It is a [Volume] and
+// [Stacked], and a [WritableDevice] if d is one; a claim of it claims d. What of it lies beyond the
+// end of d is missing.
+func Section(d Device, off, n int64, name string) Device {
+	s := &section{device: d, off: off, size: n, name: name}
+	if w, ok := d.(WritableDevice); ok {
+		return &writableSection{s, w}
+	}
+	return s
+}
+
+type section struct {
+	device Device
+	off    int64
+	size   int64
+	name   string
+}
+
+type writableSection struct {
+	*section
+	w WritableDevice
+}
+
+var (
+	_ Volume         = (*section)(nil)
+	_ Stacked        = (*section)(nil)
+	_ WritableDevice = (*writableSection)(nil)
+)
+
+func (s *section) Name() string      { return s.name }
+func (s *section) Size() int64       { return s.size }
+func (s *section) Beneath() []Device { return []Device{s.device} }
+
+// present is the number of bytes that the device beneath has.
+func (s *section) present() int64 { return max(0, min(s.size, s.device.Size()-s.off)) }
+
+func (s *section) lost() error {
+	return fmt.Errorf("%s: %s ends at byte %d, not at %d: %w", s.name, s.device.Name(), s.device.Size(), s.off+s.size, ErrMissing)
+}
+
+func (s *section) Map(off, max int64) (Extent, error) {
+	present := s.present()
+	if off >= present {
+		return Extent{Kind: Missing, Length: min(max, s.size-off), Err: s.lost()}, nil
+	}
+	max = min(max, present-off)
+	if v, ok := s.device.(Volume); ok {
+		return v.Map(s.off+off, max)
+	}
+	return Extent{Kind: Data, Length: max, Device: s.device, Offset: s.off + off}, nil
+}
+
+func (s *section) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("%s: reading at byte %d: %w", s.name, off, syscall.EINVAL)
+	}
+	var end error
+	if rest := max(0, s.size-off); int64(len(p)) > rest {
+		p, end = p[:rest], io.EOF
+	}
+	present := p[:min(int64(len(p)), max(0, s.present()-off))]
+	n, err := 0, error(nil)
+	if len(present) > 0 {
+		n, err = s.device.ReadAt(present, s.off+off)
+	}
+	switch {
+	case n == len(p):
+		return n, end
+	case n == len(present):
+		err = s.lost()
+	case err == nil || err == io.EOF:
+		err = fmt.Errorf("%s: byte %d: %w", s.name, off+int64(n), io.ErrUnexpectedEOF)
+	}
+	return n, err
+}
+
+func (s *writableSection) Claim() error   { return s.w.Claim() }
+func (s *writableSection) Release() error { return s.w.Release() }
+func (s *writableSection) Sync() error    { return s.w.Sync() }
+
+func (s *writableSection) WriteAt(p []byte, off int64) (int, error) {
+	if err := s.checkWrite(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	return s.w.WriteAt(p, s.off+off)
+}
+
+func (s *writableSection) PunchHole(off, n int64) error {
+	if err := s.checkWrite(off, n); err != nil {
+		return err
+	}
+	return s.w.PunchHole(s.off+off, n)
+}
+
+func (s *writableSection) checkWrite(off, n int64) error {
+	switch {
+	case off < 0 || n < 0:
+		return fmt.Errorf("%s: writing %d bytes at byte %d: %w", s.name, n, off, syscall.EINVAL)
+	case off > s.size || n > s.size-off:
+		return fmt.Errorf("%s: writing %d bytes at byte %d, beyond its end at byte %d: %w", s.name, n, off, s.size, syscall.ENOSPC)
+	case off+n > s.present():
+		return s.lost()
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package mapping
+
+import "time"
+
+// Stacked is a Device that lies on others: a partition, an array, an opened container. One that is
+// a [Volume] too is asked with Map, so that mappings end at the devices beneath.
+type Stacked interface {
+	Device
+	// Beneath are the devices that it lies on. They do not change.
+	Beneath() []Device
+}
+
+// Bottom are the files and disks that d comes down to, each once: d itself, if it lies on nothing.
+func Bottom(d Device) []Device {
+	var found []Device
+	seen := map[Device]bool{}
+	var look func(d Device)
+	look = func(d Device) {
+		if seen[d] {
+			return
+		}
+		seen[d] = true
+		s, ok := d.(Stacked)
+		if !ok {
+			found = append(found, d)
+			return
+		}
+		for _, b := range s.Beneath() {
+			look(b)
+		}
+	}
+	look(d)
+	return found
+}
+
+// ModTime is when a file that d comes down to was last changed. It is zero if d comes down to a disk,
+// which remembers no time.
+func ModTime(d Device) time.Time {
+	var latest time.Time
+	for _, b := range Bottom(d) {
+		file, ok := b.(interface{ ModTime() time.Time })
+		if !ok || file.ModTime().IsZero() {
+			return time.Time{}
+		}
+		if t := file.ModTime(); t.After(latest) {
+			latest = t
+		}
+	}
+	return latest
+}
