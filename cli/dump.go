@@ -211,24 +211,24 @@ func identity(lv *lvm2.LV) copyout.Identity {
 
 // checkSpace refuses to begin what the file system has no room for.
 func (d *dump) checkSpace() error {
-	free := map[uint64]int64{}
-	need := map[uint64]int64{}
+	free := map[copyout.FileSystemID]int64{}
+	need := map[copyout.FileSystemID]int64{}
 	for _, job := range d.jobs {
-		device, n, err := job.Folder.FreeSpace()
+		id, n, err := job.Folder.FreeSpace()
 		if err != nil {
 			return err
 		}
-		free[device] = n
-		need[device] += job.Volume.Size()
+		free[id] = n
+		need[id] += job.Volume.Size()
 	}
-	for device := range need {
-		if need[device] <= free[device] {
+	for id := range need {
+		if need[id] <= free[id] {
 			continue
 		}
 		// Not all of it may be needed, which takes longer to find out.
 		var n int64
 		for _, job := range d.jobs {
-			if at, _, err := job.Folder.FreeSpace(); err != nil || at != device {
+			if at, _, err := job.Folder.FreeSpace(); err != nil || at != id {
 				continue
 			}
 			more, err := job.Need()
@@ -237,9 +237,9 @@ func (d *dump) checkSpace() error {
 			}
 			n += more
 		}
-		if n > free[device] {
+		if n > free[id] {
 			return fmt.Errorf("%s has %s free, and %s is needed: %d of %d bytes are missing",
-				d.root.Path("."), formatSize(free[device]), formatSize(n), n-free[device], n)
+				d.root.Path("."), formatSize(free[id]), formatSize(n), n-free[id], n)
 		}
 	}
 	return nil

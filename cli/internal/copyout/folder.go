@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,26 +94,22 @@ func (f *Folder) existing() *Folder {
 func (f *Folder) Path(name string) string { return filepath.Join(f.path, name) }
 
 // Close gives up the directory.
-func (f *Folder) Close() error {
-	if f.dir == nil {
-		return nil
+func (f *Folder) Close() {
+	if f.dir != nil {
+		f.dir.Close()
 	}
-	return f.dir.Close()
 }
 
-// FreeSpace is how many bytes the file system of f has left for this user, and its
-// device number.
-func (f *Folder) FreeSpace() (device uint64, n int64, err error) {
-	dir := f.existing().dir
-	info, err := dir.Stat()
+// FileSystemID tells file systems apart.
+type FileSystemID = unix.Fsid
+
+// FreeSpace is how many bytes the file system of f has left for this user.
+func (f *Folder) FreeSpace() (FileSystemID, int64, error) {
+	st, err := statfs(f.existing().dir)
 	if err != nil {
-		return 0, 0, err
+		return FileSystemID{}, 0, err
 	}
-	st, err := statfs(dir)
-	if err != nil {
-		return 0, 0, err
-	}
-	return uint64(info.Sys().(*syscall.Stat_t).Dev), max(0, int64(st.Bavail)) * blockSize(st), nil
+	return st.Fsid, max(0, int64(st.Bavail)) * blockSize(st), nil
 }
 
 func statfs(f *os.File) (*unix.Statfs_t, error) {

@@ -28,8 +28,9 @@ type Job struct {
 	// Progress, if any, is told how many bytes of the volume have been dealt with.
 	Progress func(done int64)
 
-	now  func() time.Time
-	ways ways
+	now      func() time.Time
+	lockWait time.Duration
+	ways     ways
 }
 
 // Result is how a job ended.
@@ -51,6 +52,7 @@ func NewJob(v mapping.Volume, folder *Folder, name, title string, identity Ident
 		Title:    title,
 		Identity: identity,
 		now:      time.Now,
+		lockWait: 3 * time.Second,
 		ways:     allWays,
 	}
 }

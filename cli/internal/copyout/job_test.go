@@ -558,7 +558,9 @@ func TestTwoAtOnceDoNotDisturbEachOther(t *testing.T) {
 	v := newVolume(computed(8 * mib))
 	second := newVolume(computed(8 * mib))
 	v.onRead = func() {
-		if _, err := d.job(second).Run(context.Background()); !errors.Is(err, ErrBusy) {
+		j := d.job(second)
+		j.lockWait = time.Millisecond
+		if _, err := j.Run(context.Background()); !errors.Is(err, ErrBusy) {
 			t.Errorf("the second: %v", err)
 		}
 	}

@@ -101,11 +101,11 @@ func (k *killer) published(err error) bool {
 
 func TestAKillAtAnyMomentLeavesWhatTheNextRunCompletes(t *testing.T) {
 	mixed := func() *testVolume {
-		return newVolume(data(100*kib), zero(64*kib), computed(mib), zero(200*kib), data(mib))
+		return newVolume(data(100*kib), zero(64*kib), computed(900*kib), zero(100*kib), data(100*kib))
 	}
 	for name, v := range map[string]*testVolume{
 		"complete": mixed(),
-		"partial":  newVolume(data(300*kib), missing(64*kib), zero(100*kib), computed(mib)),
+		"partial":  newVolume(data(300*kib), missing(64*kib), zero(100*kib), computed(300*kib)),
 		"bad": func() *testVolume {
 			v := mixed()
 			v.bad = Ranges{{1023 * kib, 1023*kib + 512}}
@@ -114,6 +114,9 @@ func TestAKillAtAnyMomentLeavesWhatTheNextRunCompletes(t *testing.T) {
 	} {
 		for _, noPunching := range []bool{false, true} {
 			for _, stride := range []int{1000, 7} { // changes between a kill and the next
+				if noPunching && stride == 7 {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s, holes %t, killed every %d", name, !noPunching, stride), func(t *testing.T) {
 					for first := 0; ; first++ {
 						d := newFastDir(t)

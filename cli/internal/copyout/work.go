@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -253,9 +254,15 @@ func (w *work) open(name string, then standing) (err error) {
 }
 
 // lock fails if another process has the file, or had it until just now and has renamed
-// it.
+// it. One that was killed may take a moment to give it up.
 func (w *work) lock(name string) error {
-	err := retry(func() error { return unix.Flock(int(w.file.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	try := func() error {
+		return retry(func() error { return unix.Flock(int(w.file.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	}
+	err := try()
+	for end := time.Now().Add(w.lockWait); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); err = try() {
+		time.Sleep(20 * time.Millisecond)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
 	}
