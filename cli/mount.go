@@ -123,9 +123,9 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 	// Up to here a signal just ends the process: nothing is mounted yet.
 	signals := catchSignals()
 	defer signals.stop()
-	server, err := fusefs.Mount(mountpoint, c.config(a, session, options, devices))
+	server, err := mountTree(a, mountpoint, c.config(a, session, options, devices))
 	if err != nil {
-		return fmt.Errorf("mount at %s: %w", mountpoint, err)
+		return err
 	}
 	if ready == nil {
 		a.log.Info("mounted", "mountpoint", mountpoint, "volume_groups", len(session.Scan.VGs))
