@@ -3,9 +3,12 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
@@ -85,4 +88,92 @@ func TestAFailureUnderMount8IsOneOfMount8(t *testing.T) {
 	if r.code == 0 || !strings.Contains(r.stderr, "lvm2fs: /nonexistent.img") {
 		t.Errorf("exit %d, %q", r.code, r.stderr)
 	}
+}
+
+// A daemon that asks something of its own mount could not be killed while it waits for the
+// answer, and the mount would hang everybody.
+func TestAMountThatIsKilledWhileItStartsEnds(t *testing.T) {
+	testenv.NeedFUSE(t)
+	c := testimages.Load(t, "meta-wrap")
+	who := me()
+	disks := who.unpack(t, c)
+	for try := range 20 {
+		dir := who.mountpoint(t)
+		cmd := who.command(program, slices.Concat([]string{"-f"}, disks, []string{dir})...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			cmd.Wait()
+			close(ended)
+		}()
+		// Asking the mountpoint would wait for the daemon.
+		if !waitFor(10*time.Second, func() bool { return inMountTable(t, dir) }) {
+			t.Fatal("not mounted")
+		}
+		time.Sleep(time.Duration(try) * 150 * time.Microsecond)
+		cmd.Process.Kill()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("killed %d µs after mounting, it has not ended", try*150)
+		}
+		who.must(t, program, "umount", dir)
+	}
+}
+
+func inMountTable(t *testing.T, dir string) bool {
+	t.Helper()
+	table, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(table), " "+dir+" ")
+}
+
+func TestAMountThatNobodyWaitsForAnyMoreIsTakenAway(t *testing.T) {
+	testenv.NeedFUSE(t)
+	who := people()[len(people())-1]
+	if who.uid == 0 {
+		t.Skip("only an ordinary user mounts by a program that the test can replace")
+	}
+	real, err := exec.LookPath("fusermount3")
+	if err != nil {
+		t.Skip("needs fusermount3")
+	}
+	bin := who.tempDir(t)
+	slow := "#!/bin/sh\ncase $1 in -u) ;; *) sleep 1 ;; esac\nexec " + real + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "fusermount3"), []byte(slow), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := who.mountpoint(t)
+	cmd := who.command(program, append(who.unpack(t, testimages.Load(t, "meta-wrap")), dir)...)
+	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	cmd.Process.Kill()
+	cmd.Wait()
+	if len(processesOn(dir)) == 0 {
+		t.Fatal("there is no process in the background")
+	}
+	if !waitFor(10*time.Second, func() bool { return len(processesOn(dir)) == 0 }) {
+		t.Error("the process in the background stays")
+	}
+	if inMountTable(t, dir) {
+		t.Error("still mounted")
+	}
+}
+
+// processesOn are the running processes that name dir on their command lines.
+func processesOn(dir string) (found []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), dir) {
+			found = append(found, file)
+		}
+	}
+	return found
 }
