@@ -127,7 +127,7 @@ func ranges(areas []lvm2.Area, extents uint64, separator string, brackets bool) 
 	for _, a := range areas {
 		first, n := a.Extent, extents
 		if a.LV != nil {
-			first, n = 0, a.LV.ExtentCount()
+			first, n = 0, max(1, a.LV.ExtentCount())
 			internal = internal || !a.LV.Listed()
 		}
 		name := areaName(a)

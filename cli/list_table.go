@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -16,13 +17,13 @@ import (
 // each.
 func (l *listing) writeTables(w *bufio.Writer) error {
 	var vgs, pvs, lvs table
-	vgs.header("VG", "Size", "Free", "Extent", "PVs", "LVs", "Attr", "")
+	vgs.header("VG", "Size", "Free", "Extent", "PVs", "LVs", "Attr", "Notes")
 	reasons := l.commonReasons()
 	for _, vg := range l.vgs {
 		vgs.row(printable(vg.DirName()), size(int64(vg.ExtentCount())*vg.ExtentSize), size(int64(vg.FreeExtentCount())*vg.ExtentSize),
 			size(vg.ExtentSize), number(len(vg.PVs)), number(listedCount(vg)), vg.Attr(), notes(vgNotes(vg, reasons[vg])))
 	}
-	pvs.header("PV", "VG", "Size", "Free", "Attr", "")
+	pvs.header("PV", "VG", "Size", "Free", "Attr", "Notes")
 	for _, pv := range l.pvs {
 		if l.duplicate[pv] {
 			pvs.row(printable(pvName(pv)), "", size(pv.Device.Size()), "", "d--", "duplicate, not used: UUID "+pv.UUID.String())
@@ -31,7 +32,7 @@ func (l *listing) writeTables(w *bufio.Writer) error {
 		total, free, vg := pvSize(pv)
 		pvs.row(printable(pvName(pv)), printable(vg), size(total), size(free), pv.Attr(), notes(pvNotes(pv)))
 	}
-	lvs.header("LV", "VG", "Size", "Type", "Attr", "Devices", "")
+	lvs.header("LV", "VG", "Size", "Type", "Attr", "Devices", "Notes")
 	for _, lv := range l.lvs {
 		lvs.row(printable(lvName(lv)), printable(lv.VG.DirName()), size(lv.Size()), strings.Join(segmentTypes(lv), ","), lv.Attr(),
 			devices(lv), notes(lvNotes(lv, reasons[lv.VG])))
@@ -64,12 +65,30 @@ func (t *table) header(cells ...string) { t.rows = append(t.rows, cells) }
 func (t *table) row(cells ...string)    { t.rows = append(t.rows, cells) }
 
 func (t *table) write(w io.Writer) error {
+	t.dropEmptyNotes()
 	t.alignColumns()
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var aligned bytes.Buffer
+	tw := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
 	for _, row := range t.rows {
-		fmt.Fprintln(tw, strings.TrimRight("  "+strings.Join(row, "\t"), "\t "))
+		fmt.Fprintln(tw, "  "+strings.Join(row, "\t"))
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for line := range bytes.Lines(aligned.Bytes()) {
+		if _, err := fmt.Fprintf(w, "%s\n", bytes.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropEmptyNotes leaves the last column without a title where it says nothing.
+func (t *table) dropEmptyNotes() {
+	last := len(t.rows[0]) - 1
+	if !slices.ContainsFunc(t.rows[1:], func(row []string) bool { return row[last] != "" }) {
+		t.rows[0][last] = ""
+	}
 }
 
 // alignColumns fills the columns of numbers from the left.
@@ -132,12 +151,16 @@ func vgNotes(vg *lvm2.VG, readOnly string) []string {
 		remarks = append(remarks, "exported")
 	}
 	if vg.SystemID != "" {
-		remarks = append(remarks, "system ID "+vg.SystemID)
+		remarks = append(remarks, "belongs to the host with system ID "+vg.SystemID)
 	}
 	if vg.Shared() {
-		remarks = append(remarks, strings.TrimSpace("shared "+vg.LockType))
+		remarks = append(remarks, strings.TrimSpace("shared with other hosts "+vg.LockType))
 	}
-	if readOnly != "" {
+	switch {
+	case readOnly == "":
+	case len(remarks) > 0:
+		remarks = append(remarks, "so read-only")
+	default:
 		remarks = append(remarks, "read-only: "+readOnly)
 	}
 	return append(remarks, tagNote(vg.Tags)...)
@@ -204,16 +227,29 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 	if health := lv.Health(); health != "" {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
-	if origin := lv.Origin(); origin != nil && lv.Listed() {
-		remarks = append(remarks, "origin "+lvName(origin))
-	}
-	if pool := lv.Pool(); pool != nil {
-		remarks = append(remarks, "pool "+lvName(pool))
-	}
+	remarks = append(remarks, kinNotes(lv)...)
 	if reason := readOnlyReason(lv); reason != "" && reason != common {
 		remarks = append(remarks, "read-only: "+reason)
 	}
 	return append(remarks, tagNote(lv.Tags)...)
+}
+
+// kinNotes say what an LV is to the LVs that it was made from.
+func kinNotes(lv *lvm2.LV) []string {
+	var remarks []string
+	ancestors := lv.Ancestors(false)
+	switch {
+	case len(ancestors) > 0 && lv.Merging():
+		remarks = append(remarks, "to be merged into "+lvName(ancestors[0]))
+	case len(ancestors) > 0:
+		remarks = append(remarks, "snapshot of "+lvName(ancestors[0]))
+	case lv.Merging():
+		remarks = append(remarks, "a snapshot is to be merged into it")
+	}
+	if pool := lv.Pool(); pool != nil {
+		remarks = append(remarks, "in "+lvName(pool))
+	}
+	return remarks
 }
 
 // readOnlyReason is why a file of the mounted tree is read-only; "" if it is not, if the LV
@@ -234,7 +270,7 @@ func readOnlyReason(lv *lvm2.LV) string {
 }
 
 // commonReasons gives for each VG the reason for which all of its LVs are read-only, if
-// there is one.
+// there is one, and it is not about each of them.
 func (l *listing) commonReasons() map[*lvm2.VG]string {
 	common := map[*lvm2.VG]string{}
 	for _, vg := range l.vgs {
@@ -246,7 +282,9 @@ func (l *listing) commonReasons() map[*lvm2.VG]string {
 		}
 		if len(reasons) == 1 {
 			for reason := range reasons {
-				common[vg] = reason
+				if !strings.HasPrefix(reason, "it is ") {
+					common[vg] = reason
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"fmt"
+	"slices"
 	"strings"
 
 	"lvm2fs/lvm2"
@@ -17,7 +18,7 @@ func (l *listing) writeTree(w *bufio.Writer) error {
 		t.addVG(vg)
 	}
 	var rows table
-	rows.header("Name", "Size", "Type", "")
+	rows.header("Name", "Size", "Type", "Notes")
 	for _, pv := range l.pvs {
 		if l.duplicate[pv] {
 			continue
@@ -30,8 +31,12 @@ func (l *listing) writeTree(w *bufio.Writer) error {
 		}
 	}
 	for _, vg := range l.vgs {
-		if lvs := t.notShown(vg); len(lvs) > 0 {
+		if lvs := t.onNothing(vg); len(lvs) > 0 {
 			rows.row(printable(vg.DirName()), "", "VG", "on no device")
+			t.write(&rows, "", lvs)
+		}
+		if lvs := t.notShown(vg); len(lvs) > 0 {
+			rows.row(printable(vg.DirName()), "", "VG", "on themselves")
 			t.write(&rows, "", lvs)
 		}
 	}
@@ -67,11 +72,19 @@ func (t *tree) addVG(vg *lvm2.VG) {
 	}
 }
 
-// notShown are the LVs that lie on no PV, not even through others.
+// onNothing are the LVs that have nothing beneath: of type zero, error, or one unknown here.
+func (t *tree) onNothing(vg *lvm2.VG) []*lvm2.LV {
+	return slices.DeleteFunc(t.notShown(vg), func(lv *lvm2.LV) bool {
+		pvs, lvs := lv.Beneath()
+		return len(pvs)+len(lvs) > 0
+	})
+}
+
+// notShown are the LVs that the tree has not come to.
 func (t *tree) notShown(vg *lvm2.VG) []*lvm2.LV {
 	var lvs []*lvm2.LV
 	for _, lv := range vg.LVs {
-		if pvs, beneath := lv.Beneath(); !t.shown[lv] && len(pvs)+len(beneath) == 0 {
+		if !t.shown[lv] && !lv.IsSnapshotRelation() {
 			lvs = append(lvs, lv)
 		}
 	}
@@ -88,7 +101,7 @@ func (t *tree) write(rows *table, prefix string, lvs []*lvm2.LV) {
 		above := t.onLV[lv]
 		again := t.shown[lv] && len(above) > 0
 		if again {
-			note = strings.TrimPrefix(note+"; what is built on it: see above", "; ")
+			note = strings.TrimPrefix(note+"; see above for what lies on it", "; ")
 		}
 		rows.row(prefix+mark+printable(lvName(lv)), size(lv.Size()), strings.Join(segmentTypes(lv), ","), note)
 		t.shown[lv] = true
@@ -103,8 +116,8 @@ func treeNotes(lv *lvm2.LV) []string {
 	if health := lv.Health(); health != "" {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
-	if lv.Merging() {
-		remarks = append(remarks, "merging")
+	if len(lv.Ancestors(false)) > 0 || lv.Merging() {
+		remarks = append(remarks, kinNotes(lv)...)
 	}
 	if n := len(lv.Segments); n > 1 {
 		remarks = append(remarks, fmt.Sprintf("%d segments", n))

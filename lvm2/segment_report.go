@@ -117,7 +117,7 @@ func (seg *Segment) DataStripes() int {
 	case "raid10":
 		return n / seg.DataCopies()
 	case "raid4", "raid5", "raid6":
-		return n - (seg.DataCopies() - 1)
+		return max(0, n-(seg.DataCopies()-1))
 	}
 	return n
 }

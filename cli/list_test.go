@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+
+	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2"
+)
+
+func TestPrintableLeavesNothingThatATerminalObeys(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"", ""},
+		{"vg-multi_1.x+y", "vg-multi_1.x+y"},
+		{"Größe 硬盘", "Größe 硬盘"},
+		{"a\x1b[31mred", `a\x1b[31mred`},
+		{"bell\a tab\t line\n", `bell\x07 tab\x09 line\x0a`},
+		{"C1 \u009b31m", `C1 \u009b31m`},
+		{"reversed \u202egnp.exe", `reversed \u202egnp.exe`},
+		{"not \xff UTF-8 \xc3", `not \xff UTF-8 \xc3`},
+		{"tag \U000e0041", `tag \U000e0041`},
+	} {
+		if got := printable(test.in); got != test.want {
+			t.Errorf("printable(%q) is %q, want %q", test.in, got, test.want)
+		}
+	}
+}
+
+func TestSizesAreExactOrHaveTwoDecimals(t *testing.T) {
+	for bytes, want := range map[int64]string{
+		0:            "0 B",
+		512:          "512 B",
+		1024:         "1 KiB",
+		1536:         "1.50 KiB",
+		12 << 20:     "12 MiB",
+		5<<30 + 1:    "5.00 GiB",
+		1<<40 - 1024: "1024.00 GiB",
+		3 << 60:      "3 EiB",
+	} {
+		if got := humanSize(bytes); got != want {
+			t.Errorf("%d bytes are %q, want %q", bytes, got, want)
+		}
+	}
+}
+
+// listText is what list prints of a VG in memory.
+func listText(t testing.TB, write func(*listing, *bufio.Writer) error, vg testpv.VG) string {
+	t.Helper()
+	var devices []lvm2.Device
+	for _, d := range vg.Disks() {
+		devices = append(devices, d)
+	}
+	return listScan(t, write, lvm2.Open(devices, lvm2.Options{}))
+}
+
+func listScan(t testing.TB, write func(*listing, *bufio.Writer) error, scan *lvm2.Scan) string {
+	t.Helper()
+	var out bytes.Buffer
+	w := bufio.NewWriter(&out)
+	if err := write(newListing(scan, true), w); err != nil {
+		t.Fatal(err)
+	}
+	w.Flush()
+	return out.String()
+}
+
+var writers = map[string]func(*listing, *bufio.Writer) error{
+	"tables": (*listing).writeTables,
+	"tree":   (*listing).writeTree,
+	"JSON":   (*listing).writeJSON,
+}
+
+func TestNamesFromDiskDoNothingToATerminal(t *testing.T) {
+	vg := testpv.VG{
+		Name: "vg", Seqno: 1, PVs: []string{"sda"},
+		PVExtra: "device = \"/dev/\x1b]0;title\x07\"\ntags = [\"\x1b[2J\"]",
+		Extra:   "system_id = \"\x1b[31mhost\u202e\"\ntags = [\"\u009b1m\"]",
+		LVs: []testpv.LV{{
+			Name:     "lv",
+			Extra:    "tags = [\"\r\x1b[A\"]\ncreation_host = \"\x1b[5m\"\ncreation_time = 1",
+			Segments: []string{"start_extent = 0\nextent_count = 1\ntype = \"\x1b[7mfrob\""},
+		}},
+	}
+	for name, write := range writers {
+		for _, r := range listText(t, write, vg) {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("%s contain %q", name, r)
+				break
+			}
+		}
+	}
+}
+
+func TestATreeOfLVsThatLieOnEachOtherEnds(t *testing.T) {
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}, LVs: []testpv.LV{
+		{Name: "a", Segments: []string{testpv.Linear(0, 1, "b", 0), testpv.Linear(1, 1, "pv0", 0)}},
+		{Name: "b", Segments: []string{testpv.Linear(0, 2, "a", 0)}},
+		{Name: "c", Segments: []string{testpv.Linear(0, 2, "c", 0)}},
+	}}
+	want := `
+  Name          Size  Type    Notes
+  sda        400 KiB  PV
+  └─vg                VG
+    └─a        8 KiB  linear  damaged; 2 segments
+      └─b      8 KiB  linear  damaged
+        └─a    8 KiB  linear  damaged; 2 segments; see above for what lies on it
+  vg                  VG      on themselves
+  └─c          8 KiB  linear  damaged
+    └─c        8 KiB  linear  damaged; see above for what lies on it
+`
+	if got := "\n" + listText(t, (*listing).writeTree, vg); got != want {
+		t.Errorf("the tree is%s", got)
+	}
+}
+
+// FuzzList lists disks with any metadata text: nothing panics, and what is printed is for
+// people, or JSON.
+func FuzzList(f *testing.F) {
+	archives, _ := filepath.Glob(filepath.Join(testenv.Root(), "testdata", "reports", "*.tar.zst"))
+	for _, archive := range archives {
+		dir := f.TempDir()
+		if err := testimages.Extract(archive, dir); err != nil {
+			f.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "metadata.vg"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		if len(text) < 16<<10 {
+			f.Add(string(text))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 24<<10 {
+			return
+		}
+		scan := lvm2.Open([]lvm2.Device{testpv.New("sda", testpv.UUID("pv"), 128<<10, text)}, lvm2.Options{})
+		for name, write := range writers {
+			out := listScan(t, write, scan)
+			if name == "JSON" && !json.Valid([]byte(out)) {
+				t.Errorf("no JSON: %s", out)
+			}
+			if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+				t.Errorf("%s contain %q", name, out[i:min(len(out), i+20)])
+			}
+		}
+	})
+}
