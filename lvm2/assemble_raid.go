@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )
@@ -72,14 +73,28 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 		Chunk:   m.StripeSize,
 		LegSize: int64(smallest-seg.ReshapeCount) * a.vg.ExtentSize,
 	}
-	c.Size = int64(seg.ExtentCount-min(seg.ExtentCount, seg.reshapeSpace())) * a.vg.ExtentSize
+	size := int64(seg.ExtentCount-min(seg.ExtentCount, seg.reshapeSpace())) * a.vg.ExtentSize
 
 	if typ.level != raid.RAID0 {
 		if err := a.applySuperblocks(seg, m, &c); err != nil {
 			return nil, err
 		}
 	}
-	return a.array(seg.LV, c)
+	if c.Reshape != nil && c.Reshape.To.Legs > c.Geometry.Legs {
+		size = min(size, c.Geometry.Size()) // until the reshape is done
+	}
+	capacity := c.Geometry.Size()
+	if c.Reshape != nil {
+		capacity = min(capacity, c.Reshape.To.Size())
+	}
+	c.Size = min(size, capacity)
+	v, err := a.array(seg.LV, c)
+	if err != nil || size <= capacity {
+		return v, err
+	}
+	// The kernel makes a block device of the full size, whose end fails to read.
+	cut := target.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
+	return target.Concat([]mapping.Volume{v, cut}), nil
 }
 
 func lostLeg(lv *LV, leg int, why error) error {
@@ -154,9 +169,6 @@ func applyGeometry(c *raid.Config, s *ondisk.RAIDSuperblock) error {
 	}
 	if n := max(c.Geometry.Legs, s.Devices); n > len(c.Legs) {
 		return fmt.Errorf("%w: superblock of %d legs, in a segment of %d", ErrMetadata, n, len(c.Legs))
-	}
-	if c.Reshape != nil || c.Geometry.Legs != text.Legs || c.Geometry.ParityLegs() != text.ParityLegs() {
-		c.Size = 0 // what the geometries give; the text is ahead
 	}
 	return nil
 }

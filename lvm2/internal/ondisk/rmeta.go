@@ -145,12 +145,11 @@ func decodeRAIDSuperblock(b structure) (*RAIDSuperblock, error) {
 	s.Geometry.DataOffset = d.bytes(rmetaDataOffset)
 	s.LegSize = int64(min(b.u64(rmetaLegSize), math.MaxInt64/SectorSize) * SectorSize)
 	s.ReshapePosition = d.bytes(rmetaReshape)
+	// The kernel does not write the flags of a leg that it adds: they are whatever was
+	// there before. Only the position tells that there is a reshape.
 	flags := b.u32(rmetaFlags)
-	if flags&^(rmetaReshaping|rmetaBackwards) != 0 {
-		return nil, fmt.Errorf("%w: flags %#x", ErrFormat, flags)
-	}
 	s.Reshaping = flags&rmetaReshaping != 0 && s.ReshapePosition != All
-	s.Backwards = flags&rmetaBackwards != 0
+	s.Backwards = s.Reshaping && flags&rmetaBackwards != 0
 	s.New = RAIDGeometry{
 		Level:      b.u32(rmetaNewLevel),
 		Layout:     b.u32(rmetaNewLayout),

@@ -81,12 +81,20 @@ func TestAnOldRAIDSuperblockEndsBeforeTheReshapeFields(t *testing.T) {
 	}
 }
 
+func TestTheFlagsOfAnAddedLegAreNotBelieved(t *testing.T) {
+	d := rmetaLV()
+	copy(d[60:], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+	s, err := ReadRAIDSuperblock(d)
+	if err != nil || s.Reshaping || s.Backwards {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 func TestARAIDSuperblockThatCannotBeIsRefused(t *testing.T) {
 	le := binary.LittleEndian
 	for name, spoil := range map[string]func(d disk){
 		"incompat_features": func(d disk) { d[144] = 1 },
 		"compat_features":   func(d disk) { d[4] = 3 },
-		"flags":             func(d disk) { d[60] = 5 },
 		"no legs":           func(d disk) { le.PutUint32(d[8:], 0) },
 		"too many legs":     func(d disk) { le.PutUint32(d[8:], 1<<31) },
 		"position":          func(d disk) { le.PutUint32(d[12:], 1<<30) },
