@@ -154,3 +154,23 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+func TestWarningsDoNothingToATerminalEither(t *testing.T) {
+	vg := testpv.VG{
+		Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb"},
+		LVs: []testpv.LV{{Name: "lv", Segments: []string{testpv.Linear(0, 1, "pv1", 0)}}},
+	}
+	sda := vg.Disks()[0]
+	sda.SetText(strings.ReplaceAll(vg.Text(), "/dev/sd", "/dev/\x1b[31m\u202e"))
+	disk := filepath.Join(t.TempDir(), "sda.img")
+	if err := os.WriteFile(disk, sda.Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := Main([]string{"list", disk}, strings.NewReader(""), &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %q", code, stderr.String())
+	}
+	if !strings.Contains(stderr.String(), `/dev/\x1b[31m\u202e`) {
+		t.Errorf("standard error is %q", stderr.String())
+	}
+}

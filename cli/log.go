@@ -75,7 +75,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	})
 	h.target.mu.Lock()
 	defer h.target.mu.Unlock()
-	h.target.write(r.Time, r.Level, line.String())
+	h.target.write(r.Time, r.Level, printable(line.String()))
 	return nil
 }
 

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// printable makes text from a disk fit for a terminal: what could move the cursor, change
+// printable makes text that may come from a disk fit for a terminal: what could move the cursor, change
 // colours or the order of letters, or is no UTF-8, is shown as an escape.
 func printable(s string) string {
 	clean := true
