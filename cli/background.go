@@ -64,6 +64,7 @@ func startInBackground(a *app, mountpoint string) error {
 	}()
 	select {
 	case <-interrupted:
+		signal.Stop(interrupted) // a second one ends this process as usual
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		return errors.New("interrupted")

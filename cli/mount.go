@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"lvm2fs/fusefs"
 	"lvm2fs/lvm2"
@@ -68,7 +69,7 @@ func (c *mountCmd) Run(a *app) error {
 	}
 	options.readOnly = options.readOnly || c.ReadOnly
 	if options.remount {
-		return c.remount(options)
+		return c.remount(a, options)
 	}
 	devices, mountpoint, err := c.places(options)
 	if err != nil {
@@ -93,12 +94,15 @@ func (c *mountCmd) places(options mountOptions) (devices []string, mountpoint st
 	case 1:
 		return nil, "", usagef("DEVICE or MOUNTPOINT missing: only %s given", c.Args[0])
 	}
+	if slices.Contains(c.Args, "") {
+		return nil, "", usagef("a DEVICE or MOUNTPOINT is empty")
+	}
 	last := len(c.Args) - 1
 	mountpoint, err = resolve(c.Args[last])
 	if err != nil {
 		return nil, "", err
 	}
-	for _, path := range append(append([]string{}, c.Args[:last]...), options.devices...) {
+	for _, path := range slices.Concat(c.Args[:last], options.devices) {
 		path, err := filepath.Abs(path)
 		if err != nil {
 			return nil, "", err
@@ -167,7 +171,9 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 	return config
 }
 
-func (c *mountCmd) remount(options mountOptions) error {
+// remount has a running mount read the metadata again. Whether files can be written was
+// decided when it was mounted.
+func (c *mountCmd) remount(a *app, options mountOptions) error {
 	if len(c.Args) == 0 {
 		return usagef("no MOUNTPOINT given")
 	}
@@ -181,6 +187,9 @@ func (c *mountCmd) remount(options mountOptions) error {
 	}
 	if options.readOnly && !m.readOnly {
 		return fmt.Errorf("%s is mounted rw; remounting cannot change that, unmounting and mounting again does", mountpoint)
+	}
+	if options.writable && m.readOnly {
+		a.warnf("%s stays read-only: remounting cannot change that, unmounting and mounting again does", mountpoint)
 	}
 	return reload(mountpoint)
 }

@@ -13,7 +13,8 @@ import (
 
 // mountOptions is what the options of -o mean together.
 type mountOptions struct {
-	readOnly   bool
+	readOnly   bool // the last of ro and rw was ro
+	writable   bool // the last of ro and rw was rw
 	allowOther bool
 	exclusive  bool
 	remount    bool
@@ -28,7 +29,7 @@ type mountOptions struct {
 // ignored are the options of mount(8) and fstab(5) that are not for file systems to
 // act upon, or say what is so in any case. mount(8) hands them all over.
 var ignored = []string{
-	"rw", "defaults", "dev", "suid", "exec", "atime", "diratime", "nodiratime", "relatime",
+	"defaults", "dev", "suid", "exec", "atime", "diratime", "nodiratime", "relatime",
 	"norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
 	"noiversion", "mand", "nomand", "async", "loud", "silent", "symfollow", "nosymfollow",
 	"auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "failok",
@@ -104,7 +105,7 @@ func (o *mountOptions) set(option string) (err error) {
 	}
 	switch {
 	case name == "ro" || name == "rw":
-		o.readOnly = name == "ro"
+		o.readOnly, o.writable = name == "ro", name == "rw"
 	case name == "allow_other":
 		o.allowOther = true
 	case name == "exclusive":

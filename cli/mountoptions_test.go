@@ -63,7 +63,7 @@ func TestOfRoAndRwTheLastCounts(t *testing.T) {
 }
 
 func TestGenericOptionsOfMountAreAcceptedWithoutEffect(t *testing.T) {
-	got := parse(t, "rw,defaults,dev,suid,exec,atime,relatime,user,user=bob,users,nouser,owner,group,auto,noauto,"+
+	got := parse(t, "defaults,dev,suid,exec,atime,relatime,user,user=bob,users,nouser,owner,group,auto,noauto,"+
 		"nofail,failok,late,_netdev,async,x-systemd.automount,x-systemd.requires=/a,X-mount.mkdir=0755,comment=hello,default_permissions")
 	if diff := cmp.Diff(mountOptions{}, got, compareOptions); diff != "" {
 		t.Error(diff)

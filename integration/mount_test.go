@@ -303,6 +303,35 @@ func TestRemountOfDamagedMetadataFailsAndKeepsTheOld(t *testing.T) {
 	})
 }
 
+func TestADeadMountIsNamedAsSuchAndTakenAwayByUmount(t *testing.T) {
+	c := testimages.Load(t, "meta-wrap")
+	asEach(t, func(t *testing.T, who person) {
+		disks := who.unpack(t, c)
+		dir := who.mount(t, disks...)
+		var pid int
+		if err := who.do(func() error { pid = daemonOf(t, dir); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		syscall.Kill(pid, syscall.SIGKILL)
+		if !waitFor(5*time.Second, func() bool { return !isRunning(pid) }) {
+			t.Fatal("it cannot be killed")
+		}
+		r := who.run(t, program, append(disks, dir)...)
+		if r.code != 1 || !strings.Contains(r.stderr, "lvm2fs umount "+dir) {
+			t.Errorf("mounting over it: exit %d, %q", r.code, r.stderr)
+		}
+		who.must(t, program, "umount", dir)
+		who.must(t, program, append(disks, dir)...)
+	})
+}
+
+func TestAMountWithATypeOfItsOwnIsKnownAllTheSame(t *testing.T) {
+	who := me()
+	dir := who.mount(t, append([]string{"-o", "subtype=other,fsname=disk"}, who.unpack(t, testimages.Load(t, "meta-wrap"))...)...)
+	who.must(t, program, "-o", "remount", dir)
+	who.must(t, program, "umount", dir)
+}
+
 func TestReadOnlyMountsAreReadOnly(t *testing.T) {
 	c := testimages.Load(t, "meta-wrap")
 	who := me()
