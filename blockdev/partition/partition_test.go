@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -251,28 +252,52 @@ func TestATableThatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
+// FuzzFind puts boot records, a GPT header and GPT entries on a disk. Checksums are made right, so that
+// what is behind them is reached.
 func FuzzFind(f *testing.F) {
 	disk := make([]byte, 64<<10)
-	testtable.GPT(disk, 512, part{Number: 1, First: 40, Count: 20})
-	f.Add(bytes.Clone(disk))
+	testtable.GPT(disk, 512, part{Number: 1, First: 40, Count: 20}, part{Number: 2, First: 60, Count: 20})
+	f.Add(bytes.Clone(disk[:512]), bytes.Clone(disk[512:604]), bytes.Clone(disk[1024:1280]), []byte{})
 	clear(disk)
 	testtable.MBR(disk, part{Number: 1, First: 10, Count: 100, Kind: 5})
 	testtable.Logical(disk, 512, 10, part{First: 20, Count: 10, Kind: 0x8e}, part{First: 40, Count: 10, Kind: 0x8e})
-	f.Add(bytes.Clone(disk))
-	f.Fuzz(func(t *testing.T, disk []byte) {
-		size := int64(len(disk))
-		for _, sector := range []int64{0, 512, 4096} {
-			tables, err := Find(bytes.NewReader(disk), size, sector)
-			if (len(tables) == 0) != (err != nil) {
-				t.Fatalf("%d tables and %v", len(tables), err)
+	f.Add(bytes.Clone(disk[:512]), []byte{}, []byte{}, bytes.Clone(disk[5120:5632]))
+	f.Fuzz(func(t *testing.T, boot, header, entries, logical []byte) {
+		for _, sector := range []int64{512, 4096} {
+			disk := make([]byte, 64<<10)
+			size := int64(len(disk))
+			copy(disk[10*sector:], logical)
+			copy(disk[2*sector:], entries[:min(len(entries), 1024)])
+			copy(disk, boot[:min(len(boot), 512)])
+			h := disk[sector:][:92]
+			copy(h, header)
+			binary.LittleEndian.PutUint32(h[12:], 92)
+			binary.LittleEndian.PutUint64(h[24:], 1)
+			n := int64(binary.LittleEndian.Uint32(h[80:])) * int64(binary.LittleEndian.Uint32(h[84:]))
+			if at := int64(binary.LittleEndian.Uint64(h[72:])); at == 2 && n > 0 && n < size-2*sector {
+				binary.LittleEndian.PutUint32(h[88:], crc32.ChecksumIEEE(disk[2*sector:][:n]))
 			}
-			for _, table := range tables {
-				for _, p := range table.Partitions {
-					if p.Start <= 0 || p.Size <= 0 || p.Start+p.Size > size || p.Number < 1 {
-						t.Fatalf("%+v on %d bytes", p, size)
-					}
+			clear(h[16:20])
+			binary.LittleEndian.PutUint32(h[16:], crc32.ChecksumIEEE(h))
+			checkFind(t, disk)
+		}
+	})
+}
+
+func checkFind(t *testing.T, disk []byte) {
+	t.Helper()
+	size := int64(len(disk))
+	for _, sector := range []int64{0, 512, 4096} {
+		tables, err := Find(bytes.NewReader(disk), size, sector)
+		if (len(tables) == 0) != (err != nil) {
+			t.Fatalf("%d tables and %v", len(tables), err)
+		}
+		for _, table := range tables {
+			for _, p := range table.Partitions {
+				if p.Start <= 0 || p.Size <= 0 || p.Start+p.Size > size || p.Number < 1 {
+					t.Fatalf("%+v on %d bytes", p, size)
 				}
 			}
 		}
-	})
+	}
 }
