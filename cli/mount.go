@@ -31,16 +31,16 @@ type mountCmd struct {
 
 // Help is shown by lvm2fs mount --help, between the synopsis and the flags.
 func (mountCmd) Help() string {
-	return `Each volume group becomes a directory of MOUNTPOINT, each logical volume a file in it.
-The files can be written unless -r is given; a device is opened for writing only when
-a file on it is.
-
-Examples:
+	return `Examples:
   lvm2fs /dev/sdb1 /dev/sdc1 /mnt/lvm
   lvm2fs -r disk.img ~/lvm
   lvm2fs ./list /mnt/lvm               a device that is called like a command
   lvm2fs -o remount /mnt/lvm           read the metadata again after it was changed
   mount -t fuse.lvm2fs /dev/sdb1 /mnt/lvm -o ro,device=/dev/sdc1
+
+Each volume group becomes a directory of MOUNTPOINT, each logical volume a file in it.
+The files can be written unless -r is given; a device is opened for writing only when
+a file on it is.
 
 A line of /etc/fstab:
   /dev/sdb1 /mnt/lvm fuse.lvm2fs ro,nofail,device=/dev/sdc1 0 0

@@ -17,11 +17,11 @@ type umountCmd struct {
 
 // Help is shown by lvm2fs umount --help, between the synopsis and the flags.
 func (umountCmd) Help() string {
-	return `Returns when the process behind the mount has ended: all that was written is on disk,
-and the devices are free. umount(8) and fusermount3 -u work too, but do not wait.
+	return `Examples:
+  lvm2fs umount /mnt/lvm
 
-Examples:
-  lvm2fs umount /mnt/lvm`
+Returns when the process behind the mount has ended: all that was written is on disk,
+and the devices are free. umount(8) and fusermount3 -u work too, but do not wait.`
 }
 
 func (c *umountCmd) Run(a *app) error {
