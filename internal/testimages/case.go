@@ -21,6 +21,8 @@ type Case struct {
 	Disks       []Disk
 	LVs         []LV
 	Files       []File
+	Alternates  []string // files that hold the first disk in other formats
+	Extra       Extra
 	Dir         string `json:"-"` // holds expect.json, lvm's reports, the archive of the disks
 }
 
@@ -30,6 +32,11 @@ type Disk struct {
 	Size   int64 // bytes
 	Attach bool  // false: the truth was read without it
 	Sector int64 // bytes; 0 for 512
+}
+
+// Extra is what only some cases have.
+type Extra struct {
+	Passphrase string
 }
 
 // LV is what the kernel gave for one logical volume.

@@ -1,0 +1,98 @@
+package luks
+
+import (
+	"crypto/sha1" //nolint:gosec // what LUKS1 was made with for years
+	"crypto/sha256"
+	"crypto/sha3"
+	"crypto/sha512"
+	"hash"
+	"runtime/debug"
+
+	xargon2 "golang.org/x/crypto/argon2"
+	xpbkdf2 "golang.org/x/crypto/pbkdf2"
+	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // deprecated for new uses; this reads old ones
+)
+
+type hashFunc func() hash.Hash
+
+var hashes = map[string]hashFunc{
+	"sha1":      sha1.New,
+	"sha224":    sha256.New224,
+	"sha256":    sha256.New,
+	"sha384":    sha512.New384,
+	"sha512":    sha512.New,
+	"sha3-224":  func() hash.Hash { return sha3.New224() },
+	"sha3-256":  func() hash.Hash { return sha3.New256() },
+	"sha3-384":  func() hash.Hash { return sha3.New384() },
+	"sha3-512":  func() hash.Hash { return sha3.New512() },
+	"ripemd160": ripemd160.New,
+}
+
+func hashByName(name string) (hashFunc, error) {
+	if h, ok := hashes[name]; ok {
+		return h, nil
+	}
+	return nil, unsupported("hash %q", name)
+}
+
+// kdf derives a key from a passphrase, at a cost that its header chose.
+type kdf interface {
+	// check fails if the cost is beyond all that is in use.
+	check() error
+	// derive returns n bytes.
+	derive(passphrase []byte, n int) []byte
+}
+
+// Bounds on cost. cryptsetup takes two seconds, or what --iter-time says, on the machine
+// that makes the container. These let through some minutes on one core.
+const (
+	maxIterations   = 1 << 30
+	maxArgon2Memory = 4 << 20 // KiB, which is the format's own limit
+	maxArgon2Work   = 1 << 29 // KiB written
+	maxArgon2CPUs   = 255
+)
+
+type pbkdf2 struct {
+	hash       hashFunc
+	salt       []byte
+	iterations int64
+}
+
+func (k pbkdf2) check() error {
+	if k.iterations < 1 || k.iterations > maxIterations {
+		return unsupported("pbkdf2 with %d iterations", k.iterations)
+	}
+	return nil
+}
+
+func (k pbkdf2) derive(passphrase []byte, n int) []byte {
+	return xpbkdf2.Key(passphrase, k.salt, int(k.iterations), n, k.hash)
+}
+
+type argon2 struct {
+	id     bool
+	salt   []byte
+	time   int64 // passes
+	memory int64 // KiB
+	cpus   int64
+}
+
+func (k argon2) check() error {
+	switch {
+	case k.time < 1 || k.memory < 1 || k.cpus < 1:
+		return damaged("argon2 with %d passes over %d KiB on %d CPUs", k.time, k.memory, k.cpus)
+	case k.memory > maxArgon2Memory || k.cpus > maxArgon2CPUs || k.time > maxArgon2Work/k.memory:
+		return unsupported("argon2 with %d passes over %d KiB on %d CPUs", k.time, k.memory, k.cpus)
+	}
+	return nil
+}
+
+func (k argon2) derive(passphrase []byte, n int) []byte {
+	// A gibibyte is common: it goes back to the system at once.
+	defer debug.FreeOSMemory()
+	derive := xargon2.Key
+	if k.id {
+		derive = xargon2.IDKey
+	}
+	return derive(passphrase, k.salt, uint32(k.time), uint32(k.memory), uint8(k.cpus), uint32(n))
+}
