@@ -88,30 +88,16 @@ func (a *assembly) thinPool(lv *LV) *thinPool {
 
 func (a *assembly) openThinPool(lv *LV) *thinPool {
 	fail := func(err error) *thinPool { return &thinPool{err: err} }
-	if lv.broken != nil {
-		return fail(lv.broken)
+	var opts ThinPoolOptions
+	if a.opts.ThinPool != nil {
+		opts = a.opts.ThinPool(lv)
 	}
-	if len(lv.Segments) != 1 {
-		return fail(fmt.Errorf("%w: it has %d segments", ErrMetadata, len(lv.Segments)))
-	}
-	seg := lv.Segments[0]
-	m, ok := seg.Mapping.(*ThinPool)
-	if !ok {
-		return fail(fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type))
-	}
-	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
-		return fail(fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags))
-	}
-	if m.ChunkSize <= 0 {
-		return fail(fmt.Errorf("%w: chunk_size = 0", ErrMetadata))
-	}
-	metadata, err := a.volume(m.Metadata)
+	m, metadata, data, err := a.thinPoolParts(lv, opts)
 	if err != nil {
-		return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
+		return fail(err)
 	}
-	data, err := a.volume(m.Data)
-	if err != nil {
-		return fail(fmt.Errorf("%s: %w", m.Data.Name, err))
+	if opts.Root != 0 {
+		return &thinPool{ThinPool: target.ThinPoolAt(metadata, data, m.ChunkSize, opts.Root)}
 	}
 	opened, err := target.OpenThinPool(metadata, data, m.ChunkSize)
 	if err != nil {
@@ -133,8 +119,45 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 		p.pending = len(p.creates) > 0
 	case opened.TransactionID+1 == m.TransactionID && len(m.Messages) > 0:
 		p.pending = true
+	case opts.IgnoreTransactionID:
 	default:
 		return fail(fmt.Errorf("%w: transaction ID %d in %s, %d in the VG's metadata", target.ErrThinPool, opened.TransactionID, m.Metadata.Name, m.TransactionID))
 	}
 	return p
+}
+
+// thinPoolParts is the metadata and the data of the pool that an LV is.
+func (a *assembly) thinPoolParts(lv *LV, opts ThinPoolOptions) (m *ThinPool, metadata, data mapping.Volume, err error) {
+	if lv.broken != nil {
+		return nil, nil, nil, lv.broken
+	}
+	if len(lv.Segments) != 1 {
+		return nil, nil, nil, fmt.Errorf("%w: it has %d segments", ErrMetadata, len(lv.Segments))
+	}
+	seg := lv.Segments[0]
+	m, ok := seg.Mapping.(*ThinPool)
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type)
+	}
+	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
+		return nil, nil, nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags)
+	}
+	if m.ChunkSize <= 0 {
+		return nil, nil, nil, fmt.Errorf("%w: chunk_size = 0", ErrMetadata)
+	}
+	from := m.Metadata
+	if opts.MetadataLV != "" {
+		if from = a.vg.LV(opts.MetadataLV); from == nil {
+			return nil, nil, nil, fmt.Errorf("%w: VG %s has no LV %q to read metadata from", ErrMetadata, a.vg.Name, opts.MetadataLV)
+		}
+	}
+	if opts.Metadata != nil {
+		metadata = target.Device(opts.Metadata, 0, opts.Metadata.Size())
+	} else if metadata, err = a.volume(from); err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", from.Name, err)
+	}
+	if data, err = a.volume(m.Data); err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", m.Data.Name, err)
+	}
+	return m, metadata, data, nil
 }

@@ -51,6 +51,8 @@ var (
 	// ErrNotActivated: the kernel would refuse to make a block device of the LV, for what
 	// it finds on disk. Such an LV is not [LV.Visible].
 	ErrNotActivated = errors.New("the kernel would not activate it")
+	// ErrNotComparable: two LVs are not thin volumes of one pool.
+	ErrNotComparable = target.ErrNotComparable
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
 	// ErrStale: the metadata on disk is not what was read by Open.

@@ -22,10 +22,26 @@ type Options struct {
 	// the others. It is for the user who knows better where [LV.Open] fails with ErrLegs or
 	// too many legs are stale.
 	TrustLegs func(*LV) []int
+	// ThinPool says how a thin pool is to be read, where not by its own metadata.
+	ThinPool func(pool *LV) ThinPoolOptions
 	// LegFailed is told, once for each, of n bytes at off of a leg of a RAID or mirror
 	// that could not be read and will be read from the others. It may be called at
 	// any time, by several goroutines.
 	LegFailed func(lv *LV, leg int, off, n int64, err error)
+}
+
+// ThinPoolOptions are for the user who knows better where the pool itself would be refused. The zero
+// value believes the pool.
+type ThinPoolOptions struct {
+	// Metadata is read in place of the pool's metadata LV: a repaired copy. Nil for none.
+	Metadata Device
+	// MetadataLV is the name of an LV of the VG to be read in its place; "" for none.
+	MetadataLV string
+	// IgnoreTransactionID accepts metadata of another age than the VG's.
+	IgnoreTransactionID bool
+	// Root is the block of the metadata where the mappings begin, of those that
+	// [LV.ThinRoots] finds; the superblock is not read then. 0 for that of the superblock.
+	Root uint64
 }
 
 // Scan is what Open found on a set of devices. It does not change.

@@ -138,6 +138,9 @@ func (t Tree) fits(n *node, from, to uint64) error {
 	return nil
 }
 
+// Block is the block number of the leaf. Trees that share nodes have leaves of one number.
+func (l Leaf) Block() uint64 { return l.node.number }
+
 // Search is the first entry of the leaf whose key is at least key; Len if there is none.
 func (l Leaf) Search(key uint64) int { return l.node.search(key) }
 
@@ -161,3 +164,30 @@ func (t Tree) Find(key uint64) ([]byte, bool, error) {
 	}
 	return nil, false, nil
 }
+
+// RawNode is a node of a tree as it is found on disk, outside of any tree.
+type RawNode struct{ n *node }
+
+// ReadNode reads a block as a node. It fails with ErrDamaged if it is none.
+func (s *Blocks) ReadNode(number uint64) (RawNode, error) {
+	n, err := s.node(number)
+	return RawNode{n}, err
+}
+
+// Leaf says whether the node is a leaf, and not one with children.
+func (n RawNode) Leaf() bool { return n.n.leaf }
+
+// Keys are the keys of the node, in order.
+func (n RawNode) Keys() []uint64 {
+	keys := make([]uint64, n.n.entries)
+	for i := range keys {
+		keys[i] = n.n.key(i)
+	}
+	return keys
+}
+
+// ValueSize is the size of the node's values in bytes.
+func (n RawNode) ValueSize() int { return n.n.valueSize }
+
+// Value is the value of entry i. It is not to be changed.
+func (n RawNode) Value(i int) []byte { return n.n.value(i) }

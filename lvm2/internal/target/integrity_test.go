@@ -195,7 +195,7 @@ func TestTagsThatAreNotValidYetAreNotUsed(t *testing.T) {
 	t.Run("where the bitmap is dirty", func(t *testing.T) {
 		d.meta[24] = integrityDirtyBitmap
 		d.meta[29] = 2 // four blocks to a bit
-		clear(d.meta[4096:d.journal.at(0, 0)+d.journal.size()])
+		clear(d.meta[4096 : d.journal.at(0, 0)+d.journal.size()])
 		d.meta[4096] = 0b10010
 		want := d.blocks()
 		for i := range want {

@@ -36,6 +36,32 @@ type ThinPool struct {
 	chunks    uint64
 	level1    pdata.Tree
 	details   pdata.Tree
+	usage     ThinUsage
+}
+
+// ThinUsage tells how full a pool is, by what its space maps say of themselves.
+type ThinUsage struct {
+	Data, Metadata Usage // in chunks, and in blocks of 4096 bytes
+}
+
+// Usage counts what there is, and what of it is in use.
+type Usage struct{ Total, Used uint64 }
+
+// usageOf decodes the root of a space map.
+func usageOf(b []byte) Usage {
+	return Usage{Total: binary.LittleEndian.Uint64(b), Used: binary.LittleEndian.Uint64(b[8:])}
+}
+
+// Usage of the pool, by its superblock.
+func (p *ThinPool) Usage() ThinUsage { return p.usage }
+
+// Mapped is the number of chunks that a thin device of the pool has, by its details.
+func (p *ThinPool) Mapped(device uint64) (uint64, error) {
+	details, found, err := p.details.Find(device)
+	if err != nil || !found {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(details), nil
 }
 
 const (
@@ -59,6 +85,19 @@ func OpenThinPool(metadata, data mapping.Volume, chunkSize int64) (*ThinPool, er
 		return nil, err
 	}
 	return decodeThinSuperblock(b, blocks, data, chunkSize)
+}
+
+// ThinPoolAt is a pool whose superblock is not to be used: level1 is the block where its mappings
+// begin, one of those that [FindThinRoots] found. chunkSize is in bytes.
+func ThinPoolAt(metadata, data mapping.Volume, chunkSize int64, level1 uint64) *ThinPool {
+	blocks := pdata.NewBlocks(metadata, metadata.Size())
+	return &ThinPool{
+		blocks:    blocks,
+		data:      data,
+		chunkSize: chunkSize,
+		chunks:    uint64(data.Size() / chunkSize),
+		level1:    pdata.Tree{Blocks: blocks, Root: level1, ValueSize: mappingSize},
+	}
 }
 
 // decodeThinSuperblock makes a pool of a superblock:
@@ -96,6 +135,7 @@ func decodeThinSuperblock(b []byte, blocks *pdata.Blocks, data mapping.Volume, c
 		chunks:        min(le.Uint64(b[64:]), uint64(data.Size()/chunkSize)),
 		level1:        pdata.Tree{Blocks: blocks, Root: le.Uint64(b[320:]), ValueSize: mappingSize},
 		details:       pdata.Tree{Blocks: blocks, Root: le.Uint64(b[328:]), ValueSize: detailsSize},
+		usage:         ThinUsage{Data: usageOf(b[64:]), Metadata: usageOf(b[192:])},
 	}, nil
 }
 
@@ -124,9 +164,12 @@ func (p *ThinPool) Thin(device uint64, size int64, external mapping.Volume) (map
 	if !found {
 		return nil, fmt.Errorf("%w: no thin device %d", ErrThinPool, device)
 	}
-	t := &thin{pool: p, size: size, unprovisioned: Unprovisioned(size, external)}
-	t.level2 = pdata.Tree{Blocks: p.blocks, Root: binary.LittleEndian.Uint64(root), ValueSize: mappingSize}
-	return t, nil
+	return &thin{pool: p, size: size, external: external, unprovisioned: Unprovisioned(size, external), level2: p.tree(binary.LittleEndian.Uint64(root))}, nil
+}
+
+// tree is the level 2 of a device.
+func (p *ThinPool) tree(root uint64) pdata.Tree {
+	return pdata.Tree{Blocks: p.blocks, Root: root, ValueSize: mappingSize}
 }
 
 // Unprovisioned is a thin device without any chunk: size bytes of external, where it has
@@ -145,6 +188,7 @@ type thin struct {
 	pool          *ThinPool
 	level2        pdata.Tree
 	size          int64
+	external      mapping.Volume // nil for none
 	unprovisioned mapping.Volume
 }
 

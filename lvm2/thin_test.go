@@ -1,0 +1,166 @@
+package lvm2
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"lvm2fs/internal/testimages"
+)
+
+// overlaid is a device with other bytes in some place.
+type overlaid struct {
+	Device
+	at    int64
+	bytes []byte
+}
+
+func (d overlaid) ReadAt(p []byte, off int64) (int, error) {
+	n, err := d.Device.ReadAt(p, off)
+	for i := range d.bytes {
+		if j := d.at + int64(i) - off; j >= 0 && j < int64(n) {
+			p[j] = d.bytes[i]
+		}
+	}
+	return n, err
+}
+
+func devicesOf(vg *VG) []Device {
+	var devices []Device
+	for _, pv := range vg.PVs {
+		devices = append(devices, pv.Device)
+	}
+	return devices
+}
+
+// withBytes puts other bytes at off of an LV.
+func withBytes(t *testing.T, lv *LV, off int64, b []byte) []Device {
+	t.Helper()
+	v, err := lv.VG.assembly.volume(lv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := v.Map(off, int64(len(b)))
+	if err != nil || e.Length != int64(len(b)) {
+		t.Fatal(e, err)
+	}
+	devices := devicesOf(lv.VG)
+	for i, d := range devices {
+		if d == e.Device {
+			devices[i] = &overlaid{d, e.Offset, b}
+		}
+	}
+	return devices
+}
+
+func poolMapping(lv *LV) *ThinPool { return lv.Segments[0].Mapping.(*ThinPool) }
+
+func sameContents(t *testing.T, vg *VG, truth map[string][]byte) {
+	t.Helper()
+	for name, want := range truth {
+		v, err := vg.LV(name).Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := v.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s differs: %v", name, err)
+		}
+	}
+}
+
+func TestAPoolWithoutASuperblockIsReadFromARootThatWasFound(t *testing.T) {
+	for _, name := range []string{"thin", "thin-external"} {
+		vg := openImages(t, testimages.Load(t, name)).VGs[0]
+		truth := readVG(t, vg)
+		damaged := Open(withBytes(t, poolMapping(vg.LV("pool")).Metadata, 0, make([]byte, 4096)), Options{}).VGs[0]
+		pool := damaged.LV("pool")
+		for lv := range truth {
+			if _, err := damaged.LV(lv).Open(); err == nil && damaged.LV(lv).Segments[0].Type == "thin" {
+				t.Fatalf("%s/%s opens without a superblock", name, lv)
+			}
+		}
+		roots, err := pool.ThinRoots()
+		if err != nil || len(roots) == 0 {
+			t.Fatalf("%s: %d roots: %v", name, len(roots), err)
+		}
+		sameContents(t, Open(devicesOf(damaged), Options{ThinPool: func(*LV) ThinPoolOptions {
+			return ThinPoolOptions{Root: roots[0].Block}
+		}}).VGs[0], truth)
+	}
+}
+
+func TestAPoolIsReadWithOtherMetadataIfTheUserSaysSo(t *testing.T) {
+	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
+	truth := readVG(t, vg)
+	meta, err := vg.assembly.volume(poolMapping(vg.LV("pool")).Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repaired := make([]byte, meta.Size())
+	if _, err := meta.ReadAt(repaired, 0); err != nil {
+		t.Fatal(err)
+	}
+	damaged := withBytes(t, poolMapping(vg.LV("pool")).Metadata, 0, make([]byte, 4096))
+	sameContents(t, Open(damaged, Options{ThinPool: func(pool *LV) ThinPoolOptions {
+		if pool.Name != "pool" {
+			t.Errorf("asked for %s", pool)
+		}
+		return ThinPoolOptions{Metadata: &bytesDevice{bytes.NewReader(repaired)}}
+	}}).VGs[0], truth)
+	if _, err := Open(damaged, Options{ThinPool: func(*LV) ThinPoolOptions {
+		return ThinPoolOptions{MetadataLV: "lvol0_pmspare"}
+	}}).VGs[0].LV("vol_a").Open(); err == nil {
+		t.Error("opens with an empty spare")
+	}
+}
+
+type bytesDevice struct{ *bytes.Reader }
+
+func (bytesDevice) Name() string { return "memory" }
+
+func TestMetadataOfAnotherAgeAreRefusedUnlessTheUserSaysSo(t *testing.T) {
+	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
+	truth := readVG(t, vg)
+	poolMapping(vg.LV("pool")).TransactionID += 2
+	vg.assembly = newAssembly(vg, Options{})
+	if _, err := vg.LV("vol_a").Open(); !errors.Is(err, ErrThinPool) {
+		t.Errorf("opened: %v", err)
+	}
+	vg.assembly = newAssembly(vg, Options{ThinPool: func(*LV) ThinPoolOptions {
+		return ThinPoolOptions{IgnoreTransactionID: true}
+	}})
+	sameContents(t, vg, truth)
+}
+
+func TestDifferencesHoldAllThatDiffers(t *testing.T) {
+	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
+	truth := readVG(t, vg)
+	for _, pair := range [][2]string{{"vol_a", "vol_a_s1"}, {"vol_a_s1", "vol_a"}, {"vol_a_s1s", "vol_a_s1"}, {"vol_b", "vol_b_ro"}, {"fs", "vol_a"}, {"vol_a", "vol_a"}} {
+		a, b := truth[pair[0]], truth[pair[1]]
+		var last, total int64
+		same := func(from, to int64) {
+			for off := from; off < to; off++ {
+				if off >= int64(len(b)) || a[off] != b[off] {
+					t.Fatalf("%v: byte %d differs and is not reported", pair, off)
+				}
+			}
+		}
+		err := vg.LV(pair[0]).Differences(vg.LV(pair[1]), func(off, length int64) error {
+			same(last, off)
+			last = off + length
+			total += length
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(last, int64(len(a)))
+		if equal := bytes.Equal(a, b); !equal && total == 0 || pair[0] == pair[1] && total != 0 || total == int64(len(a)) && pair[0] != "fs" {
+			t.Errorf("%v: %d bytes of %d differ", pair, total, len(a))
+		}
+	}
+	if err := vg.LV("vol_a").Differences(vg.LV("pool"), nil); err == nil {
+		t.Error("a volume is compared with a pool")
+	}
+}
