@@ -218,7 +218,7 @@ func (c *copier) direct(off int64, e mapping.Extent) (n int64, finished bool, er
 			c.done.Add(off, off+n)
 			return n, true, nil
 		}
-		s.failed(clones, err)
+		c.failedWay(s, clones, err)
 	}
 	if s.ways&remote != 0 {
 		var copied int64
@@ -230,7 +230,7 @@ func (c *copier) direct(off int64, e mapping.Extent) (n int64, finished bool, er
 			c.done.Add(off, off+copied)
 			return copied, true, nil
 		}
-		s.failed(remote, err)
+		c.failedWay(s, remote, err)
 	}
 	return n, false, nil
 }
@@ -267,11 +267,12 @@ func imageFile(d mapping.Device) *os.File {
 	return f
 }
 
-// failed gives a way up, unless it may work for the next extent. What the matter is with
-// this one shows when its bytes are copied through memory.
-func (s *source) failed(way ways, err error) {
+// failedWay gives a way up, unless it may work for the next extent. What the matter is
+// with this one shows when its bytes are copied through memory.
+func (c *copier) failedWay(s *source, way ways, err error) {
 	switch {
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		c.dirty = true // by what was copied before the error
 	case way == clones && errors.Is(err, unix.EINVAL): // alignment
 	default:
 		s.ways &^= way

@@ -423,10 +423,10 @@ func TestWhatIsInTheWayIsLeftAlone(t *testing.T) {
 		"a part and a foreign note":   {func(d *testDir) { d.write("lv.part", other); d.write("lv.part.map", other) }, "lv"},
 		"a foreign note":              {func(d *testDir) { d.write("lv.part.map", other) }, "lv"},
 		"a note that is a link":       {func(d *testDir) { d.write("x", other); os.Symlink("x", d.path+"/lv.part.map") }, "lv x"},
-		"a partial without a map":     {func(d *testDir) { d.write("lv.partial", other) }, "lv"},
-		"a foreign map":               {func(d *testDir) { d.write("lv.map", other) }, "lv"},
-		"a partial that is a link":    {func(d *testDir) { d.write("x", other); os.Symlink("x", d.path+"/lv.partial") }, "lv x"},
-		"a partial and a link beside": {func(d *testDir) { d.write("lv.partial", other); os.Symlink("lv.partial", d.path+"/lv.map") }, "lv"},
+		"a partial without a map":     {func(d *testDir) { d.write("lv.partial", other) }, "lv lv.partial"},
+		"a foreign map":               {func(d *testDir) { d.write("lv.map", other) }, "lv lv.map"},
+		"a partial that is a link":    {func(d *testDir) { d.write("x", other); os.Symlink("x", d.path+"/lv.partial") }, "lv lv.partial x"},
+		"a partial and a link beside": {func(d *testDir) { d.write("lv.partial", other); os.Symlink("lv.partial", d.path+"/lv.map") }, "lv lv.map lv.partial"},
 		"a part that is a directory":  {func(d *testDir) { os.Mkdir(d.path+"/lv.part", 0o700) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -175,8 +175,13 @@ func (j *Job) begin() (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := j.Folder.make(); err != nil {
-		return nil, err
+	if j.Folder.dir == nil {
+		if err := j.Folder.make(); err != nil {
+			return nil, err
+		}
+		if s, err = j.look(); err != nil { // another process may have made it
+			return nil, err
+		}
 	}
 	w := &work{Job: j}
 	if err := w.begin(s); err != nil {
@@ -340,7 +345,11 @@ func (w *work) complete() error {
 	if err := w.publish(w.Name); err != nil {
 		return err
 	}
-	for _, suffix := range []string{noteSuffix, partialSuffix, mapSuffix} {
+	obsolete := []string{noteSuffix}
+	if m, err := w.readMap(w.Name + mapSuffix); err == nil && m.UUID == w.Identity.UUID {
+		obsolete = append(obsolete, partialSuffix, mapSuffix)
+	}
+	for _, suffix := range obsolete {
 		if err := w.Folder.remove(w.Name + suffix); err != nil {
 			return err
 		}
