@@ -36,9 +36,13 @@ func parseReports(t *testing.T, data []byte) reports {
 // listJSON runs list --json -a.
 func listJSON(t *testing.T, devices []string) reports {
 	t.Helper()
+	return runList(t, append([]string{"--json", "-a"}, devices...))
+}
+
+func runList(t *testing.T, args []string) reports {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
-	args := append([]string{"list", "--json", "-a"}, devices...)
-	if code := Main(args, strings.NewReader(""), &stdout, &stderr); code != 0 {
+	if code := Main(append([]string{"list"}, args...), strings.NewReader(""), &stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	return parseReports(t, stdout.Bytes())
@@ -270,6 +274,29 @@ func TestListReportsOfEveryImageWhatLVMDid(t *testing.T) {
 			compareReports(t, got, want, true)
 			sameOrder(t, "lv", got, want)
 			sameOrder(t, "seg", got, want)
+		})
+	}
+}
+
+func TestListWithoutAllShowsWhatLVSShowsWithoutA(t *testing.T) {
+	for _, name := range []string{"lvstack", "snapshot-merge-pending", "pvmove-half", "cache-wt", "mirror", "vdo-plain", "thin-external"} {
+		t.Run(name, func(t *testing.T) {
+			devices := testimages.Load(t, name).Unpack(t)
+			all, shown := listJSON(t, devices), runList(t, append([]string{"--json"}, devices...))
+			for _, report := range []string{"lv", "seg"} {
+				var want, got []string
+				for _, row := range all[report] {
+					if lv := fmt.Sprint(row["lv_name"]); !strings.HasPrefix(lv, "[") {
+						want = append(want, lv)
+					}
+				}
+				for _, row := range shown[report] {
+					got = append(got, fmt.Sprint(row["lv_name"]))
+				}
+				if len(want) == len(all[report]) || !slices.Equal(got, want) {
+					t.Errorf("%s shows %v, with -a %v", report, got, want)
+				}
+			}
 		})
 	}
 }

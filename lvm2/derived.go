@@ -55,7 +55,7 @@ func (d *derived) visit(lv *LV) traits {
 		for _, beneath := range seg.references() {
 			b := d.visit(beneath)
 			t.partial = t.partial || b.partial && seg.needs(beneath)
-			if seg.owns(beneath) {
+			if seg.owns() {
 				t.modules |= b.modules
 			}
 		}
@@ -80,9 +80,9 @@ func (seg *Segment) needs(beneath *LV) bool {
 	return !ok || beneath == m.Pool || beneath == m.ExternalOrigin
 }
 
-// owns says whether an LV that a segment refers to is part of it. A pool and an origin
+// owns says whether the LVs that a segment refers to are parts of it. A pool and an origin
 // are there for others too.
-func (seg *Segment) owns(beneath *LV) bool {
+func (seg *Segment) owns() bool {
 	switch seg.Mapping.(type) {
 	case *Thin, *VDO, *Snapshot:
 		return false
