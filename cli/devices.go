@@ -12,6 +12,7 @@ import (
 // deviceOptions are the flags about DEVICEs that every command has.
 type deviceOptions struct {
 	Exclusive bool `help:"Refuse devices that something else is using."`
+	choiceOptions
 
 	// orphans lets a command go on that found PVs, but no volume group.
 	orphans bool
@@ -21,6 +22,9 @@ type deviceOptions struct {
 type session struct {
 	Scan    *lvm2.Scan
 	Devices []*blockdev.Device
+
+	opts     deviceOptions
+	metadata map[string]*blockdev.Device // that --thin-metadata names, by path
 }
 
 // Close closes the devices, which were only read, unless by a mount that has synced what
@@ -29,15 +33,18 @@ func (s *session) Close() {
 	for _, d := range s.Devices {
 		_ = d.Close()
 	}
+	for _, d := range s.metadata {
+		_ = d.Close()
+	}
 }
 
 // openDevices opens the DEVICE arguments of a command and reads what is on them. What
 // is wrong but can be got over, a device that cannot be opened among others, goes to
 // standard error, a line each. It fails if no volume group is found.
 func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
-	s := &session{}
+	s := &session{opts: opts}
 	failures := s.open(paths)
-	if err := s.scan(a, opts, failures); err != nil {
+	if err := s.scan(a, failures); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -77,17 +84,20 @@ func (s *session) rescan(a *app) (*lvm2.Scan, error) {
 			return nil, err
 		}
 	}
-	again := &session{Devices: s.Devices}
-	if err := again.scan(a, deviceOptions{}, nil); err != nil {
+	again := *s
+	// Who uses a device by now is no reason to refuse what is mounted.
+	again.opts.Exclusive = false
+	if err := again.scan(a, nil); err != nil {
 		return nil, err
 	}
+	s.metadata = again.metadata
 	return again.Scan, nil
 }
 
 // scan looks for volume groups on the devices. failures are those of devices that are
 // not among them.
-func (s *session) scan(a *app, opts deviceOptions, failures []error) error {
-	holders, err := s.holders(a, opts)
+func (s *session) scan(a *app, failures []error) error {
+	holders, err := s.holders(a)
 	if err != nil {
 		return err
 	}
@@ -95,24 +105,32 @@ func (s *session) scan(a *app, opts deviceOptions, failures []error) error {
 	for i, d := range s.Devices {
 		devices[i] = d
 	}
-	s.Scan = lvm2.Open(devices, lvm2.Options{InUse: func(d lvm2.Device) string { return holders[d] }})
+	var chosen choices
+	options := lvm2.Options{
+		InUse: func(d lvm2.Device) string { return holders[d] },
+		LegFailed: func(lv *lvm2.LV, leg int, off, n int64, err error) {
+			a.warnf("LV %s: leg %d: %d bytes at %d are read from the others: %w", lv, leg, n, off, err)
+		},
+	}
+	chosen.apply(&options)
+	s.Scan = lvm2.Open(devices, options)
 	for _, rejected := range s.Scan.Rejected {
 		failures = append(failures, rejected.Err)
 	}
 	for _, warning := range s.Scan.Warnings {
 		a.warnf("%w", warning)
 	}
-	if len(s.Scan.VGs) == 0 && !(opts.orphans && len(s.Scan.Orphans) > 0) {
+	if len(s.Scan.VGs) == 0 && !(s.opts.orphans && len(s.Scan.Orphans) > 0) {
 		return s.nothingFound(failures)
 	}
 	for _, failure := range failures {
 		a.warnf("%w", failure)
 	}
-	return nil
+	return chosen.resolve(s, s.opts.choiceOptions)
 }
 
 // holders names who else uses the devices, and says so on standard error.
-func (s *session) holders(a *app, opts deviceOptions) (map[lvm2.Device]string, error) {
+func (s *session) holders(a *app) (map[lvm2.Device]string, error) {
 	names := map[lvm2.Device]string{}
 	for _, d := range s.Devices {
 		var holders, what []string
@@ -125,7 +143,7 @@ func (s *session) holders(a *app, opts deviceOptions) (map[lvm2.Device]string, e
 		}
 		names[d] = strings.Join(what, ", ")
 		inUse := fmt.Errorf("%s is in use: %s", d.Name(), strings.Join(holders, ", "))
-		if opts.Exclusive {
+		if s.opts.Exclusive {
 			return nil, inUse
 		}
 		a.warnf("%w; what is read may change meanwhile", inUse)
