@@ -10,7 +10,7 @@ import (
 // The fields of lvs. What they mean says lvm: lvs -o help.
 
 func lvRow(lv *lvm2.LV) row {
-	var r row
+	r := make(row, 0, 48)
 	r.text("vg_name", lv.VG.Name)
 	r.text("vg_uuid", lv.VG.UUID.String())
 	r.text("lv_uuid", lv.UUID.String())

@@ -15,7 +15,7 @@ func segmentRow(seg *lvm2.Segment) row {
 	extentSize := lv.VG.ExtentSize
 	areas := seg.Areas()
 	_, isRAID := seg.Mapping.(*lvm2.RAID)
-	var r row
+	r := make(row, 0, 40)
 	r.text("vg_name", lv.VG.Name)
 	r.text("vg_uuid", lv.VG.UUID.String())
 	r.text("lv_name", lvName(lv))
