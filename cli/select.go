@@ -16,7 +16,7 @@ func lvPath(lv *lvm2.LV) string { return lv.VG.DirName() + "/" + lv.FileName() }
 func findLV(scan *lvm2.Scan, path string) (*lvm2.LV, error) {
 	vgName, lvName, ok := strings.Cut(strings.TrimPrefix(path, "/dev/"), "/")
 	if !ok || vgName == "" || lvName == "" {
-		return nil, usagef("--lv %s: not VG/LV", path)
+		return nil, usagef("%s: not VG/LV", path)
 	}
 	vg, err := findVG(scan, vgName)
 	if err != nil {

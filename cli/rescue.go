@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"lvm2fs/lvm2"
+)
+
+type rescueCmd struct {
+	deviceOptions
+	Pool    string   `name:"pool" required:"" placeholder:"VG/POOL" help:"The thin pool whose metadata are to be searched."`
+	Devices []string `arg:"" name:"device"`
+}
+
+// Help is shown by lvm2fs rescue --help, between the synopsis and the flags.
+func (rescueCmd) Help() string {
+	return `Examples:
+  lvm2fs rescue --pool vg/pool disk.img                            where may the mappings of the pool begin?
+  lvm2fs --thin-root vg/pool=158 -r disk.img /mnt/lvm              mount from one of them
+  lvm2fs rescue --pool vg/pool --thin-metadata vg/pool=lv:pool_meta0 disk.img
+
+For a thin pool whose superblock is lost or of the wrong age. Reads all metadata of the pool, finds by their checksums
+the nodes from which mappings of its volumes can be read, and lists them with the most plausible first. Some are of
+the past: look at what you mount from one. Nothing is written.`
+}
+
+func (c *rescueCmd) Run(a *app) error {
+	s, err := openDevices(a, c.Devices, c.deviceOptions)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	pool, err := findLV(s.Scan, c.Pool)
+	if err != nil {
+		return err
+	}
+	roots, err := pool.ThinRoots()
+	if err != nil {
+		return err
+	}
+	if len(roots) == 0 {
+		return errors.New("no root of a level of mappings found in the metadata of " + lvPath(pool))
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "Block\tVolumes\tMapped chunks\tNewest\tDamaged nodes\tNot of this VG")
+	for _, root := range roots {
+		names, others := rootVolumes(pool, root)
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", root.Block, orDash(names), root.Mappings, root.Newest, root.Damaged, orDash(others))
+	}
+	return w.Flush()
+}
+
+// rootVolumes are the names of the thin LVs that a root knows, and the IDs of its other devices.
+func rootVolumes(pool *lvm2.LV, root lvm2.ThinRoot) (names, others []string) {
+	byID := map[uint64]string{}
+	for _, lv := range pool.VG.LVs {
+		for _, seg := range lv.Segments {
+			if thin, ok := seg.Mapping.(*lvm2.Thin); ok && thin.Pool == pool {
+				byID[thin.DeviceID] = lv.FileName()
+			}
+		}
+	}
+	for _, id := range root.Devices {
+		if name, ok := byID[id]; ok {
+			names = append(names, name)
+		} else {
+			others = append(others, strconv.FormatUint(id, 10))
+		}
+	}
+	slices.Sort(names)
+	return names, others
+}
+
+func orDash(words []string) string {
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ",")
+}
