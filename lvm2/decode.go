@@ -126,6 +126,7 @@ func decodeVGSection(vg *VG, s *text.Section) error {
 	for _, lv := range vg.LVs {
 		lv.registerUses()
 	}
+	vg.limitDepth()
 	decodeHistorical(vg, s.Section("historical_logical_volumes"))
 	vg.allocate()
 	return nil

@@ -1,6 +1,9 @@
 package lvm2
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What an LV is depends on who refers to it: an LV of type striped may be a user's
 // volume, a snapshot's COW store, a RAID leg or half of a pvmove.
@@ -70,6 +73,50 @@ func (lv *LV) registerUses() {
 	for _, seg := range lv.Segments {
 		for _, used := range seg.references() {
 			used.users = append(used.users, seg)
+		}
+	}
+}
+
+// maxDepth is the number of LVs that may lie on one another: more than lvm2 makes, and few
+// enough for one to call the next.
+const maxDepth = 64
+
+// limitDepth refuses LVs that lie on too many others, or on themselves.
+func (vg *VG) limitDepth() {
+	waitsFor := make(map[*LV]int, len(vg.LVs))
+	var ready []*LV
+	for _, lv := range vg.LVs {
+		for _, seg := range lv.Segments {
+			for _, beneath := range seg.references() {
+				if seg.needs(beneath) {
+					waitsFor[lv]++
+				}
+			}
+		}
+		if waitsFor[lv] == 0 {
+			ready = append(ready, lv)
+		}
+	}
+	for range maxDepth {
+		var next []*LV
+		for _, lv := range ready {
+			for _, seg := range lv.users {
+				if !seg.needs(lv) {
+					continue
+				}
+				if waitsFor[seg.LV]--; waitsFor[seg.LV] == 0 {
+					next = append(next, seg.LV)
+				}
+			}
+		}
+		ready = next
+	}
+	for _, lv := range ready {
+		waitsFor[lv] = 1
+	}
+	for _, lv := range vg.LVs {
+		if waitsFor[lv] > 0 {
+			lv.fail(fmt.Errorf("%w: LV %s lies on itself, or on more than %d others", ErrMetadata, lv.Name, maxDepth))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package lvm2
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -220,5 +221,27 @@ func TestAFailingRangeOfADeviceFailsAlone(t *testing.T) {
 	}
 	if _, err := v.ReadAt(make([]byte, 1000), 1001); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLVsThatLieOnTooManyOthersAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		deep int
+		ok   bool
+	}{{10, true}, {maxDepth, true}, {maxDepth + 1, false}, {3000, false}} {
+		vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}}
+		on := "pv0"
+		for i := range c.deep {
+			name := fmt.Sprintf("lv%d", i)
+			vg.LVs = append(vg.LVs, testpv.LV{Name: name, Segments: []string{testpv.Linear(0, 1, on, 0)}})
+			on = name
+		}
+		opened, err := decodeVG([]byte(vg.Text()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if top := opened.LV(on); (top.broken == nil) != c.ok {
+			t.Errorf("%d LVs: %v", c.deep, top.broken)
+		}
 	}
 }
