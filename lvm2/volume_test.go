@@ -232,7 +232,7 @@ func TestLVsThatLieOnTooManyOthersAreRefused(t *testing.T) {
 		vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}}
 		on := "pv0"
 		for i := range c.deep {
-			name := fmt.Sprintf("lv%d", i)
+			name := fmt.Sprintf("lv%dx", i)
 			vg.LVs = append(vg.LVs, testpv.LV{Name: name, Segments: []string{testpv.Linear(0, 1, on, 0)}})
 			on = name
 		}
