@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"lvm2fs/blockdev"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
@@ -231,26 +229,5 @@ func TestAnLVOfAnUnknownTypeIsListedAndNotOpened(t *testing.T) {
 	}
 	if m.log.count("vg/odd") == 0 {
 		t.Errorf("nothing in the log:\n%s", m.log.text.String())
-	}
-}
-
-func TestFilesCanBeMappedIntoMemory(t *testing.T) {
-	m := mount(t, oneLV())
-	want := contents(m.disks)
-	f := m.open("vg/data", os.O_RDONLY)
-	for name, flags := range map[string]int{"private": unix.MAP_PRIVATE, "shared": unix.MAP_SHARED} {
-		p, err := unix.Mmap(int(f.Fd()), 0, len(want), unix.PROT_READ, flags)
-		if err == unix.ENODEV && flags == unix.MAP_SHARED {
-			t.Logf("%s: %v: this kernel cannot", name, err)
-			continue
-		}
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if !bytes.Equal(p, want) {
-			t.Errorf("%s: other bytes", name)
-		}
-		unix.Munmap(p)
 	}
 }

@@ -51,7 +51,7 @@ func TestAHandleFollowsItsLVToNewExtents(t *testing.T) {
 	data, other := m.stat("vg/data"), m.stat("vg/other")
 	m.update(moved())
 	m.mustReload()
-	want := m.disks[1].Bytes[testpv.DataStart+40*extent : testpv.DataStart+45*extent]
+	want := m.disks[1].Contents()[testpv.DataStart+40*extent:][:5*extent]
 	got := make([]byte, len(want))
 	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("through the open handle: %v, or other bytes", err)
@@ -258,13 +258,13 @@ func TestAClaimThatFailsAtAReloadIsAnErrorUntilItWorks(t *testing.T) {
 	m := mount(t, oneLV())
 	f := m.open("vg/data", os.O_RDWR)
 	m.update(moved())
-	m.disks[1].ClaimError = syscall.EBUSY
+	m.disks[1].RefuseClaims(syscall.EBUSY)
 	m.mustReload()
 	_, err := f.WriteAt([]byte("x"), 0)
 	wantErrno(t, "writing", err, syscall.EIO)
 	_, err = os.OpenFile(m.path("vg/data"), os.O_RDWR, 0)
 	wantErrno(t, "opening for writing", err, syscall.EBUSY)
-	m.disks[1].ClaimError = nil
+	m.disks[1].RefuseClaims(nil)
 	m.open("vg/data", os.O_RDWR)
 	if _, err := f.WriteAt([]byte("x"), 0); err != nil {
 		t.Errorf("writing when the claim is there: %v", err)

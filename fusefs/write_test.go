@@ -19,7 +19,7 @@ import (
 
 func TestWritesReachTheExtentsOfTheLVAndNoOthers(t *testing.T) {
 	m := mount(t, oneLV())
-	before := [][]byte{bytes.Clone(m.disks[0].Bytes), bytes.Clone(m.disks[1].Bytes)}
+	before := [][]byte{m.disks[0].Contents(), m.disks[1].Contents()}
 	data := bytes.Repeat([]byte("written."), 2*extent/8)
 	f := m.open("vg/data", os.O_RDWR)
 	if n, err := f.WriteAt(data, 2*extent-100); n != len(data) || err != nil {
@@ -33,7 +33,7 @@ func TestWritesReachTheExtentsOfTheLVAndNoOthers(t *testing.T) {
 	copy(before[0][at(12)-100:], data[:extent+100])
 	copy(before[1][at(5):], data[extent+100:])
 	for i, d := range m.disks {
-		if !bytes.Equal(d.Bytes, before[i]) {
+		if !bytes.Equal(d.Contents(), before[i]) {
 			t.Errorf("disk %d: not as expected", i)
 		}
 	}
@@ -190,13 +190,13 @@ func TestWhatCannotBeWrittenSaysWhy(t *testing.T) {
 		t.Errorf("nothing in the log:\n%s", m.log.text.String())
 	}
 
-	m.disks[0].ClaimError = fmt.Errorf("sda: in use by mkfs: %w", syscall.EBUSY)
+	m.disks[0].RefuseClaims(fmt.Errorf("sda: in use by mkfs: %w", syscall.EBUSY))
 	_, err = os.OpenFile(m.path("vg/plain"), os.O_RDWR, 0)
 	wantErrno(t, "a device in use", err, syscall.EBUSY)
 	if m.log.count("in use by mkfs") == 0 {
 		t.Errorf("nothing in the log:\n%s", m.log.text.String())
 	}
-	m.disks[0].ClaimError = nil
+	m.disks[0].RefuseClaims(nil)
 
 	vg := allKinds()
 	vg.Seqno++
@@ -240,31 +240,6 @@ func TestAWriteThatFailsIsAnError(t *testing.T) {
 	wantErrno(t, "writing a broken extent", err, syscall.EIO)
 	if _, err := f.WriteAt(make([]byte, extent), 2*extent); err != nil {
 		t.Errorf("the one behind it: %v", err)
-	}
-}
-
-func TestWritesThroughSharedMemoryReachTheLV(t *testing.T) {
-	m := mount(t, oneLV())
-	f := m.open("vg/data", os.O_RDWR)
-	p, err := unix.Mmap(int(f.Fd()), 0, 4*extent, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err == unix.ENODEV {
-		t.Skip("this kernel cannot map a FUSE file with direct I/O")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(p[3*extent+10:], "mapped")
-	if err := unix.Msync(p, unix.MS_SYNC); err != nil {
-		t.Error(err)
-	}
-	if got := m.disks[1].Extent(5, extent)[10:16]; string(got) != "mapped" {
-		t.Errorf("the disk has %q", got)
-	}
-	if _, err := f.WriteAt([]byte("direct"), 20); err != nil || string(p[20:26]) != "direct" {
-		t.Errorf("after a write the memory has %q, %v", p[20:26], err)
-	}
-	if err := unix.Munmap(p); err != nil {
-		t.Error(err)
 	}
 }
 

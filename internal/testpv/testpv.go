@@ -3,6 +3,7 @@
 package testpv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 // Disk is a device in memory. It can be claimed and written, and made to fail.
 type Disk struct {
 	Label string
-	Bytes []byte // the contents; not to be touched while others use the disk
+	Bytes []byte // not to be touched while others use the disk; see Contents
 
 	mu     sync.Mutex
 	claims int
@@ -61,6 +62,8 @@ func New(name, uuid string, size int64, text string) *Disk {
 
 // SetText replaces the metadata, as an update of the VG would.
 func (d *Disk) SetText(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	le := binary.LittleEndian
 	h := d.Bytes[mdaAt : mdaAt+headerLen]
 	clear(h)
@@ -86,9 +89,25 @@ func crc(b []byte) uint32 {
 	return ^crc32.Update(^uint32(initial), crc32.IEEETable, b)
 }
 
-// Extent is the bytes of extent n, of the given size.
+// Extent is the bytes of extent n, of the given size, after all accesses so far.
 func (d *Disk) Extent(n, size int) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.Bytes[DataStart+n*size : DataStart+(n+1)*size]
+}
+
+// Contents is a copy of Bytes.
+func (d *Disk) Contents() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return bytes.Clone(d.Bytes)
+}
+
+// RefuseClaims sets ClaimError while others use the disk.
+func (d *Disk) RefuseClaims(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ClaimError = err
 }
 
 // Break makes reads and writes of [from, to) fail with ErrIO.
