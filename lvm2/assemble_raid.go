@@ -46,7 +46,7 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: segment type %s", ErrUnsupported, seg.Type)
 	}
-	if m.DataCopies != 0 && m.DataCopies != 2 {
+	if m.DataCopies > 2 { // lvm2 writes 1, too, for a raid10 of 2 that is being reshaped
 		return nil, fmt.Errorf("%w: %s with %d copies", ErrUnsupported, seg.Type, m.DataCopies)
 	}
 	c := raid.Config{InSync: raid.All}
@@ -80,19 +80,18 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 			return nil, err
 		}
 	}
-	if c.Reshape != nil && c.Reshape.To.Legs > c.Geometry.Legs {
-		size = min(size, c.Geometry.Size()) // until the reshape is done
-	}
 	capacity := c.Geometry.Size()
-	if c.Reshape != nil {
+	if c.Reshape != nil { // until it is done, both geometries count
 		capacity = min(capacity, c.Reshape.To.Size())
+		size = min(size, capacity)
 	}
 	c.Size = min(size, capacity)
 	v, err := a.array(seg.LV, c)
 	if err != nil || size <= capacity {
 		return v, err
 	}
-	// The kernel makes a block device of the full size, whose end fails to read.
+	// When a reshape to fewer legs is done but not yet acknowledged by lvm2, the kernel makes
+	// a block device of the old size, whose end fails to read.
 	cut := target.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
 	return target.Concat([]mapping.Volume{v, cut}), nil
 }
