@@ -88,19 +88,15 @@ func decodeLUKS2(c *luks2Copy) (*header, error) {
 	if h.payload, err = m.Segments[name].payload(keySize); err != nil {
 		return nil, err
 	}
-	if len(m.Keyslots) > maxSlots {
-		return nil, damaged("%d key slots", len(m.Keyslots))
-	}
 	for _, d := range m.Digests {
 		if !slices.Contains(d.Segments, name) {
 			continue
 		}
 		for _, slotName := range d.Keyslots {
-			k, ok := m.Keyslots[slotName]
-			if !ok || len(h.slots) > maxSlots {
-				return nil, damaged("a digest names key slot %q", slotName)
+			if len(h.slots) == maxSlots {
+				return nil, damaged("more than %d key slots", maxSlots)
 			}
-			h.slots = append(h.slots, k.slot(slotName, d))
+			h.slots = append(h.slots, m.Keyslots[slotName].slot(slotName, d))
 		}
 	}
 	slices.SortFunc(h.slots, func(a, b slot) int {
@@ -144,7 +140,10 @@ func (m *luks2Metadata) theSegment() (name string, keySize int, err error) {
 			continue
 		}
 		for _, slotName := range d.Keyslots {
-			k := m.Keyslots[slotName]
+			k, ok := m.Keyslots[slotName]
+			if !ok {
+				return "", 0, damaged("a digest names key slot %q, which is not there", slotName)
+			}
 			if keySize != 0 && k.KeySize != keySize {
 				return "", 0, damaged("key slots with keys of %d and %d bytes", keySize, k.KeySize)
 			}
