@@ -24,7 +24,7 @@ func kernel(t *testing.T, script string, disks ...string) string {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "out")
-	r := me().run(t, run, append([]string{"-s", "-t", "280", file, out}, disks...)...)
+	r := me().run(t, run, append([]string{"-s", "-t", "600", file, out}, disks...)...)
 	log, _ := os.ReadFile(filepath.Join(out, "log"))
 	if r.code != 0 {
 		t.Fatalf("the script in the virtual machine: exit %d\n%s%s", r.code, r.stderr, log)
