@@ -192,6 +192,9 @@ func TestAReloadThatFailsKeepsTheOldMetadata(t *testing.T) {
 		t.Error(err)
 	}
 	wantErrno(t, "asking for a reload", unix.Setxattr(m.dir, reloadAttr, nil, 0), syscall.EIO)
+	if value, _ := m.attribute(".", reloadAttr); !strings.Contains(value, "on holiday") {
+		t.Errorf("reading the attribute: %q", value)
+	}
 }
 
 func TestSettingAnAttributeOfTheRootReloads(t *testing.T) {
@@ -202,6 +205,13 @@ func TestSettingAnAttributeOfTheRootReloads(t *testing.T) {
 	}
 	if size := m.stat("vg/data").Size(); size != 5*extent {
 		t.Errorf("size %d", size)
+	}
+	m.update(oneLV())
+	if _, err := unix.Getxattr(m.dir, reloadAttr, nil); err != nil || m.stat("vg/data").Size() != 5*extent {
+		t.Errorf("asking for its size: %v, or it reloads", err)
+	}
+	if value, ok := m.attribute(".", reloadAttr); !ok || value != "" || m.stat("vg/data").Size() != 4*extent {
+		t.Errorf("reading it: %q, %t, or no reload", value, ok)
 	}
 	wantErrno(t, "another attribute", unix.Setxattr(m.dir, "user.lvm2.other", nil, 0), syscall.EPERM)
 	wantErrno(t, "on a VG", unix.Setxattr(m.path("vg"), reloadAttr, nil, 0), syscall.EPERM)

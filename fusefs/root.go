@@ -14,12 +14,11 @@ import (
 type rootNode struct{ dirNode }
 
 var (
-	_ fs.NodeLookuper   = (*rootNode)(nil)
-	_ fs.NodeReaddirer  = (*rootNode)(nil)
-	_ fs.NodeGetattrer  = (*rootNode)(nil)
-	_ fs.NodeStatxer    = (*rootNode)(nil)
-	_ fs.NodeStatfser   = (*rootNode)(nil)
-	_ fs.NodeSetxattrer = (*rootNode)(nil)
+	_ fs.NodeLookuper  = (*rootNode)(nil)
+	_ fs.NodeReaddirer = (*rootNode)(nil)
+	_ fs.NodeGetattrer = (*rootNode)(nil)
+	_ fs.NodeStatxer   = (*rootNode)(nil)
+	_ fs.NodeStatfser  = (*rootNode)(nil)
 )
 
 func (n *rootNode) attributes() attributes {
@@ -62,23 +61,4 @@ func (n *rootNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno 
 	}
 	fillStatfs(vgs, out)
 	return 0
-}
-
-// reloadAttr asks for a reload when it is set on the root.
-const reloadAttr = "user.lvm2.reload"
-
-// Setxattr reloads: the one way to reach the daemon that needs neither its process ID nor the
-// right to signal it.
-func (n *rootNode) Setxattr(ctx context.Context, name string, _ []byte, _ uint32) syscall.Errno {
-	if name != reloadAttr {
-		return syscall.EPERM
-	}
-	caller, ok := fuse.FromContext(ctx)
-	if !ok || caller.Uid != 0 && caller.Uid != n.s.cfg.UID {
-		return syscall.EPERM
-	}
-	changed, err := n.s.reload()
-	// The kernel holds locks of ours while it waits for this answer.
-	go n.s.invalidate(changed)
-	return reloadErrno(err)
 }

@@ -10,34 +10,53 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// pidAttr is the daemon's process ID, for those who wait for its end after unmounting.
-const pidAttr = xattrPrefix + "pid"
+// Attributes of the root reach the running daemon. They are not listed: they are of no use in a
+// copy.
+const (
+	// pidAttr is its process ID, for those who wait for its end after unmounting.
+	pidAttr = xattrPrefix + "pid"
+	// reloadAttr reloads, for its owner and for root. Setting it gives an errno. Reading it,
+	// which works on a read-only mount too, gives what failed, and nothing if nothing did.
+	reloadAttr = xattrPrefix + "reload"
+)
 
-var _ fs.NodeGetxattrer = (*rootNode)(nil)
+var (
+	_ fs.NodeGetxattrer = (*rootNode)(nil)
+	_ fs.NodeSetxattrer = (*rootNode)(nil)
+)
 
-// Getxattr answers what the commands of lvm2fs ask of a running mount. Neither attribute is
-// listed: they are of no use in a copy.
-//
-// Reading reloadAttr reloads like setting it does, since the kernel lets nobody set anything
-// on a read-only mount. The value is what failed, and empty if nothing did.
 func (n *rootNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	switch name {
-	case pidAttr:
+	switch {
+	case name == pidAttr:
 		return fill(dest, strconv.Itoa(os.Getpid()))
-	case reloadAttr:
-		caller, ok := fuse.FromContext(ctx)
-		if !ok || caller.Uid != 0 && caller.Uid != n.s.cfg.UID {
-			return 0, syscall.EPERM
-		}
-		if len(dest) == 0 {
-			return 4096, 0 // the question how long the value may be
-		}
-		changed, err := n.s.reload()
-		go n.s.invalidate(changed)
-		if err != nil {
-			return uint32(copy(dest, err.Error())), 0
-		}
-		return 0, 0
+	case name != reloadAttr:
+		return 0, syscall.Errno(fuse.ENOATTR)
+	case !n.mayReload(ctx):
+		return 0, syscall.EPERM
+	case len(dest) == 0:
+		return 4096, 0 // the question how long the value may be
 	}
-	return 0, syscall.Errno(fuse.ENOATTR)
+	if err := n.reload(); err != nil {
+		return uint32(copy(dest, err.Error())), 0
+	}
+	return 0, 0
+}
+
+func (n *rootNode) Setxattr(ctx context.Context, name string, _ []byte, _ uint32) syscall.Errno {
+	if name != reloadAttr || !n.mayReload(ctx) {
+		return syscall.EPERM
+	}
+	return reloadErrno(n.reload())
+}
+
+func (n *rootNode) mayReload(ctx context.Context) bool {
+	caller, ok := fuse.FromContext(ctx)
+	return ok && (caller.Uid == 0 || caller.Uid == n.s.cfg.UID)
+}
+
+func (n *rootNode) reload() error {
+	changed, err := n.s.reload()
+	// The kernel holds locks of ours while it waits for this answer.
+	go n.s.invalidate(changed)
+	return err
 }
