@@ -65,6 +65,7 @@ func lvRow(lv *lvm2.LV) row {
 	r.list("lv_modules", lv.Modules())
 	r.text("writecache_block_size", orMinusOne(lv.WritecacheBlockSize()))
 	r.flag("lv_permissions", permissions(lv.Writable()), lv.HasDevice())
+	r.usage(lv.Usage())
 	r.text("lv_health_status", lv.HealthStatus())
 	r.flag("lv_snapshot_invalid", "snapshot invalid", lv.InvalidSnapshot())
 	r.text("lv_attr", lv.Attr())
@@ -72,6 +73,17 @@ func lvRow(lv *lvm2.LV) row {
 		r.firstSegment(lv.Segments[0])
 	}
 	return r
+}
+
+// usage adds how full the LV is. lvs calls the share of a pool's data snap_percent too.
+func (r *row) usage(u lvm2.Usage) {
+	if u.Data != nil {
+		r.text("data_percent", u.Data.String())
+		r.text("snap_percent", u.Data.String())
+	}
+	if u.Metadata != nil {
+		r.text("metadata_percent", u.Metadata.String())
+	}
 }
 
 // raid adds what lvs knows of a RAID, and of the integrity of its legs.

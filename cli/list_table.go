@@ -228,10 +228,22 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
 	remarks = append(remarks, kinNotes(lv)...)
+	remarks = append(remarks, fullness(lv.Usage())...)
 	if reason := readOnlyReason(lv); reason != "" && reason != common {
 		remarks = append(remarks, "read-only: "+reason)
 	}
 	return append(remarks, tagNote(lv.Tags)...)
+}
+
+// fullness says how full an LV is.
+func fullness(u lvm2.Usage) []string {
+	switch {
+	case u.Data == nil:
+		return nil
+	case u.Metadata == nil:
+		return []string{u.Data.String() + "% used"}
+	}
+	return []string{u.Data.String() + "% of data and " + u.Metadata.String() + "% of metadata used"}
 }
 
 // kinNotes say what an LV is to the LVs that it was made from.

@@ -88,6 +88,23 @@ func OpenExceptionStore(cow mapping.Volume, chunkSize int64) (*ExceptionStore, e
 // Valid says whether the snapshot is one that can be read.
 func (s *ExceptionStore) Valid() bool { return s.valid }
 
+// Used is the number of bytes of the store that are taken, by exceptions and what they need; 0 if
+// there are no exceptions.
+func (s *ExceptionStore) Used() (int64, error) {
+	table, err := s.exceptions()
+	if err != nil || len(table) == 0 {
+		return 0, err
+	}
+	next := uint64(0)
+	for _, e := range table {
+		next = max(next, e.store+1)
+	}
+	if stride := uint64(s.chunkSize/exceptionSize) + 1; next%stride == 1 {
+		next++
+	}
+	return int64(next) * s.chunkSize, nil
+}
+
 // exceptions reads the table.
 func (s *ExceptionStore) exceptions() ([]redirection, error) {
 	if s.fresh {
