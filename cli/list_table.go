@@ -228,15 +228,15 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
 	remarks = append(remarks, kinNotes(lv)...)
-	remarks = append(remarks, fullness(lv.Usage())...)
+	remarks = append(remarks, usageNotes(lv.Usage())...)
 	if reason := readOnlyReason(lv); reason != "" && reason != common {
 		remarks = append(remarks, "read-only: "+reason)
 	}
 	return append(remarks, tagNote(lv.Tags)...)
 }
 
-// fullness says how full an LV is.
-func fullness(u lvm2.Usage) []string {
+// usageNotes say how full an LV is.
+func usageNotes(u lvm2.Usage) []string {
 	switch {
 	case u.Data == nil:
 		return nil
