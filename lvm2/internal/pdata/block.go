@@ -11,7 +11,7 @@ import (
 	"hash/crc32"
 	"io"
 
-	"lvm2fs/lvm2/internal/lru"
+	"lvm2fs/internal/lru"
 )
 
 // BlockSize of every metadata block, in bytes.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/pierrec/lz4/v4"
 
-	"lvm2fs/lvm2/internal/lru"
+	"lvm2fs/internal/lru"
 	"lvm2fs/mapping"
 )
 
