@@ -4,6 +4,7 @@ package fusefs
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -27,7 +28,8 @@ func detach(dir string) error {
 // await returns once the kernel passes requests for the mountpoint on to us; the program
 // that mounts may return before.
 func (s *Server) await(before os.FileInfo) error {
-	if err := s.fuse.WaitMount(); err != nil {
+	// With uid= the files may be somebody else's.
+	if err := s.fuse.WaitMount(); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	now, err := os.Stat(s.dir)

@@ -184,9 +184,9 @@ func TestASyncThatFailsIsAnError(t *testing.T) {
 func TestWhatCannotBeWrittenSaysWhy(t *testing.T) {
 	m := mount(t, allKinds())
 	_, err := os.OpenFile(m.path("vg/locked"), os.O_RDWR, 0)
-	wantErrno(t, "a read-only LV", err, syscall.EROFS)
+	wantErrno(t, "a read-only LV", err, rootOr(syscall.EROFS, syscall.EACCES))
 	wantErrno(t, "truncating it", os.Truncate(m.path("vg/locked"), 0), rootOr(syscall.EROFS, syscall.EACCES))
-	if m.log.count("vg/locked") == 0 {
+	if os.Geteuid() == 0 && m.log.count("vg/locked") == 0 {
 		t.Errorf("nothing in the log:\n%s", m.log.text.String())
 	}
 
