@@ -53,10 +53,13 @@ func judge(legs []raidLegState, trusted []int) (*raidState, error) {
 			leg.lost = leg.judgeWithoutSuperblock(legs)
 			continue
 		}
-		if leg.super != nil && leg.super.Events == s.newest.Events && !agree(leg.super, s.newest) {
-			return nil, fmt.Errorf("%w: legs %d and %d have superblocks with %d events that differ", ErrLegs, s.at, i, s.newest.Events)
-		}
 		leg.lost = leg.judge(i, s.newest)
+		if leg.super != nil && leg.super.Events == s.newest.Events && !agree(leg.super, s.newest) {
+			leg.lost = fmt.Errorf("%w: legs %d and %d have superblocks with %d events that differ", ErrLegs, s.at, i, s.newest.Events)
+			if !isTrusted(s.at) {
+				return nil, leg.lost
+			}
+		}
 		if leg.super != nil {
 			leg.inSync = leg.super.Recovery
 			leg.behind = leg.super.Events < s.newest.Events

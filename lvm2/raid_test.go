@@ -1,0 +1,483 @@
+package lvm2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+
+	"lvm2fs/internal/testpv"
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
+)
+
+// super is a superblock of dm-raid in the making. The zero value is of a RAID1 that was
+// never changed.
+type super struct {
+	none             bool // all zeros instead
+	events           uint64
+	failed           uint64
+	position         int // counted from the leg that it is written to
+	recovery, resync int64
+	level, layout    uint32
+	devices          int // 0: as many as the segment has
+	legSize          uint64
+	dirty            byte // the first bits of the bitmap
+	bitmapBehind     bool
+	dropped          bool
+}
+
+const inSync = -1 // for recovery and resync
+
+// testRAID is a RAID over as many PVs as it has legs: on each, extent 0 and 1 are the
+// rmeta LV, and 10 to 13 the leg.
+type testRAID struct {
+	typ    string
+	stripe int // sectors
+	legs   int
+	supers map[int]super // legs that are not in it have superblocks in good order
+	status map[int]string
+	extra  string
+}
+
+const testLegExtents = 4
+
+func (r testRAID) vg() testpv.VG {
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVExtents: 20}
+	var raids []string
+	data := r.legs - raid.Geometry{Level: raidTypes[r.typ].level}.ParityLegs()
+	count := testLegExtents * data
+	if r.typ == "raid1" {
+		count = testLegExtents
+	}
+	if r.typ == "raid10" {
+		count /= 2
+	}
+	lvs := []testpv.LV{{Name: "r"}}
+	for i := range r.legs {
+		vg.PVs = append(vg.PVs, fmt.Sprint("sd", string(rune('a'+i))))
+		status := `"READ", "WRITE"` + r.status[i]
+		lvs = append(lvs,
+			testpv.LV{Name: fmt.Sprint("r_rmeta_", i), Status: status, Segments: []string{testpv.Linear(0, 2, fmt.Sprint("pv", i), 0)}},
+			testpv.LV{Name: fmt.Sprint("r_rimage_", i), Status: status, Segments: []string{testpv.Linear(0, testLegExtents, fmt.Sprint("pv", i), 10)}})
+		raids = append(raids, fmt.Sprintf("\"r_rmeta_%d\", \"r_rimage_%d\"", i, i))
+	}
+	lvs[0].Segments = []string{fmt.Sprintf("start_extent = 0\nextent_count = %d\ntype = %q\ndevice_count = %d\nregion_size = 16\nstripe_size = %d\n%s\nraids = [%s]",
+		count, r.typ, r.legs, r.stripe, r.extra, strings.Join(raids, ", "))}
+	vg.LVs = lvs
+	return vg
+}
+
+// disks have a different byte in each extent of each leg.
+func (r testRAID) disks() []*testpv.Disk {
+	disks := r.vg().Disks()
+	typ := raidTypes[r.typ]
+	for i, d := range disks {
+		s, ok := r.supers[i]
+		if !ok {
+			s = super{events: 20, recovery: inSync, resync: inSync}
+		}
+		meta := d.Bytes[testpv.DataStart : testpv.DataStart+2*testpv.ExtentSize]
+		clear(meta)
+		if s.none {
+			continue
+		}
+		le := binary.LittleEndian
+		sectors := func(n int64) uint64 {
+			if n == inSync {
+				return 1<<64 - 1
+			}
+			return uint64(n / 512)
+		}
+		copy(meta, "DmRd")
+		le.PutUint32(meta[4:], 1)
+		le.PutUint32(meta[8:], uint32(max(s.devices, r.legs*boolInt(s.devices == 0))))
+		le.PutUint32(meta[12:], uint32(i+s.position))
+		if s.dropped {
+			le.PutUint32(meta[12:], 1<<32-1)
+		}
+		le.PutUint64(meta[16:], s.events)
+		le.PutUint64(meta[24:], s.failed)
+		le.PutUint64(meta[32:], sectors(s.recovery))
+		le.PutUint64(meta[40:], sectors(s.resync))
+		level, layout := uint32(typ.level), typ.layout
+		if s.level != 0 {
+			level, layout = s.level, s.layout
+		}
+		for _, at := range []int{48, 72} {
+			le.PutUint32(meta[at:], level)
+			le.PutUint32(meta[at+4:], layout)
+			le.PutUint32(meta[at+8:], uint32(r.stripe))
+		}
+		le.PutUint64(meta[64:], 1<<64-1)
+		le.PutUint64(meta[112:], 8+s.legSize)
+		copy(meta[4096:], "bitm")
+		le.PutUint32(meta[4096+4:], 4)
+		le.PutUint64(meta[4096+24:], s.events-uint64(boolInt(s.bitmapBehind)))
+		le.PutUint64(meta[4096+40:], testLegExtents*testpv.ExtentSize/512*10)
+		le.PutUint32(meta[4096+52:], 8192)
+		meta[4096+256] = s.dirty
+	}
+	return disks
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// leg is the data of leg i.
+func leg(disks []*testpv.Disk, i int) []byte {
+	return disks[i].Bytes[testpv.DataStart+10*testpv.ExtentSize : testpv.DataStart+(10+testLegExtents)*testpv.ExtentSize]
+}
+
+func (r testRAID) open(t *testing.T, disks []*testpv.Disk, opts Options, without ...int) *LV {
+	t.Helper()
+	var present []Device
+	for i, d := range disks {
+		gone := false
+		for _, j := range without {
+			gone = gone || i == j
+		}
+		if !gone {
+			present = append(present, d)
+		}
+	}
+	s := Open(present, opts)
+	if len(s.VGs) != 1 {
+		t.Fatal(s.Rejected, s.Warnings)
+	}
+	return s.VGs[0].LV("r")
+}
+
+// fromLegs reads a RAID1 and says which leg each extent came from; -1 for what is lost.
+func fromLegs(t *testing.T, lv *LV, disks []*testpv.Disk) []int {
+	t.Helper()
+	v, err := lv.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for e := range testLegExtents {
+		p := make([]byte, testpv.ExtentSize)
+		from := -1
+		if _, err := v.ReadAt(p, int64(e)*testpv.ExtentSize); err == nil {
+			for i := range disks {
+				if bytes.Equal(p, leg(disks, i)[e*testpv.ExtentSize:][:testpv.ExtentSize]) {
+					from = i
+				}
+			}
+			if from < 0 {
+				t.Errorf("extent %d is that of no leg", e)
+			}
+		} else if !errors.Is(err, ErrMissing) {
+			t.Errorf("extent %d: %v", e, err)
+		}
+		out = append(out, from)
+	}
+	return out
+}
+
+func TestWhichLegsOfARAID1AreRead(t *testing.T) {
+	good := super{events: 20, recovery: inSync, resync: inSync}
+	with := func(change func(s *super)) super {
+		s := good
+		change(&s)
+		return s
+	}
+	newer := with(func(s *super) { s.events = 22; s.failed = 1 })
+	for name, c := range map[string]struct {
+		supers  map[int]super
+		status  map[int]string
+		without []int
+		trust   []int
+		from    []int
+		err     error
+		health  string
+	}{
+		"all good: the first":                               {from: []int{0, 0, 0, 0}},
+		"the first is missing":                              {without: []int{0}, from: []int{1, 1, 1, 1}, health: "partial,degraded"},
+		"all but the last are missing":                      {without: []int{0, 1}, from: []int{2, 2, 2, 2}, health: "partial,degraded"},
+		"the first missed writes":                           {supers: map[int]super{1: newer, 2: newer}, from: []int{1, 1, 1, 1}, health: "degraded"},
+		"a stale leg is not read although the rest is gone": {supers: map[int]super{1: newer, 2: newer}, without: []int{1}, from: []int{2, 2, 2, 2}, health: "partial,degraded"},
+		"one event behind is a crash: the newer one is preferred": {
+			supers: map[int]super{1: with(func(s *super) { s.events = 21 })}, from: []int{1, 1, 1, 1}},
+		"one event behind, and the newer one is fresh": {
+			supers: map[int]super{1: with(func(s *super) { s.events = 21; s.recovery = 0 }), 2: with(func(s *super) { s.events = 21; s.recovery = 4096 })},
+			from:   []int{2, 0, 0, 0}, health: "degraded"},
+		"several events behind": {
+			supers: map[int]super{1: with(func(s *super) { s.events = 23 })}, from: []int{1, 1, 1, 1}, health: "degraded"},
+		"the first is being rebuilt": {
+			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, from: []int{0, 0, 1, 1}, health: "degraded"},
+		"the first is new": {
+			supers: map[int]super{0: {none: true}}, from: []int{1, 1, 1, 1}, health: "degraded"},
+		"never active: the first": {
+			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, from: []int{0, 0, 0, 0}},
+		"never active, and the first is to be built": {
+			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, status: map[int]string{0: `, "REBUILD"`},
+			from: []int{1, 1, 1, 1}, health: "degraded"},
+		"REBUILD is no more than a request": {
+			status: map[int]string{0: `, "REBUILD"`}, from: []int{0, 0, 0, 0}},
+		"new legs prove nothing where another is missing": {
+			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, without: []int{2}, from: []int{-1, -1, -1, -1}, health: "partial,degraded"},
+		"write-mostly is read last": {
+			status: map[int]string{0: `, "WRITEMOSTLY"`}, from: []int{1, 1, 1, 1}},
+		"the superblock of another leg": {
+			supers: map[int]super{0: with(func(s *super) { s.position = 1 })}, from: []int{1, 1, 1, 1}, health: "degraded"},
+		"superblocks of one age that contradict each other": {
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 }), 1: with(func(s *super) { s.failed = 1 })}, err: ErrLegs},
+		"contradicting superblocks, and the user knows": {
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: with(func(s *super) { s.failed = 1 | 4 })},
+			trust:  []int{1}, from: []int{1, 1, 1, 1}, health: "degraded"},
+		"split brain: more events win": {
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: with(func(s *super) { s.failed = 1; s.events = 30 }), 2: with(func(s *super) { s.failed = 1; s.events = 30 })},
+			from:   []int{1, 1, 1, 1}, health: "degraded"},
+		"split brain, and the user knows better": {
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: newer, 2: newer}, trust: []int{0}, from: []int{0, 0, 0, 0}, health: "degraded"},
+		"only a stale leg is left": {
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4; s.events = 40 })}, without: []int{0},
+			from: []int{1, 1, 1, 1}, health: "partial,degraded"}, // and nothing says so
+		"nothing but a leg that is being rebuilt": {
+			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, without: []int{1, 2}, from: []int{0, 0, -1, -1}, health: "partial,degraded"},
+		"the kernel refuses a leg of no size": {
+			supers: map[int]super{0: with(func(s *super) { s.legSize = 1<<64 - 8 })}, err: ErrNotActivated},
+		"more legs than there are": {
+			supers: map[int]super{0: with(func(s *super) { s.devices = 4 }), 1: with(func(s *super) { s.devices = 4 }), 2: with(func(s *super) { s.devices = 4 })}, err: ErrMetadata},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := testRAID{typ: "raid1", legs: 3, supers: c.supers, status: c.status}
+			disks := r.disks()
+			opts := Options{}
+			if c.trust != nil {
+				opts.TrustLegs = func(*LV) []int { return c.trust }
+			}
+			lv := r.open(t, disks, opts, c.without...)
+			if c.err != nil {
+				if _, err := lv.Open(); !errors.Is(err, c.err) {
+					t.Errorf("%v, want %v", err, c.err)
+				}
+				return
+			}
+			if got := fromLegs(t, lv, disks); fmt.Sprint(got) != fmt.Sprint(c.from) {
+				t.Errorf("read from legs %v, want %v", got, c.from)
+			}
+			if got := lv.Health(); got != c.health {
+				t.Errorf("health %q, want %q", got, c.health)
+			}
+		})
+	}
+}
+
+func TestParityOfARAID5IsBelievedOnlyWhereItIsInSync(t *testing.T) {
+	good := super{events: 20, recovery: inSync, resync: inSync}
+	all := func(s super) map[int]super { return map[int]super{0: s, 1: s, 2: s} }
+	unsynced, dirty, degraded, old := good, good, good, good
+	unsynced.resync = 8192
+	dirty.dirty = 0b01
+	degraded.dirty, degraded.failed, degraded.events = 0b11, 2, 22
+	old.bitmapBehind = true
+
+	for name, c := range map[string]struct {
+		supers   map[int]super
+		without  []int
+		broken   int     // leg that fails to read; -1 for none
+		readable [2]bool // rows 0 and 1 in the first half of the leg, rows 2 and 3
+	}{
+		"in sync, a leg missing":                  {supers: nil, without: []int{1}, broken: -1, readable: [2]bool{true, true}},
+		"in sync, a leg fails":                    {supers: nil, broken: 1, readable: [2]bool{true, true}},
+		"half in sync, a leg missing":             {supers: all(unsynced), without: []int{1}, broken: -1, readable: [2]bool{true, false}},
+		"half in sync, a leg fails":               {supers: all(unsynced), broken: 1, readable: [2]bool{true, false}},
+		"dirty after a crash, a leg fails":        {supers: all(dirty), broken: 1, readable: [2]bool{false, true}},
+		"dirty since a leg went missing":          {supers: map[int]super{0: degraded, 1: good, 2: degraded}, broken: -1, readable: [2]bool{true, true}},
+		"bitmap too old to tell, a leg fails":     {supers: all(old), broken: 1, readable: [2]bool{false, false}},
+		"bitmap too old to tell, a leg missing":   {supers: all(old), without: []int{1}, broken: -1, readable: [2]bool{true, true}},
+		"dirty after a crash, then a leg missing": {supers: all(dirty), without: []int{1}, broken: -1, readable: [2]bool{true, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := testRAID{typ: "raid5_n", legs: 3, stripe: 8, supers: c.supers}
+			disks := r.disks()
+			for i, p := 0, leg(disks, 2); i < len(p); i++ {
+				p[i] = leg(disks, 0)[i] ^ leg(disks, 1)[i]
+			}
+			want := append(bytes.Clone(leg(disks, 1)[:4096]), leg(disks, 1)[8192:8192+4096]...)
+			if c.broken >= 0 {
+				disks[c.broken].Break(testpv.DataStart+10*testpv.ExtentSize, testpv.DataStart+14*testpv.ExtentSize)
+			}
+			if len(c.without) == 0 && c.broken < 0 {
+				clear(leg(disks, 1)) // stale: what is there is not what was written
+			}
+			var mu sync.Mutex
+			failed := map[int]bool{}
+			lv := r.open(t, disks, Options{LegFailed: func(lv *LV, leg int, off, n int64, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[leg] = lv.Name == "r" && errors.Is(err, testpv.ErrIO)
+			}}, c.without...)
+			v, err := lv.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for half, readable := range c.readable {
+				p := make([]byte, 4096)
+				_, err := v.ReadAt(p, int64(half)*4*4096+4096) // data chunk 1 of row 0 or 2
+				if readable && (err != nil || !bytes.Equal(p, want[half*4096:][:4096])) {
+					t.Errorf("half %d: %v", half, err)
+				}
+				if !readable && err == nil {
+					t.Errorf("half %d was read", half)
+				}
+			}
+			wantFailed := map[int]bool{}
+			if c.broken >= 0 {
+				wantFailed[c.broken] = true
+				if !strings.Contains(lv.Health(), "failing") {
+					t.Errorf("health %q", lv.Health())
+				}
+			}
+			if !maps.Equal(failed, wantFailed) {
+				t.Errorf("failed legs: %v", failed)
+			}
+		})
+	}
+}
+
+func TestTheSuperblockKnowsBetterThanTheText(t *testing.T) {
+	// The text says raid6_n_6 already, the kernel has not taken the third leg in yet.
+	s := super{events: 20, recovery: inSync, resync: inSync, level: 5, layout: 5, devices: 3}
+	r := testRAID{typ: "raid6_n_6", legs: 4, stripe: 8, supers: map[int]super{0: s, 1: s, 2: s, 3: {none: true}}}
+	disks := r.disks()
+	lv := r.open(t, disks, Options{})
+	v, err := lv.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, v.Size())
+	if _, err := v.ReadAt(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	for chunk := range len(p) / 4096 {
+		if !bytes.Equal(p[chunk*4096:][:4096], leg(disks, chunk%2)[chunk/2*4096:][:4096]) {
+			t.Fatalf("chunk %d is wrong", chunk)
+		}
+	}
+}
+
+func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T) {
+	mirror := func(log string) testpv.VG {
+		vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb", "sdc"}}
+		vg.LVs = []testpv.LV{
+			{Name: "r", Segments: []string{"start_extent = 0\nextent_count = 4\ntype = \"mirror\"\nmirror_count = 2\nregion_size = 16\n" + log + "\nmirrors = [\"r_mimage_0\", 0, \"r_mimage_1\", 0]"}},
+			{Name: "r_mimage_0", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
+			{Name: "r_mimage_1", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv1", 10)}},
+			{Name: "r_mlog", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv2", 0)}},
+		}
+		return vg
+	}
+	const disk = `mirror_log = "r_mlog"`
+	for name, c := range map[string]struct {
+		log     string
+		without []int
+		broken  bool // the second half of the first leg
+		trust   []int
+		from    []int
+	}{
+		"disk log, all there":                {log: disk, from: []int{0, 0, 0, 0}},
+		"disk log, first leg missing":        {log: disk, without: []int{0}, from: []int{-1, -1, 1, 1}},
+		"disk log, first leg fails":          {log: disk, broken: true, from: []int{0, 0, 1, 1}},
+		"disk log, log and first missing":    {log: disk, without: []int{0, 2}, from: []int{-1, -1, -1, -1}},
+		"disk log, log missing":              {log: disk, without: []int{2}, from: []int{0, 0, 0, 0}},
+		"core log, first leg missing":        {without: []int{0}, from: []int{-1, -1, -1, -1}},
+		"core log, the user trusts a second": {without: []int{0}, trust: []int{1}, from: []int{1, 1, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disks := mirror(c.log).Disks()
+			b := disks[2].Extent(0, testpv.ExtentSize)
+			clear(b)
+			copy(b, "rRiM\x02\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00")
+			b[1024] = 0b10
+			if c.broken {
+				disks[0].Break(testpv.DataStart+12*testpv.ExtentSize, testpv.DataStart+14*testpv.ExtentSize)
+			}
+			opts := Options{}
+			if c.trust != nil {
+				opts.TrustLegs = func(*LV) []int { return c.trust }
+			}
+			lv := testRAID{}.open(t, disks, opts, c.without...)
+			if got := fromLegs(t, lv, disks[:2]); fmt.Sprint(got) != fmt.Sprint(c.from) {
+				t.Errorf("read from legs %v, want %v", got, c.from)
+			}
+		})
+	}
+}
+
+func TestAPVMoveIsReadFromItsSource(t *testing.T) {
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb"}, LVs: []testpv.LV{
+		{Name: "r", Status: `"READ", "WRITE", "VISIBLE", "LOCKED"`, Segments: []string{testpv.Linear(0, 4, "pvmove0", 0)}},
+		{Name: "pvmove0", Status: `"READ", "WRITE", "PVMOVE", "LOCKED"`, Segments: []string{
+			"start_extent = 0\nextent_count = 2\ntype = \"mirror\"\nmirror_count = 2\nextents_moved = 0\nregion_size = 16\nmirrors = [\"pv0\", 10, \"pv1\", 10]",
+			testpv.Linear(2, 2, "pv1", 12),
+		}},
+	}}
+	disks := vg.Disks()
+	for _, without := range [][]int{nil, {1}, {0}} {
+		want := []int{0, 0, 1, 1}
+		for i, leg := range want {
+			for _, gone := range without {
+				if leg == gone {
+					want[i] = -1
+				}
+			}
+		}
+		lv := testRAID{}.open(t, disks, Options{}, without...)
+		if got := fromLegs(t, lv, disks); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("without %v: read from %v, want %v", without, got, want)
+		}
+	}
+}
+
+// FuzzRAIDMetadata holds that RAIDs with any rmeta LVs are opened or refused, and that each
+// byte can be asked for.
+func FuzzRAIDMetadata(f *testing.F) {
+	types := []string{"raid1", "raid5_ls", "raid6_zr", "raid10", "raid0_meta"}
+	for i := range types {
+		r := testRAID{typ: types[i], legs: 6, stripe: 8}
+		meta := r.disks()[0].Bytes[testpv.DataStart:]
+		f.Add(uint8(i), bytes.Clone(meta[:512]), bytes.Clone(meta[:512]), bytes.Clone(meta[4096:4096+300]))
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, first, second, bitmap []byte) {
+		r := testRAID{typ: types[int(kind)%len(types)], legs: 6, stripe: 8}
+		disks := r.disks()
+		for i, d := range disks {
+			meta := d.Bytes[testpv.DataStart : testpv.DataStart+2*testpv.ExtentSize]
+			super := [][]byte{first, second}[i%2]
+			copy(meta, super[:min(len(super), 4096)])
+			if i%2 == 1 && len(super) > 12 {
+				meta[12] = byte(i)
+			}
+			copy(meta[4096:], bitmap)
+		}
+		lv := r.open(t, disks, Options{}, 3)
+		v, err := lv.Open()
+		if err != nil {
+			return
+		}
+		p := make([]byte, 4096)
+		for off := int64(0); off < v.Size() && off < 1<<20; {
+			e, err := v.Map(off, 1<<30)
+			if err != nil || e.Length <= 0 {
+				t.Fatal(e, err)
+			}
+			m := min(e.Length, 4096)
+			if _, err := v.ReadAt(p[:m], off); (err == nil) != (e.Kind != mapping.Missing) {
+				t.Fatalf("%v at %d: %v", e.Kind, off, err)
+			}
+			off += e.Length
+		}
+	})
+}
