@@ -47,7 +47,7 @@ type testRAID struct {
 const testLegExtents = 4
 
 func (r testRAID) vg() testpv.VG {
-	vg := testpv.VG{Name: "vg", Seqno: 1, PVExtents: 20}
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVExtents: 40}
 	var raids []string
 	data := r.legs - raid.Geometry{Level: raidTypes[r.typ].level}.ParityLegs()
 	count := testLegExtents * data
