@@ -195,15 +195,9 @@ func (a *assembly) dirty(meta *LV, s *ondisk.RAIDSuperblock) func(off, max int64
 	if err != nil {
 		return everything
 	}
-	bm, err := ondisk.ReadBitmap(v, v.Size())
-	if err != nil || bm.Stale || bm.Events < s.Events {
+	bm, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
+	if err != nil || bm.Events < s.Events {
 		return everything
 	}
-	regions := raid.Regions{Size: bm.RegionSize, Bits: bm.Bits}
-	return func(off, max int64) (bool, int64) {
-		if off >= bm.SyncSize {
-			return true, max
-		}
-		return regions.Dirty(off, min(max, bm.SyncSize-off))
-	}
+	return bm.Dirty
 }

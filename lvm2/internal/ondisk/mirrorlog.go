@@ -16,6 +16,7 @@ const (
 	logBits         = 1024
 	logMagicValue   = 0x4d695272 // "rRiM"
 	logKnownVersion = 2
+	logMax          = 16 << 20 // bytes of bits
 )
 
 // MirrorLog is the log of a mirror.
@@ -42,7 +43,7 @@ func ReadMirrorLog(r io.ReaderAt, size, regions int64) (*MirrorLog, error) {
 	if v := b.u32(logVersion); v != logKnownVersion {
 		return nil, fmt.Errorf("mirror log at byte 0: %w: version %d", ErrFormat, v)
 	}
-	if room := min(size-logBits, maxBitmap); regions < 0 || regions > 8*room {
+	if room := min(size-logBits, logMax); regions < 0 || regions > 8*room {
 		return nil, fmt.Errorf("mirror log at byte %d: %w: %d regions in %d bytes", logBits, ErrFormat, regions, size)
 	}
 	l := &MirrorLog{Regions: b.u64(logRegions), Bits: make([]byte, (regions+7)/8)}

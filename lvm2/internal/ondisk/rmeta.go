@@ -8,52 +8,40 @@ import (
 )
 
 // Each leg of a RAID has an rmeta LV beside its data. In it lie the superblock of dm-raid
-// and, 4096 bytes on, the write-intent bitmap of MD.
+// and, at RAIDBitmap, the write-intent bitmap of MD, which package raid reads.
 // (docs/format/03-mapping-linear-striped-raid.md, section 7)
 
 // Offsets in bytes of the superblock's fields, all little-endian.
 const (
-	rmetaMagic          = 0
-	rmetaCompat         = 4
-	rmetaDevices        = 8
-	rmetaPosition       = 12
-	rmetaEvents         = 16
-	rmetaFailed         = 24
-	rmetaRecovery       = 32
-	rmetaResync         = 40
-	rmetaLevel          = 48
-	rmetaLayout         = 52
-	rmetaChunk          = 56
-	rmetaFlags          = 60
-	rmetaReshape        = 64
-	rmetaNewLevel       = 72
-	rmetaNewLayout      = 76
-	rmetaNewChunk       = 80
-	rmetaDelta          = 84
-	rmetaDataOffset     = 96
-	rmetaNewDataOffset  = 104
-	rmetaLegSize        = 112
-	rmetaFailedFrom64   = 120
-	rmetaIncompat       = 144
-	rmetaSize           = 512
-	rmetaMagicValue     = 0x64526d44 // "DmRd"
-	rmetaExtended       = 0x1        // of compat_features
-	rmetaReshaping      = 0x1        // of flags
-	rmetaBackwards      = 0x2
-	bitmapStart         = 4096
-	bitmapMagic         = 0
-	bitmapVersion       = 4
-	bitmapUUID          = 8
-	bitmapEvents        = 24
-	bitmapEventsCleared = 32
-	bitmapSyncSize      = 40
-	bitmapState         = 48
-	bitmapRegion        = 52
-	bitmapBits          = 256
-	bitmapMagicValue    = 0x6d746962 // "bitm"
-	bitmapKnownVersion  = 4
-	bitmapStale         = 0x2
-	bitmapWriteError    = 0x4
+	rmetaMagic         = 0
+	rmetaCompat        = 4
+	rmetaDevices       = 8
+	rmetaPosition      = 12
+	rmetaEvents        = 16
+	rmetaFailed        = 24
+	rmetaRecovery      = 32
+	rmetaResync        = 40
+	rmetaLevel         = 48
+	rmetaLayout        = 52
+	rmetaChunk         = 56
+	rmetaFlags         = 60
+	rmetaReshape       = 64
+	rmetaNewLevel      = 72
+	rmetaNewLayout     = 76
+	rmetaNewChunk      = 80
+	rmetaDelta         = 84
+	rmetaDataOffset    = 96
+	rmetaNewDataOffset = 104
+	rmetaLegSize       = 112
+	rmetaFailedFrom64  = 120
+	rmetaIncompat      = 144
+	rmetaSize          = 512
+	rmetaMagicValue    = 0x64526d44 // "DmRd"
+	rmetaExtended      = 0x1        // of compat_features
+	rmetaReshaping     = 0x1        // of flags
+	rmetaBackwards     = 0x2
+	// RAIDBitmap is the offset of the write-intent bitmap.
+	RAIDBitmap = 4096
 )
 
 // ErrNoSuperblock: there is no superblock; the leg is new.
@@ -201,63 +189,3 @@ func (d *sectorDecoder) position(off int) int {
 	}
 	return int(n)
 }
-
-// Bitmap is a write-intent bitmap: which regions may have been written but not finished.
-type Bitmap struct {
-	UUID          [16]byte // of the MD array; zeros for dm-raid
-	Events        uint64
-	EventsCleared uint64
-	Stale         bool // not kept up
-	SyncSize      int64
-	RegionSize    int64
-	Bits          []byte // bit i%8 of byte i/8: region i is dirty
-}
-
-// ReadBitmap reads the bitmap of an rmeta LV of size bytes. It fails with ErrFormat where
-// there is none that can be used, and with the error of r.
-// (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
-func ReadBitmap(r io.ReaderAt, size int64) (*Bitmap, error) {
-	bm, err := readBitmap(io.NewSectionReader(r, bitmapStart, max(0, size-bitmapStart)))
-	if err != nil {
-		return nil, fmt.Errorf("bitmap at byte %d: %w", bitmapStart, err)
-	}
-	return bm, nil
-}
-
-func readBitmap(r *io.SectionReader) (*Bitmap, error) {
-	b := make(structure, bitmapBits)
-	if err := readFull(r, b, 0); err != nil {
-		return nil, err
-	}
-	if magic := b.u32(bitmapMagic); magic != bitmapMagicValue {
-		return nil, fmt.Errorf("%w: magic %#08x", ErrFormat, magic)
-	}
-	if v := b.u32(bitmapVersion); v != bitmapKnownVersion {
-		return nil, fmt.Errorf("%w: version %d", ErrFormat, v)
-	}
-	d := sectorDecoder{b: b}
-	state := b.u32(bitmapState)
-	bm := &Bitmap{
-		UUID:          [16]byte(b[bitmapUUID:]),
-		Events:        b.u64(bitmapEvents),
-		EventsCleared: b.u64(bitmapEventsCleared),
-		Stale:         state&(bitmapStale|bitmapWriteError) != 0,
-		SyncSize:      d.bytes(bitmapSyncSize),
-		RegionSize:    int64(b.u32(bitmapRegion)),
-	}
-	if d.err != nil {
-		return nil, d.err
-	}
-	if bm.RegionSize < SectorSize || bm.SyncSize == All {
-		return nil, fmt.Errorf("%w: %d bytes in regions of %d", ErrFormat, bm.SyncSize, bm.RegionSize)
-	}
-	regions := (bm.SyncSize-1)/bm.RegionSize + 1
-	if room := r.Size() - bitmapBits; regions > 8*min(room, maxBitmap) {
-		return nil, fmt.Errorf("%w: %d regions in %d bytes", ErrFormat, regions, room)
-	}
-	bm.Bits = make([]byte, (regions+7)/8)
-	return bm, readFull(r, bm.Bits, bitmapBits)
-}
-
-// maxBitmap is the number of bytes of the largest bitmap that is read.
-const maxBitmap = 16 << 20

@@ -3,7 +3,6 @@ package ondisk
 import (
 	"encoding/binary"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,14 +35,6 @@ func rmetaLV() disk {
 	le.PutUint64(d[104:], 0)
 	le.PutUint64(d[112:], 14336)
 	le.PutUint64(d[120:], 1<<2) // leg 66
-
-	copy(d[4096:], "bitm")
-	le.PutUint32(d[4096+4:], 4)
-	le.PutUint64(d[4096+24:], 35)
-	le.PutUint64(d[4096+32:], 23)
-	le.PutUint64(d[4096+40:], 12288)
-	le.PutUint32(d[4096+52:], 2<<20)
-	d[4096+256] = 0b101
 	return d
 }
 
@@ -122,35 +113,6 @@ func TestARAIDSuperblockThatCannotBeIsRefused(t *testing.T) {
 	}
 }
 
-func TestABitmapIsDecodedFieldByField(t *testing.T) {
-	d := rmetaLV()
-	bm, err := ReadBitmap(d, d.size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &Bitmap{Events: 35, EventsCleared: 23, SyncSize: 12288 * 512, RegionSize: 2 << 20, Bits: []byte{5}}
-	if diff := cmp.Diff(want, bm); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-	le := binary.LittleEndian
-	for name, spoil := range map[string]func(d disk){
-		"magic":        func(d disk) { d[4096] = 0 },
-		"version":      func(d disk) { d[4096+4] = 5 },
-		"region size":  func(d disk) { le.PutUint32(d[4096+52:], 0) },
-		"many regions": func(d disk) { le.PutUint64(d[4096+40:], 1<<50) },
-		"sync size":    func(d disk) { le.PutUint64(d[4096+40:], 1<<64-1) },
-	} {
-		d := rmetaLV()
-		spoil(d)
-		if _, err := ReadBitmap(d, d.size()); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "byte 4096") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := ReadBitmap(d, 4096); err == nil {
-		t.Error("a bitmap beyond the end")
-	}
-}
-
 func TestAMirrorLogSaysWhatIsInSync(t *testing.T) {
 	d := make(disk, 4096)
 	le := binary.LittleEndian
@@ -179,31 +141,23 @@ func TestAMirrorLogSaysWhatIsInSync(t *testing.T) {
 	}
 }
 
-func FuzzReadRAIDMetadata(f *testing.F) {
+func FuzzReadRAIDSuperblock(f *testing.F) {
 	d := rmetaLV()
-	f.Add([]byte(d[:512]), []byte(d[4096:5000]), uint16(9000))
+	f.Add([]byte(d[:512]))
 	old := rmetaLV()
 	old[4] = 0
-	f.Add([]byte(old[:512]), []byte(nil), uint16(4096))
-	f.Fuzz(func(t *testing.T, super, bitmap []byte, size uint16) {
-		d := make(disk, size)
+	f.Add([]byte(old[:512]))
+	f.Fuzz(func(t *testing.T, super []byte) {
+		d := make(disk, 512)
 		copy(d, super)
-		if len(d) > 4096 {
-			copy(d[4096:], bitmap)
-		}
 		r := boundedReader{t, d}
-		if len(d) >= 512 {
-			if s, err := ReadRAIDSuperblock(r); err == nil {
-				if s.Devices < 1 || s.Position < Dropped || s.Recovery < 0 || s.Resync < 0 || s.Geometry.DataOffset < 0 ||
-					s.New.DataOffset < 0 || s.ReshapePosition < 0 || s.Devices-s.DeltaDevices < 1 {
-					t.Fatalf("%+v", s)
-				}
-			}
+		s, err := ReadRAIDSuperblock(r)
+		if err != nil {
+			return
 		}
-		if bm, err := ReadBitmap(r, d.size()); err == nil {
-			if bm.RegionSize <= 0 || bm.SyncSize < 0 || int64(len(bm.Bits))*8 < bm.SyncSize/bm.RegionSize || len(bm.Bits) > len(d) {
-				t.Fatalf("%+v", bm)
-			}
+		if s.Devices < 1 || s.Position < Dropped || s.Recovery < 0 || s.Resync < 0 || s.Geometry.DataOffset < 0 ||
+			s.New.DataOffset < 0 || s.ReshapePosition < 0 || s.Devices-s.DeltaDevices < 1 {
+			t.Fatalf("%+v", s)
 		}
 	})
 }
