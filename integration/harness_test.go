@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	}
 	program = filepath.Join(dir, "lvm2fs")
 	if err == nil {
-		build := exec.Command("go", append(append([]string{"build", "-o", program}, buildFlags...), "..")...)
+		// Under the race detector the program under test has it too.
+		build := exec.Command("go", "build", fmt.Sprintf("-race=%v", raceDetector), "-o", program, "..")
 		build.Stderr = os.Stderr
 		err = build.Run()
 	}

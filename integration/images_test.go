@@ -18,7 +18,11 @@ import (
 // asEachOverAllImages runs a test for every case of disks and everybody. A case that is
 // not wholly supported needs only one to see that nothing wrong is read from it.
 func asEachOverAllImages(t *testing.T, test func(t *testing.T, who person, c *testimages.Case)) {
-	for _, c := range testimages.All(t) {
+	cases := testimages.All(t)
+	if raceDetector {
+		cases = testimages.Bundled(t) // it makes all ten times as slow
+	}
+	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			if c.Supported() {

@@ -2,4 +2,4 @@
 
 package integration
 
-var buildFlags []string
+const raceDetector = false

@@ -2,5 +2,4 @@
 
 package integration
 
-// Under the race detector the program under test has it too.
-var buildFlags = []string{"-race"}
+const raceDetector = true

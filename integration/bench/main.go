@@ -81,7 +81,7 @@ func setUp() (*bench, error) {
 
 func (b *bench) measure() error {
 	for _, part := range []func() error{
-		b.sequential, b.random, b.fileSystem, b.dump, b.reflink, b.list, b.memory,
+		b.sequential, b.random, b.fileSystem, b.dump, b.reflink, b.thin, b.list, b.memory,
 	} {
 		if err := part(); err != nil {
 			return err

@@ -6,8 +6,10 @@ package testimages
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"testing"
 
@@ -83,7 +85,7 @@ type File struct {
 // Load gives a case by its name; the test is skipped where the case is not there.
 func Load(t testing.TB, name string) *Case {
 	t.Helper()
-	for _, dir := range []string{filepath.Join(testenv.Root(), "testdata", "images"), testenv.ImagesDir()} {
+	for _, dir := range []string{bundled(), testenv.ImagesDir()} {
 		if c, err := read(filepath.Join(dir, name)); err == nil {
 			return c
 		} else if !os.IsNotExist(err) {
@@ -98,9 +100,23 @@ func Load(t testing.TB, name string) *Case {
 // All gives every case there is on this machine, by name.
 func All(t testing.TB) []*Case {
 	t.Helper()
+	return in(t, testenv.ImagesDir(), bundled())
+}
+
+// Bundled gives the cases in testdata, by name.
+func Bundled(t testing.TB) []*Case {
+	t.Helper()
+	return in(t, bundled())
+}
+
+func bundled() string { return filepath.Join(testenv.Root(), "testdata", "images") }
+
+// in gives the cases in folders; the last that has a case counts.
+func in(t testing.TB, folders ...string) []*Case {
+	t.Helper()
 	dirs := map[string]string{}
-	for _, dir := range []string{testenv.ImagesDir(), filepath.Join(testenv.Root(), "testdata", "images")} {
-		found, err := filepath.Glob(filepath.Join(dir, "*", "expect.json"))
+	for _, folder := range folders {
+		found, err := filepath.Glob(filepath.Join(folder, "*", "expect.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,14 +125,13 @@ func All(t testing.TB) []*Case {
 		}
 	}
 	var cases []*Case
-	for _, dir := range dirs {
-		c, err := read(dir)
+	for _, name := range slices.Sorted(maps.Keys(dirs)) {
+		c, err := read(dirs[name])
 		if err != nil {
 			t.Fatal(err)
 		}
 		cases = append(cases, c)
 	}
-	sort.Slice(cases, func(i, j int) bool { return cases[i].Name < cases[j].Name })
 	if len(cases) == 0 {
 		t.Fatal("no images at all, not even in testdata")
 	}
