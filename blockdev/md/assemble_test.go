@@ -1,0 +1,451 @@
+package md
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"lvm2fs/internal/testmd"
+	"lvm2fs/mapping"
+)
+
+var le = binary.LittleEndian
+
+func TestAnArrayIsAssembledFromItsMembersInAnyOrder(t *testing.T) {
+	data := random(600 << 10)
+	for _, version := range []string{"0.90", "1.0", "1.1", "1.2"} {
+		m := raid5()
+		m.Version = version
+		all := members(t, testmd.Set(m, size, data))
+		for range 6 {
+			a, err := Assemble(all, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.holds(t, data)
+			if len(a.Warnings)+len(a.LeftOut) > 0 {
+				t.Errorf("got %v, %v", a.Warnings, a.LeftOut)
+			}
+			if got, want := a.Array.Size(), 2*(all[0].Super.Size/4096*4096); got != want {
+				t.Errorf("got %d bytes, want %d", got, want)
+			}
+			all = append(all[1:], all[0])
+			if all[0].Super.Role == 0 {
+				all[0], all[1] = all[1], all[0]
+			}
+		}
+	}
+}
+
+func TestAMirrorAndALinearArrayHoldWhatTheirMembersHold(t *testing.T) {
+	data := random(900 << 10)
+	testAll := func(m testmd.Member) {
+		t.Helper()
+		assemble(t, testmd.Set(m, size, data)).holds(t, data)
+	}
+	testAll(raid1())
+	m := raid1()
+	m.Version, m.Big = "0.90", true
+	testAll(m)
+	m = testmd.Member{Version: "1.2", Level: -1, Disks: 3, Resync: testmd.All, DataSize: 777}
+	data = random(3 * 777 * 512)
+	a := assemble(t, testmd.Set(m, size, data))
+	a.holds(t, data)
+	if n, err := a.Array.ReadAt(make([]byte, 1000), int64(len(data))-10); n != 10 || err != io.EOF {
+		t.Errorf("over the end: got %d, %v", n, err)
+	}
+}
+
+func TestAnArrayMapsToItsMembers(t *testing.T) {
+	disks := testmd.Set(raid5(), size, random(64<<10))
+	a := assemble(t, disks)
+	e, err := a.Array.Map(4096+100, 1<<20)
+	// The second chunk of the first row is on the second member, whose data begins at byte 8192.
+	if err != nil || e.Kind != mapping.Data || e.Device.Name() != "d1" || e.Offset != 8192+100 || e.Length != 4096-100 {
+		t.Errorf("got %+v, %v", e, err)
+	}
+}
+
+func TestAMissingMemberIsRebuilt(t *testing.T) {
+	data := random(600 << 10)
+	for lost := range 3 {
+		disks := testmd.Set(raid5(), size, data)
+		disks[lost] = nil
+		a := assemble(t, disks)
+		a.holds(t, data)
+		if len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0].Error(), "1 of 3 members") {
+			t.Errorf("got warnings %v", a.Warnings)
+		}
+		if a.Array.String() != "raid5, 2 of 3 members" {
+			t.Errorf("got %q", a.Array.String())
+		}
+	}
+}
+
+func TestAnArrayThatLacksTooMuchIsRefused(t *testing.T) {
+	for _, m := range []testmd.Member{
+		raid5(),
+		{Version: "1.2", Level: 0, Chunk: 8, Disks: 3, Resync: testmd.All},
+		{Version: "1.2", Level: -1, Disks: 3, Resync: testmd.All},
+	} {
+		disks := testmd.Set(m, size, nil)
+		disks[0], disks[1] = nil, nil
+		a, err := Assemble(members(t, disks), Options{})
+		if !errors.Is(err, ErrIncomplete) || a.Array != nil {
+			t.Errorf("level %d: got %v", m.Level, err)
+		}
+	}
+}
+
+// superOf changes the superblock of a disk.
+func superOf(disk []byte, change func(b []byte)) { testmd.Change(disk, "1.2", change) }
+
+func TestAStaleMemberIsLeftOutAndNamed(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	for i := range disks[1][8192:] {
+		disks[1][8192+i] ^= 0xff
+	}
+	superOf(disks[0], func(b []byte) { le.PutUint64(b[200:], 12) })
+	superOf(disks[2], func(b []byte) { le.PutUint64(b[200:], 12) })
+	a := assemble(t, disks)
+	a.holds(t, data)
+	if len(a.LeftOut) != 1 || !strings.HasPrefix(a.LeftOut[0].Err.Error(), "d1: not used") || !strings.Contains(a.LeftOut[0].Err.Error(), "stale") {
+		t.Errorf("got %v", a.LeftOut)
+	}
+}
+
+func TestAMemberThatOthersListAsFailedIsLeftOut(t *testing.T) {
+	// It had the misfortune to miss only the last update: its events tell little.
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	for i := range disks[1][8192:] {
+		disks[1][8192+i] ^= 0xff
+	}
+	for _, d := range []int{0, 2} {
+		superOf(disks[d], func(b []byte) { le.PutUint64(b[200:], 11); le.PutUint16(b[256+2:], testmd.Faulty) })
+	}
+	a := assemble(t, disks)
+	a.holds(t, data)
+	if len(a.LeftOut) != 1 || !strings.Contains(a.LeftOut[0].Err.Error(), "lists it as faulty") {
+		t.Errorf("got %v", a.LeftOut)
+	}
+}
+
+func TestAMemberOneEventBehindIsUsed(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	superOf(disks[0], func(b []byte) { le.PutUint64(b[200:], 11) })
+	disks[1] = nil
+	assemble(t, disks).holds(t, data)
+}
+
+func TestMembersThatContradictEachOtherAreRefused(t *testing.T) {
+	for name, change := range map[string]func(b []byte){
+		"each other's failure": func(b []byte) { le.PutUint16(b[256:], testmd.Faulty) },
+		"the layout":           func(b []byte) { le.PutUint32(b[76:], 3) },
+		"the size":             func(b []byte) { le.PutUint64(b[80:], 1000) },
+		"what is in sync":      func(b []byte) { le.PutUint64(b[208:], 0) },
+	} {
+		disks := testmd.Set(raid5(), size, nil)
+		superOf(disks[2], change)
+		if _, err := Assemble(members(t, disks), Options{}); !errors.Is(err, ErrContradiction) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	// Two halves of a mirror that were used apart, and each believes that the other has failed.
+	disks := testmd.Set(raid1(), size, nil)
+	superOf(disks[0], func(b []byte) { le.PutUint16(b[258:], testmd.Faulty) })
+	superOf(disks[1], func(b []byte) { le.PutUint16(b[256:], testmd.Faulty) })
+	if _, err := Assemble(members(t, disks), Options{}); !errors.Is(err, ErrContradiction) {
+		t.Errorf("split brain: got %v", err)
+	}
+}
+
+func TestAMemberGivenTwiceIsUsedOnce(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	copied := append(disks, bytes.Clone(disks[1]))
+	a := assemble(t, copied)
+	a.holds(t, data)
+	if len(a.LeftOut) != 1 || !strings.HasPrefix(a.LeftOut[0].Err.Error(), "d3: not used") {
+		t.Errorf("got %v", a.LeftOut)
+	}
+	// An older copy of the disk loses, wherever it stands.
+	superOf(copied[1], func(b []byte) { le.PutUint64(b[200:], 9) })
+	copy(copied[1][8192:], make([]byte, 4096))
+	a = assemble(t, copied)
+	a.holds(t, data)
+	if len(a.LeftOut) != 1 || !strings.HasPrefix(a.LeftOut[0].Err.Error(), "d1: not used") {
+		t.Errorf("got %v", a.LeftOut)
+	}
+}
+
+func TestTwoDisksInOnePlaceAreRefused(t *testing.T) {
+	disks := testmd.Set(raid5(), size, nil)
+	superOf(disks[2], func(b []byte) { b[168] = 77 })
+	other := bytes.Clone(disks[2])
+	superOf(other, func(b []byte) { b[168] = 78 })
+	if _, err := Assemble(members(t, append(disks, other)), Options{}); !errors.Is(err, ErrContradiction) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAReplacementYieldsToWhatItIsToReplace(t *testing.T) {
+	data := random(600 << 10)
+	m := raid5()
+	m.Roles = []int{0, 1, 2, 1}
+	for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}} {
+		disks := testmd.Set(m, size, data)
+		replacement := bytes.Clone(disks[1])
+		clear(replacement[8192+100<<10:])
+		superOf(replacement, func(b []byte) {
+			b[8] |= isReplacement | hasRecovery
+			le.PutUint64(b[152:], 200)
+			le.PutUint32(b[160:], 3)
+			b[168] = 99
+		})
+		all := members(t, append(disks, replacement))
+		var ordered []Member
+		for _, i := range order {
+			ordered = append(ordered, all[i])
+		}
+		a, err := Assemble(ordered, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.holds(t, data)
+		if len(a.LeftOut) != 1 || a.LeftOut[0].Member.Device.Name() != "d3" {
+			t.Errorf("got %v", a.LeftOut)
+		}
+	}
+}
+
+func TestAMemberThatIsBeingRebuiltCountsAsFarAsItIsBuilt(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	const built = 100 // sectors
+	for i := range disks[1][8192+built*512:] {
+		disks[1][8192+built*512+i] ^= 0xff
+	}
+	superOf(disks[1], func(b []byte) { b[8] |= hasRecovery; le.PutUint64(b[152:], built) })
+	a := assemble(t, disks)
+	a.holds(t, data)
+	if e, _ := a.Array.Map(4096, 100); e.Kind != mapping.Data {
+		t.Errorf("where it is built: got %v", e.Kind)
+	}
+	// With another member lost, the kernel does not start the array.
+	disks[0] = nil
+	if _, err := Assemble(members(t, disks), Options{}); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestASpareIsNoMemberAndNoTrouble(t *testing.T) {
+	data := random(600 << 10)
+	m := raid5()
+	m.Roles = []int{0, 1, 2, testmd.Spare}
+	disks := testmd.Set(m, size, data)
+	spare := bytes.Clone(disks[0])
+	superOf(spare, func(b []byte) { le.PutUint32(b[160:], 3); le.PutUint64(b[200:], 2) })
+	a := assemble(t, append(disks, spare))
+	a.holds(t, data)
+	if len(a.LeftOut)+len(a.Warnings) > 0 {
+		t.Errorf("got %v, %v", a.LeftOut, a.Warnings)
+	}
+}
+
+func TestOldMembersThatAreNotInSyncAreNotUsed(t *testing.T) {
+	data := random(600 << 10)
+	m := raid1()
+	m.Version = "0.90"
+	disks := testmd.Set(m, size, data)
+	clear(disks[0][:size/2])
+	for _, d := range disks {
+		testmd.Change(d, "0.90", func(b []byte) { le.PutUint32(b[4*(128+4):], diskActive) })
+	}
+	testmd.Change(disks[0], "0.90", func(b []byte) { le.PutUint32(b[4*(992+4):], diskActive) })
+	a := assemble(t, disks)
+	a.holds(t, data)
+}
+
+func TestBadBlocksAreReadFromTheOthers(t *testing.T) {
+	data := random(600 << 10)
+	m := raid5()
+	m.BadBlocks = []uint64{}
+	m.BadAt = 8 - 16
+	m.Version, m.Features = "1.1", hasBadBlocks
+	m.DataOffset = 32
+	m.BadAt = 16
+	disks := testmd.Set(m, size, data)
+	// 16 sectors of the member's data, from its 40th, and one sector far off.
+	bad := []uint64{(32+40)<<10 | 16, 1000<<10 | 1}
+	for i, e := range bad {
+		le.PutUint64(disks[1][16*512+8*i:], e)
+	}
+	for i := range 16 * 512 {
+		disks[1][(32+40)*512+i] ^= 0xff
+	}
+	disks[1][1000*512] ^= 0xff
+	a := assemble(t, disks)
+	a.holds(t, data)
+	// Where another member is lost, they are lost too.
+	disks[0] = nil
+	a = assemble(t, disks)
+	if n, err := a.Array.ReadAt(make([]byte, len(data)), 0); !errors.Is(err, mapping.ErrMissing) {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+	testmd.Change(disks[1], "1.1", func(b []byte) { b[185] = 200 }) // the shift of the list
+	if _, err := Assemble(members(t, disks), Options{}); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("with a list that makes no sense: got %v", err)
+	}
+}
+
+func TestParityIsBelievedOnlyWhereItIsInSync(t *testing.T) {
+	data := random(256 << 10)
+	m := raid5()
+	m.Resync = 100 // sectors of each member
+	disks := testmd.Set(m, size, data)
+	disks[0] = nil
+	a := assemble(t, disks)
+	const known = 2 * (100 / 8) * 4096
+	p := make([]byte, len(data))
+	if n, err := a.Array.ReadAt(p[:known], 0); n != known || err != nil || !bytes.Equal(p[:known], data[:known]) {
+		t.Errorf("where it is in sync: got %d of %d bytes, %v", n, known, err)
+	}
+	if _, err := a.Array.ReadAt(p, 0); !errors.Is(err, mapping.ErrMissing) {
+		t.Errorf("behind: got %v", err)
+	}
+	// Nothing has to be rebuilt where nothing is missing.
+	assemble(t, testmd.Set(m, size, data)).holds(t, data)
+}
+
+// withBitmap is a raid5 that was cut off, with a bitmap of regions of 16 KiB, one dirty, at byte 8192.
+func withBitmap(data []byte, dirty byte) [][]byte {
+	m := raid5()
+	m.Resync, m.Features, m.Bitmap, m.DataOffset = 0, hasBitmap, 8, 64
+	disks := testmd.Set(m, size, data)
+	for _, d := range disks {
+		b := d[8192:]
+		copy(b, "bitm")
+		b[4] = 4
+		copy(b[8:], m.Array[:])
+		le.PutUint64(b[24:], 10)
+		le.PutUint64(b[40:], size/512-64)
+		le.PutUint32(b[52:], 16<<10)
+		b[256] = dirty
+	}
+	return disks
+}
+
+func TestABitmapTellsWhereParityCanBeBelieved(t *testing.T) {
+	data := random(256 << 10)
+	disks := withBitmap(data, 0b100)
+	disks[0] = nil
+	a := assemble(t, disks)
+	// The dirty region is 16 KiB of each member from 32 KiB on: 32 KiB of the array from 64 KiB on.
+	p := make([]byte, len(data))
+	const from, to = 64 << 10, 96 << 10
+	for _, r := range [][2]int{{0, from}, {to, len(data)}} {
+		if _, err := a.Array.ReadAt(p[r[0]:r[1]], int64(r[0])); err != nil || !bytes.Equal(p[r[0]:r[1]], data[r[0]:r[1]]) {
+			t.Errorf("%v: %v", r, err)
+		}
+	}
+	if _, err := a.Array.ReadAt(p[from:to], from); !errors.Is(err, mapping.ErrMissing) {
+		t.Errorf("in the dirty region: got %v", err)
+	}
+}
+
+func TestABitmapThatIsNotOfThisArrayOrOldIsNotBelieved(t *testing.T) {
+	for name, change := range map[string]func(b []byte){
+		"another array": func(b []byte) { b[8] ^= 1 },
+		"old":           func(b []byte) { b[24] = 9 },
+		"version 6":     func(b []byte) { b[4] = 6 },
+		"not kept up":   func(b []byte) { b[48] = 2 },
+	} {
+		disks := withBitmap(random(64<<10), 0)
+		for _, d := range disks {
+			change(d[8192:])
+		}
+		disks[0] = nil
+		a := assemble(t, disks)
+		if _, err := a.Array.ReadAt(make([]byte, 64<<10), 0); !errors.Is(err, mapping.ErrMissing) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if !slices.ContainsFunc(a.Warnings, func(err error) bool { return strings.Contains(err.Error(), "bitmap") }) {
+			t.Errorf("%s: got warnings %v", name, a.Warnings)
+		}
+	}
+}
+
+func TestAMirrorThatWasCutOffIsReadFromItsFirstMemberAlone(t *testing.T) {
+	data := random(256 << 10)
+	m := raid1()
+	m.Resync = 0
+	disks := testmd.Set(m, size, data)
+	clear(disks[1][8192:])
+	a := assemble(t, disks)
+	a.holds(t, data)
+}
+
+func TestWhatCannotBeReadWithCertaintyIsRefused(t *testing.T) {
+	for name, change := range map[string]func(b []byte){
+		"a journal":                          func(b []byte) { b[9] |= hasJournal >> 8 },
+		"a reshape in place":                 func(b []byte) { b[8] |= reshaping; le.PutUint32(b[100:], 5); le.PutUint32(b[120:], 16) },
+		"a level of no use":                  func(b []byte) { le.PutUint32(b[72:], 1<<32-5) },
+		"a level that does not exist":        func(b []byte) { le.PutUint32(b[72:], 7) },
+		"a layout that does not exist":       func(b []byte) { le.PutUint32(b[76:], 99) },
+		"a place that the array has not got": func(b []byte) { le.PutUint16(b[256:], 9) },
+	} {
+		disks := testmd.Set(raid5(), size, nil)
+		for _, d := range disks {
+			superOf(d, change)
+		}
+		if a, err := Assemble(members(t, disks), Options{}); err == nil {
+			t.Errorf("%s: got %v", name, a.Array)
+		}
+	}
+}
+
+func TestAMemberThatFailsToReadIsReadRound(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	var all []Member
+	for i, d := range disks {
+		dev := device(i, d)
+		all = append(all, member(t, dev))
+		if i == 1 {
+			dev.Break(8192+100, 8192+200)
+		}
+	}
+	var told []int64
+	a, err := Assemble(all, Options{OnError: func(m mapping.Device, off, n int64, err error) {
+		if m.Name() != "d1" || err == nil {
+			t.Errorf("told of %s: %v", m.Name(), err)
+		}
+		told = append(told, off, n)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data)
+	if len(told) == 0 || told[0] < 8192 || told[0] > 8192+200 {
+		t.Errorf("told of %v", told)
+	}
+}
+
+func TestASetIsCompleteWithAMemberForEachPlace(t *testing.T) {
+	disks := testmd.Set(raid5(), size, nil)
+	all := members(t, disks)
+	if !Complete(all) || Complete(all[:2]) || Complete([]Member{all[0], all[1], all[1]}) {
+		t.Error("it is not")
+	}
+	superOf(disks[2], func(b []byte) { le.PutUint64(b[200:], 9) })
+	if Complete(members(t, disks)) {
+		t.Error("it is, with one that is behind")
+	}
+}
