@@ -207,48 +207,67 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 		"the first missed writes":                           {supers: map[int]super{1: newer, 2: newer}, from: []int{1, 1, 1, 1}, health: "degraded"},
 		"a stale leg is not read although the rest is gone": {supers: map[int]super{1: newer, 2: newer}, without: []int{1}, from: []int{2, 2, 2, 2}, health: "partial,degraded"},
 		"one event behind is a crash: the newer one is preferred": {
-			supers: map[int]super{1: with(func(s *super) { s.events = 21 })}, from: []int{1, 1, 1, 1}},
+			supers: map[int]super{1: with(func(s *super) { s.events = 21 })}, from: []int{1, 1, 1, 1},
+		},
 		"one event behind, and the newer one is fresh": {
 			supers: map[int]super{1: with(func(s *super) { s.events = 21; s.recovery = 0 }), 2: with(func(s *super) { s.events = 21; s.recovery = 4096 })},
-			from:   []int{2, 0, 0, 0}, health: "degraded"},
+			from:   []int{2, 0, 0, 0}, health: "degraded",
+		},
 		"several events behind": {
-			supers: map[int]super{1: with(func(s *super) { s.events = 23 })}, from: []int{1, 1, 1, 1}, health: "degraded"},
+			supers: map[int]super{1: with(func(s *super) { s.events = 23 })}, from: []int{1, 1, 1, 1}, health: "degraded",
+		},
 		"the first is being rebuilt": {
-			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, from: []int{0, 0, 1, 1}, health: "degraded"},
+			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, from: []int{0, 0, 1, 1}, health: "degraded",
+		},
 		"the first is new": {
-			supers: map[int]super{0: {none: true}}, from: []int{1, 1, 1, 1}, health: "degraded"},
+			supers: map[int]super{0: {none: true}}, from: []int{1, 1, 1, 1}, health: "degraded",
+		},
 		"never active: the first": {
-			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, from: []int{0, 0, 0, 0}},
+			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, from: []int{0, 0, 0, 0},
+		},
 		"never active, and the first is to be built": {
 			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, status: map[int]string{0: `, "REBUILD"`},
-			from: []int{1, 1, 1, 1}, health: "degraded"},
+			from: []int{1, 1, 1, 1}, health: "degraded",
+		},
 		"REBUILD is no more than a request": {
-			status: map[int]string{0: `, "REBUILD"`}, from: []int{0, 0, 0, 0}},
+			status: map[int]string{0: `, "REBUILD"`}, from: []int{0, 0, 0, 0},
+		},
 		"new legs prove nothing where another is missing": {
-			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, without: []int{2}, from: []int{-1, -1, -1, -1}, health: "partial,degraded"},
+			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, without: []int{2}, from: []int{-1, -1, -1, -1}, health: "partial,degraded",
+		},
 		"write-mostly is read last": {
-			status: map[int]string{0: `, "WRITEMOSTLY"`}, from: []int{1, 1, 1, 1}},
+			status: map[int]string{0: `, "WRITEMOSTLY"`}, from: []int{1, 1, 1, 1},
+		},
 		"the superblock of another leg": {
-			supers: map[int]super{0: with(func(s *super) { s.position = 1 })}, from: []int{1, 1, 1, 1}, health: "degraded"},
+			supers: map[int]super{0: with(func(s *super) { s.position = 1 })}, from: []int{1, 1, 1, 1}, health: "degraded",
+		},
 		"superblocks of one age that contradict each other": {
-			supers: map[int]super{0: with(func(s *super) { s.failed = 2 }), 1: with(func(s *super) { s.failed = 1 })}, err: ErrLegs},
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 }), 1: with(func(s *super) { s.failed = 1 })}, err: ErrLegs,
+		},
 		"contradicting superblocks, and the user knows": {
 			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: with(func(s *super) { s.failed = 1 | 4 })},
-			trust:  []int{1}, from: []int{1, 1, 1, 1}, health: "degraded"},
+			trust:  []int{1}, from: []int{1, 1, 1, 1}, health: "degraded",
+		},
 		"split brain: more events win": {
 			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: with(func(s *super) { s.failed = 1; s.events = 30 }), 2: with(func(s *super) { s.failed = 1; s.events = 30 })},
-			from:   []int{1, 1, 1, 1}, health: "degraded"},
+			from:   []int{1, 1, 1, 1}, health: "degraded",
+		},
 		"split brain, and the user knows better": {
-			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: newer, 2: newer}, trust: []int{0}, from: []int{0, 0, 0, 0}, health: "degraded"},
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4 }), 1: newer, 2: newer}, trust: []int{0}, from: []int{0, 0, 0, 0}, health: "degraded",
+		},
 		"only a stale leg is left": {
 			supers: map[int]super{0: with(func(s *super) { s.failed = 2 | 4; s.events = 40 })}, without: []int{0},
-			from: []int{1, 1, 1, 1}, health: "partial,degraded"}, // and nothing says so
+			from: []int{1, 1, 1, 1}, health: "partial,degraded",
+		}, // and nothing says so
 		"nothing but a leg that is being rebuilt": {
-			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, without: []int{1, 2}, from: []int{0, 0, -1, -1}, health: "partial,degraded"},
+			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, without: []int{1, 2}, from: []int{0, 0, -1, -1}, health: "partial,degraded",
+		},
 		"the kernel refuses a leg of no size": {
-			supers: map[int]super{0: with(func(s *super) { s.legSize = 1<<64 - 8 })}, err: ErrNotActivated},
+			supers: map[int]super{0: with(func(s *super) { s.legSize = 1<<64 - 8 })}, err: ErrNotActivated,
+		},
 		"more legs than there are": {
-			supers: map[int]super{0: with(func(s *super) { s.devices = 4 }), 1: with(func(s *super) { s.devices = 4 }), 2: with(func(s *super) { s.devices = 4 })}, err: ErrMetadata},
+			supers: map[int]super{0: with(func(s *super) { s.devices = 4 }), 1: with(func(s *super) { s.devices = 4 }), 2: with(func(s *super) { s.devices = 4 })}, err: ErrMetadata,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := testRAID{typ: "raid1", legs: 3, supers: c.supers, status: c.status}

@@ -66,7 +66,7 @@ func compare(t *testing.T, rng *rand.Rand, a *Array, data []byte, readable []boo
 			}
 		case mapping.Missing:
 			if !errors.Is(e.Err, mapping.ErrMissing) {
-				return fmt.Errorf("missing at %d because of %v", off, e.Err)
+				return fmt.Errorf("missing at %d because of %w", off, e.Err)
 			}
 		}
 		return nil

@@ -15,6 +15,7 @@ func (r *ram) Size() int64  { return int64(len(r.bytes)) }
 func (r *ram) ReadAt(p []byte, off int64) (int, error) {
 	return copy(p, r.bytes[off:]), nil
 }
+
 func (r *ram) Map(off, max int64) (mapping.Extent, error) {
 	return mapping.Extent{Kind: mapping.Data, Device: r, Offset: off, Length: min(max, r.Size()-off)}, nil
 }

@@ -3,6 +3,7 @@ package raid
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -55,12 +56,14 @@ func TestAFailingRangeIsReadFromTheOthersAndReportedOnce(t *testing.T) {
 			if len(got) != 1 || got[0].leg != 0 || got[0].off != 3<<16+512 || got[0].n > faultBlock {
 				t.Errorf("reported %v", got)
 			}
-			e, _ := a.Map(0, a.Size())
-			for off := int64(0); off < a.Size(); off += e.Length {
-				e, _ = a.Map(off, a.Size()-off)
+			err = mapping.Walk(a, 0, a.Size(), func(_ int64, e mapping.Extent) error {
 				if e.Kind == mapping.Data && e.Device == mapping.Device(w.disks[0]) && e.Offset < 3<<16+1024 && e.Offset+e.Length > 3<<16+512 {
-					t.Errorf("Map still points into the range that fails: %+v", e)
+					return fmt.Errorf("Map still points into the range that fails: %+v", e)
 				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -14,6 +14,7 @@ func (z endlessZeros) ReadAt(p []byte, off int64) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
 func (z endlessZeros) Map(off, max int64) (mapping.Extent, error) {
 	return mapping.Extent{Kind: mapping.Zero, Length: min(max, z.size-off)}, nil
 }
@@ -25,7 +26,8 @@ func FuzzNew(f *testing.F) {
 	f.Add(int8(10), uint32(0x102), uint16(6), int64(4096), int64(1<<20), int64(0), int8(10), uint32(0x40201), uint16(5), int64(4096), int64(1<<20), int64(1<<20), false, uint64(6), int64(1<<18), int64(0))
 	f.Add(int8(6), uint32(8), uint16(9), int64(512), int64(1<<40), int64(1), int8(0), uint32(0), uint16(1), int64(1<<40), int64(1<<41), int64(3), false, uint64(0xff), int64(-1), int64(1))
 	f.Fuzz(func(t *testing.T, level int8, layout uint32, n uint16, chunk, legSize, dataOffset int64,
-		toLevel int8, toLayout uint32, toN uint16, toChunk, toLegSize, position int64, backwards bool, lost uint64, off, inSync int64) {
+		toLevel int8, toLayout uint32, toN uint16, toChunk, toLegSize, position int64, backwards bool, lost uint64, off, inSync int64,
+	) {
 		c := Config{
 			Geometry: Geometry{Level: Level(level), Layout: layout, Legs: int(n), Chunk: chunk, LegSize: legSize, DataOffset: dataOffset},
 			InSync:   inSync,

@@ -29,10 +29,10 @@ func fill(holes []hole, persist func(p []byte, off int64) (int, error)) (int64, 
 // kept another from helping.
 func lossError(off int64, why, failure error) error {
 	if failure == nil {
-		return fmt.Errorf("raid: byte %d: %w", off, why)
+		return fmt.Errorf("byte %d: %w", off, why)
 	}
 	if errors.Is(why, errFault) {
-		return fmt.Errorf("raid: byte %d: %w", off, failure)
+		return fmt.Errorf("byte %d: %w", off, failure)
 	}
-	return fmt.Errorf("raid: byte %d: %w; %w", off, why, failure)
+	return fmt.Errorf("byte %d: %w; %w", off, why, failure)
 }

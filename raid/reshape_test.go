@@ -53,8 +53,10 @@ func TestAReshapeIsReadOnBothSidesOfItsPosition(t *testing.T) {
 					readableBefore, readableAfter := before.readable(usable, inSync), after.readable(usable, inSync)
 
 					for _, position := range []int64{0, size, 512 * rng.Int64N(size/512)} {
-						a, err := New(Config{Geometry: old, Legs: legs, InSync: All,
-							Reshape: &Reshape{To: to, Position: position, Backwards: backwards}})
+						a, err := New(Config{
+							Geometry: old, Legs: legs, InSync: All,
+							Reshape: &Reshape{To: to, Position: position, Backwards: backwards},
+						})
 						if err != nil {
 							t.Fatal(err)
 						}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"lvm2fs/mapping"
+	"lvm2fs/raid"
 )
 
 // Striped deals chunks of stripeSize bytes out over the stripes in turn. With three
@@ -26,12 +27,35 @@ func Striped(stripes []mapping.Volume, stripeSize int64) (mapping.Volume, error)
 			return nil, fmt.Errorf("stripe %d has %d bytes, stripe 0 has %d, with chunks of %d", i, s.Size(), stripes[0].Size(), stripeSize)
 		}
 	}
-	return &remapped{
-		size: n * stripes[0].Size(),
-		locate: func(off int64) (mapping.Volume, int64, int64) {
-			q, o := off/stripeSize, off%stripeSize
-			return stripes[q%n], q/n*stripeSize + o, stripeSize - o
+	legs := make([]raid.Leg, n)
+	for i, s := range stripes {
+		legs[i] = raid.Leg{Volume: s, InSync: raid.All}
+	}
+	chunks, err := raid.New(raid.Config{
+		Geometry: raid.Geometry{Level: raid.RAID0, Legs: len(stripes), Chunk: stripeSize, LegSize: stripes[0].Size()},
+		Legs:     legs,
+		InSync:   raid.All,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &striped{
+		remapped: remapped{
+			size: n * stripes[0].Size(),
+			locate: func(off int64) (mapping.Volume, int64, int64) {
+				q, o := off/stripeSize, off%stripeSize
+				return stripes[q%n], q/n*stripeSize + o, stripeSize - o
+			},
+			beneath: distinct(stripes),
 		},
-		beneath: distinct(stripes),
+		chunks: chunks,
 	}, nil
 }
+
+// striped reads chunks that lie next to each other on a stripe in one go.
+type striped struct {
+	remapped
+	chunks *raid.Array
+}
+
+func (s *striped) ReadAt(p []byte, off int64) (int, error) { return s.chunks.ReadAt(p, off) }
