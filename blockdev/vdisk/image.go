@@ -1,0 +1,135 @@
+package vdisk
+
+import (
+	"fmt"
+	"io"
+	"syscall"
+
+	"lvm2fs/mapping"
+)
+
+// image is a disk over its layout.
+type image struct {
+	layout
+	dev  mapping.Device
+	name string
+	info Info
+}
+
+func (m *image) Name() string { return m.name }
+func (m *image) Size() int64  { return m.size() }
+func (m *image) Info() Info   { return m.info }
+
+func (m *image) Close() error { return closeAll(m.info.Files) }
+
+// Map tells of bytes that their file has not that they are missing.
+func (m *image) Map(off, max int64) (mapping.Extent, error) {
+	e, err := m.layout.Map(off, max)
+	if err != nil {
+		return e, fmt.Errorf("%s: at byte %d: %w", m.name, off, err)
+	}
+	if e.Kind != mapping.Data {
+		return e, nil
+	}
+	if end := e.Device.Size(); e.Offset >= end {
+		return mapping.Extent{Kind: mapping.Missing, Length: e.Length, Err: beyond(e.Device, e.Offset)}, nil
+	} else if e.Length > end-e.Offset {
+		e.Length = end - e.Offset
+	}
+	return e, nil
+}
+
+func (m *image) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("%s: reading at byte %d: %w", m.name, off, syscall.EINVAL)
+	}
+	size := m.Size()
+	if off >= size {
+		if len(p) == 0 && off == size {
+			return 0, nil
+		}
+		return 0, io.EOF
+	}
+	var end error
+	if int64(len(p)) > size-off {
+		p, end = p[:size-off], io.EOF
+	}
+	done := 0
+	err := mapping.Walk(m, off, int64(len(p)), func(at int64, e mapping.Extent) error {
+		n, err := m.readExtent(p[at-off:][:e.Length], at, e)
+		done = int(at-off) + n
+		return err
+	})
+	if err != nil {
+		return done, fmt.Errorf("%s: reading at byte %d: %w", m.name, off+int64(done), err)
+	}
+	return done, end
+}
+
+// readExtent reads all of an extent, which is at off, or tells how much is good.
+func (m *image) readExtent(p []byte, off int64, e mapping.Extent) (int, error) {
+	switch e.Kind {
+	case mapping.Data:
+		n, err := e.Device.ReadAt(p, e.Offset)
+		if n == len(p) {
+			return n, nil
+		}
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return n, err
+	case mapping.Zero:
+		clear(p)
+		return len(p), nil
+	case mapping.Computed:
+		if err := m.compute(p, off); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return 0, e.Err
+}
+
+// rawDisk is a device as it is.
+type rawDisk struct{ mapping.Device }
+
+func (r rawDisk) Map(off, max int64) (mapping.Extent, error) {
+	return mapping.Extent{Kind: mapping.Data, Length: min(max, r.Size()-off), Device: r.Device, Offset: off}, nil
+}
+
+// mapBeneath is what lies under n bytes at off of an overlay: zeros, beyond the end of what
+// is beneath, or if there is nothing beneath at all.
+func mapBeneath(v mapping.Volume, off, n int64) (mapping.Extent, error) {
+	if v == nil || off >= v.Size() {
+		return mapping.Extent{Kind: mapping.Zero, Length: n}, nil
+	}
+	return v.Map(off, min(n, v.Size()-off))
+}
+
+// readWhole reads len(p) bytes at off, or fails.
+func readWhole(dev io.ReaderAt, p []byte, off int64) error {
+	n, err := dev.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// startsWith recognises a format by the first bytes of an image.
+func startsWith(mark string) func(mapping.Device) (bool, error) { return hasAt(0, mark) }
+
+func hasAt(off int64, mark string) func(mapping.Device) (bool, error) {
+	return func(dev mapping.Device) (bool, error) {
+		if dev.Size() < off+int64(len(mark)) {
+			return false, nil
+		}
+		b := make([]byte, len(mark))
+		if err := readWhole(dev, b, off); err != nil {
+			return false, err
+		}
+		return string(b) == mark, nil
+	}
+}

@@ -1,0 +1,72 @@
+package vdisk
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"lvm2fs/internal/lru"
+	"lvm2fs/mapping"
+)
+
+// table reads the tables of an image, by pieces of which the last used are kept.
+type table struct {
+	dev   mapping.Device
+	order binary.ByteOrder
+	pages *lru.Cache[int64, []byte]
+}
+
+const (
+	pageSize = 4096
+	maxPages = 1024 // of one image
+)
+
+func newTable(dev mapping.Device, order binary.ByteOrder) *table {
+	return &table{dev, order, lru.New[int64, []byte](maxPages)}
+}
+
+// at returns n bytes at off, for n <= pageSize.
+func (t *table) at(off, n int64) ([]byte, error) {
+	if off < 0 || off > t.dev.Size()-n {
+		return nil, fmt.Errorf("a table at byte %d, beyond the end at byte %d: %w", off, t.dev.Size(), io.ErrUnexpectedEOF)
+	}
+	page, err := t.page(off / pageSize)
+	if err != nil {
+		return nil, err
+	}
+	from := off % pageSize
+	if from+n <= pageSize {
+		return page[from : from+n], nil
+	}
+	next, err := t.page(off/pageSize + 1)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(make([]byte, 0, n), page[from:]...), next[:from+n-pageSize]...), nil
+}
+
+func (t *table) page(i int64) ([]byte, error) {
+	return t.pages.Get(i, func() ([]byte, error) {
+		b := make([]byte, min(pageSize, t.dev.Size()-i*pageSize))
+		if err := readWhole(t.dev, b, i*pageSize); err != nil {
+			return nil, fmt.Errorf("a table in %d bytes at byte %d: %w", len(b), i*pageSize, err)
+		}
+		return b, nil
+	})
+}
+
+func (t *table) u32(off int64) (uint32, error) {
+	b, err := t.at(off, 4)
+	if err != nil {
+		return 0, err
+	}
+	return t.order.Uint32(b), nil
+}
+
+func (t *table) u64(off int64) (uint64, error) {
+	b, err := t.at(off, 8)
+	if err != nil {
+		return 0, err
+	}
+	return t.order.Uint64(b), nil
+}

@@ -1,0 +1,229 @@
+package vdisk
+
+import (
+	"encoding/binary"
+	"math"
+
+	"lvm2fs/mapping"
+)
+
+// VHD. Integers are big-endian. A footer of 512 bytes ends the file, and begins it too
+// unless the disk is fixed. A table (BAT) has one u32 for each block of the disk: the sector
+// of the file where the block's bitmap of sectors is, behind which are the sectors.
+const (
+	vhdFooterSize  = 512
+	vhdMagic       = "conectix"
+	vhdHeaderPlace = 16 // u64, bytes
+	vhdSize        = 48 // u64, bytes
+	vhdType        = 60 // u32
+	vhdChecksum    = 64 // u32
+	vhdFixed       = 2
+	vhdDynamic     = 3
+	vhdDiffering   = 4
+
+	vhdHeaderSize     = 1024
+	vhdHeaderMagic    = "cxsparse"
+	vhdTable          = 16 // u64, bytes
+	vhdEntries        = 28 // u32
+	vhdBlockSize      = 32 // u32
+	vhdHeaderChecksum = 36 // u32
+	vhdMaxBlock       = 256 << 20
+	vhdUnused         = 0xffffffff
+)
+
+type vhd struct {
+	tables *table
+	bytes  int64
+	table  int64 // bytes from the start of the file
+	block  int64 // bytes
+}
+
+// vhdFooter returns the footer, or the copy of it at the start; nil if neither is there.
+func vhdFooter(dev mapping.Device) ([]byte, error) {
+	for _, off := range []int64{dev.Size() - vhdFooterSize, 0} {
+		if yes, err := hasAt(max(off, 0), vhdMagic)(dev); err != nil || !yes {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		b := make([]byte, vhdFooterSize)
+		if dev.Size() < vhdFooterSize {
+			continue
+		}
+		if err := readWhole(dev, b, off); err != nil {
+			return nil, err
+		}
+		if vhdSum(b, vhdChecksum) {
+			return b, nil
+		}
+	}
+	return nil, nil
+}
+
+// vhdSum verifies a checksum: the sum of all other bytes, inverted.
+func vhdSum(b []byte, place int) bool {
+	sum := uint32(0)
+	for i, c := range b {
+		if i < place || i >= place+4 {
+			sum += uint32(c)
+		}
+	}
+	return ^sum == binary.BigEndian.Uint32(b[place:])
+}
+
+// isVHD wants a footer with a good checksum at the end: the last sector of a disk can hold
+// anything. One with its copy at the start is an image all the same.
+func isVHD(dev mapping.Device) (bool, error) {
+	b, err := vhdFooter(dev)
+	if b != nil || err != nil {
+		return b != nil, err
+	}
+	return startsWith(vhdMagic)(dev)
+}
+
+func openVHD(o *opening) (layout, error) {
+	b, err := vhdFooter(o.dev)
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, damaged("the checksums of the footer and of its copy are wrong")
+	}
+	size := binary.BigEndian.Uint64(b[vhdSize:])
+	if size > maxSize {
+		return nil, damaged("a disk of %d bytes", size)
+	}
+	switch kind := binary.BigEndian.Uint32(b[vhdType:]); kind {
+	case vhdFixed:
+		return fixedVHD{o.dev, int64(size)}, nil
+	case vhdDynamic:
+		return openDynamicVHD(o, b, int64(size))
+	case vhdDiffering:
+		return nil, unsupported("a differencing VHD image, which lies over another")
+	default:
+		return nil, unsupported("a VHD image of type %d", kind)
+	}
+}
+
+// fixedVHD is the bytes of the disk, before the footer.
+type fixedVHD struct {
+	dev   mapping.Device
+	bytes int64
+}
+
+func (f fixedVHD) size() int64                 { return f.bytes }
+func (f fixedVHD) sector() int64               { return 512 }
+func (f fixedVHD) compute([]byte, int64) error { return damaged("nothing in it is computed") }
+
+func (f fixedVHD) Map(off, max int64) (mapping.Extent, error) {
+	// The footer is no part of the disk.
+	if end := f.dev.Size() - vhdFooterSize; off < end {
+		return mapping.Extent{Kind: mapping.Data, Length: min(max, f.bytes-off, end-off), Device: f.dev, Offset: off}, nil
+	}
+	return mapping.Extent{Kind: mapping.Missing, Length: min(max, f.bytes-off), Err: beyond(f.dev, off)}, nil
+}
+
+func openDynamicVHD(o *opening, footer []byte, size int64) (layout, error) {
+	place := binary.BigEndian.Uint64(footer[vhdHeaderPlace:])
+	b := make([]byte, vhdHeaderSize)
+	if place > math.MaxInt64/2 {
+		return nil, damaged("its header is at byte %d", place)
+	}
+	if err := readWhole(o.dev, b, int64(place)); err != nil {
+		return nil, err
+	}
+	if string(b[:8]) != vhdHeaderMagic || !vhdSum(b, vhdHeaderChecksum) {
+		return nil, damaged("no header with a good checksum at byte %d", place)
+	}
+	v := &vhd{
+		tables: newTable(o.dev, binary.BigEndian),
+		bytes:  size,
+		block:  int64(binary.BigEndian.Uint32(b[vhdBlockSize:])),
+	}
+	table, entries := binary.BigEndian.Uint64(b[vhdTable:]), int64(binary.BigEndian.Uint32(b[vhdEntries:]))
+	v.table = int64(min(table, math.MaxInt64/2))
+	switch {
+	case v.block < 4096 || v.block > vhdMaxBlock || v.block&(v.block-1) != 0:
+		return nil, damaged("blocks of %d bytes", v.block)
+	case (size+v.block-1)/v.block > entries:
+		return nil, damaged("%d blocks of %d bytes, for a disk of %d", entries, v.block, size)
+	}
+	return v, nil
+}
+
+func (v *vhd) size() int64   { return v.bytes }
+func (v *vhd) sector() int64 { return 512 }
+
+// blockAt returns where in the file the bitmap of a block is, 0 for none.
+func (v *vhd) blockAt(i int64) (int64, error) {
+	sector, err := v.tables.u32(v.table + i*4)
+	if err != nil || sector == vhdUnused {
+		return 0, err
+	}
+	return int64(sector) * 512, nil
+}
+
+// bitmapSize is the length of a block's bitmap in bytes, padded to sectors.
+func (v *vhd) bitmapSize() int64 { return (v.block/512/8 + 511) / 512 * 512 }
+
+// Map says Computed of sectors that are in the file, but were never written by its bitmap.
+func (v *vhd) Map(off, max int64) (mapping.Extent, error) {
+	n := min(max, v.bytes-off, v.block-off%v.block)
+	bitmap, err := v.blockAt(off / v.block)
+	if err != nil {
+		return mapping.Extent{}, err
+	}
+	if bitmap == 0 {
+		return mapping.Extent{Kind: mapping.Zero, Length: n}, nil
+	}
+	written, run, err := v.written(bitmap, off%v.block, n)
+	if err != nil {
+		return mapping.Extent{}, err
+	}
+	if !written {
+		return mapping.Extent{Kind: mapping.Computed, Length: run}, nil
+	}
+	return mapping.Extent{Kind: mapping.Data, Length: run, Device: v.tables.dev, Offset: bitmap + v.bitmapSize() + off%v.block}, nil
+}
+
+// written tells whether the sector at off of a block was ever written, and for how many of
+// n bytes the same holds.
+func (v *vhd) written(bitmap, off, n int64) (written bool, run int64, err error) {
+	first := off / 512
+	n = min(n, (pageSize-1)*8*512)
+	b, err := v.tables.at(bitmap+first/8, (off+n-1)/512/8-first/8+1)
+	if err != nil {
+		return false, 0, err
+	}
+	bit := func(i int64) bool { return b[i/8]<<(i%8)&0x80 != 0 }
+	at, end := first%8, first%8+(off+n+511)/512-first
+	for written = bit(at); at < end && bit(at) == written; at++ {
+		if all := b[at/8]; at%8 == 0 && (all == 0 || all == 0xff) {
+			at += 7
+		}
+	}
+	return written, min((first-first%8+at)*512-off, n), nil
+}
+
+// compute reads sectors that were never written. They are zeros; if the file has something
+// else for them, it does not tell which is right.
+func (v *vhd) compute(p []byte, off int64) error {
+	for len(p) > 0 {
+		n := min(int64(len(p)), v.block-off%v.block)
+		bitmap, err := v.blockAt(off / v.block)
+		if err != nil {
+			return err
+		}
+		if err := readWhole(v.tables.dev, p[:n], bitmap+v.bitmapSize()+off%v.block); err != nil {
+			return err
+		}
+		for i, c := range p[:n] {
+			if c != 0 {
+				return damaged("byte %d was never written, by the bitmap at byte %d, but is there", off+int64(i), bitmap)
+			}
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
