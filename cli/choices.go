@@ -16,23 +16,27 @@ type choiceOptions struct {
 	ThinMetadata        []string `name:"thin-metadata" sep:"none" placeholder:"VG/POOL=FILE" help:"Read the thin pool with the metadata in FILE, or with those of an LV: VG/POOL=lv:NAME."`
 	ThinRoot            []string `name:"thin-root" sep:"none" placeholder:"VG/POOL=BLOCK" help:"Read the thin pool from a root that lvm2fs rescue found."`
 	IgnoreTransactionID []string `name:"ignore-transaction-id" sep:"none" placeholder:"VG/POOL" help:"Read the thin pool although its metadata is of another age than the VG's."`
+	OriginOnly          []string `name:"origin-only" sep:"none" placeholder:"VG/LV" help:"Read the origin of a cached LV alone; what is only in the cache reads as it was before."`
 }
 
 // choices are the options, for the LVs that they name.
 type choices struct {
 	legs  map[*lvm2.LV][]int
 	pools map[*lvm2.LV]lvm2.ThinPoolOptions
+
+	originOnly map[*lvm2.LV]bool
 }
 
 // apply makes lvm2 ask for the choices, which resolve fills in before any LV is opened.
 func (c *choices) apply(o *lvm2.Options) {
 	o.TrustLegs = func(lv *lvm2.LV) []int { return c.legs[lv] }
+	o.OriginOnly = func(lv *lvm2.LV) bool { return c.originOnly[lv] }
 	o.ThinPool = func(pool *lvm2.LV) lvm2.ThinPoolOptions { return c.pools[pool] }
 }
 
 // resolve finds the LVs that the options name. Files with metadata become devices of the session.
 func (c *choices) resolve(s *session, opts choiceOptions) error {
-	c.legs, c.pools = map[*lvm2.LV][]int{}, map[*lvm2.LV]lvm2.ThinPoolOptions{}
+	c.legs, c.pools, c.originOnly = map[*lvm2.LV][]int{}, map[*lvm2.LV]lvm2.ThinPoolOptions{}, map[*lvm2.LV]bool{}
 	for _, arg := range opts.TrustLeg {
 		lv, value, err := cutChoice(s.Scan, "--trust-leg", arg, ":")
 		if err != nil {
@@ -76,6 +80,13 @@ func (c *choices) resolve(s *session, opts choiceOptions) error {
 		o := c.pools[pool]
 		o.IgnoreTransactionID = true
 		c.pools[pool] = o
+	}
+	for _, arg := range opts.OriginOnly {
+		lv, err := findLV(s.Scan, arg)
+		if err != nil {
+			return fmt.Errorf("--origin-only: %w", err)
+		}
+		c.originOnly[lv] = true
 	}
 	return nil
 }

@@ -108,6 +108,9 @@ func (s *session) scan(a *app, failures []error) error {
 	var chosen choices
 	options := lvm2.Options{
 		InUse: func(d lvm2.Device) string { return holders[d] },
+		CacheLost: func(lv *lvm2.LV, err error) {
+			a.warnf("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)
+		},
 		LegFailed: func(lv *lvm2.LV, leg int, off, n int64, err error) {
 			a.warnf("LV %s: leg %d: %d bytes at %d are read from the others: %w", lv, leg, n, off, err)
 		},

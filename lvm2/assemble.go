@@ -22,6 +22,8 @@ type assembly struct {
 	pools   map[*LV]*thinPool
 	spaces  map[*LV]assembled // the logical space of VDO pools
 	arrays  map[*LV]*arrayState
+
+	lostCaches map[*LV]bool // the origin is read alone
 }
 
 type assembled struct {
@@ -30,7 +32,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}}
+	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -112,7 +114,7 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	case *Thin:
 		return a.thin(seg, m)
 	case *Cache:
-		return a.cache(m)
+		return a.cache(seg, m)
 	case *Writecache:
 		return a.writecache(m)
 	case *Integrity:

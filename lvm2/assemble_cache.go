@@ -1,6 +1,7 @@
 package lvm2
 
 import (
+	"errors"
 	"fmt"
 
 	"lvm2fs/lvm2/internal/target"
@@ -9,23 +10,59 @@ import (
 
 // cache is what a segment of type cache shows.
 // (docs/format/07-cache.md, section 5)
-func (a *assembly) cache(m *Cache) (mapping.Volume, error) {
+func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 	origin, err := a.volume(m.Origin)
 	if err != nil {
 		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
 	}
+	if a.opts.OriginOnly != nil && a.opts.OriginOnly(seg.LV) {
+		return target.Linear(origin, 0, origin.Size()), nil
+	}
+	cached, mode, err := a.cached(origin, m)
+	if err == nil {
+		return cached, nil
+	}
+	// In these modes all that was written is in the origin too.
+	if (mode == "writethrough" || mode == "passthrough") && lostCache(err) {
+		a.lostCaches[seg.LV] = true
+		if a.opts.CacheLost != nil {
+			a.opts.CacheLost(seg.LV, err)
+		}
+		return target.Linear(origin, 0, origin.Size()), nil
+	}
+	return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
+}
+
+// cacheLost says whether lv, once opened, is read from its origin alone.
+func (a *assembly) cacheLost(lv *LV) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lostCaches[lv]
+}
+
+// lostCache says whether an error means that the cache is gone or damaged.
+func lostCache(err error) bool {
+	return errors.Is(err, ErrMissing) || errors.Is(err, target.ErrCache)
+}
+
+// cached is origin with what is in its cache, and the mode of the cache.
+func (a *assembly) cached(origin mapping.Volume, m *Cache) (v mapping.Volume, mode string, err error) {
 	metadata, data, settings, err := a.cachePool(m)
 	if err != nil {
-		return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
+		return nil, "", err
+	}
+	if mode = settings.Mode; mode == "" {
+		mode = "writethrough"
 	}
 	if settings.ChunkSize <= 0 {
-		return nil, fmt.Errorf("%w: cache %s: chunk_size = 0", ErrMetadata, m.Pool.Name)
+		return nil, "", fmt.Errorf("%w: chunk_size = 0", ErrMetadata)
 	}
 	c, err := target.OpenCache(metadata, settings.ChunkSize)
 	if err != nil {
-		return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
+		return nil, mode, err
 	}
-	return c.Cached(origin, data, settings.Mode == "passthrough"), nil
+	v, err = c.Cached(origin, data, mode == "passthrough")
+	return v, mode, err
 }
 
 // cachePool is the metadata and the data of the cache: two LVs, or two parts of a cachevol.

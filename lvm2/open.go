@@ -24,6 +24,13 @@ type Options struct {
 	TrustLegs func(*LV) []int
 	// ThinPool says how a thin pool is to be read, where not by its own metadata.
 	ThinPool func(pool *LV) ThinPoolOptions
+	// OriginOnly says of a cached LV that its cache is lost, and the origin to be read
+	// alone. What was only in the cache reads as it was before.
+	OriginOnly func(*LV) bool
+	// CacheLost is told of a cached LV that is read from its origin alone because its cache
+	// is missing or damaged. Nothing is lost by that: the cache was in a mode in which all
+	// that was written is in the origin too.
+	CacheLost func(lv *LV, err error)
 	// LegFailed is told, once for each, of n bytes at off of a leg of a RAID or mirror
 	// that could not be read and will be read from the others. It may be called at
 	// any time, by several goroutines.

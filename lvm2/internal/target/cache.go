@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
@@ -13,6 +12,9 @@ import (
 
 // ErrCache: the metadata of a cache does not make sense, or cannot be read.
 var ErrCache = errors.New("damaged cache")
+
+// ErrCacheDirty: a cache that is not read holds blocks that are newer than the origin's.
+var ErrCacheDirty = errors.New("dirty blocks in a cache in passthrough mode")
 
 // Cache is the state of a cache: which blocks of the origin are in the cache, where, and which
 // of them are dirty there. All three devices count in blocks of one size:
@@ -89,13 +91,21 @@ func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
 	return c, nil
 }
 
-// load reads which block of the origin is in which of the cache's, and whether one is dirty.
-// capacity is the number of blocks that the cache data can hold.
-func (c *Cache) load(capacity uint64) (table []redirection, dirty bool, err error) {
+// cacheEntry is a block of the origin that is in the cache.
+type cacheEntry struct {
+	redirection
+	dirty bool // newer than the origin's
+}
+
+// load reads which block of the origin is in which of the cache's. capacity is the number of blocks that
+// the cache data can hold.
+func (c *Cache) load(capacity uint64) ([]cacheEntry, error) {
 	if c.count == 0 {
-		return nil, false, nil
+		return nil, nil
 	}
-	err = pdata.ReadArray(c.blocks, c.mapping, 8, c.count, func(block uint64, value []byte) error {
+	var entries []cacheEntry
+	at := map[uint64]int{} // cache block → entry
+	err := pdata.ReadArray(c.blocks, c.mapping, 8, c.count, func(block uint64, value []byte) error {
 		v := binary.LittleEndian.Uint64(value)
 		if v&cacheValid == 0 {
 			return nil
@@ -103,47 +113,64 @@ func (c *Cache) load(capacity uint64) (table []redirection, dirty bool, err erro
 		if block >= capacity {
 			return fmt.Errorf("cache block %d is in use, the cache has %d", block, capacity)
 		}
-		table = append(table, redirection{v >> cacheFlagBits, block})
-		dirty = dirty || !c.clean || c.version == 1 && v&cacheDirty != 0
+		at[block] = len(entries)
+		entries = append(entries, cacheEntry{redirection{v >> cacheFlagBits, block}, !c.clean || c.version == 1 && v&cacheDirty != 0})
 		return nil
 	})
-	if err == nil && c.clean && c.version == 2 && len(table) > 0 {
-		inUse := make(map[uint64]bool, len(table))
-		for _, r := range table {
-			inUse[r.store] = true
-		}
+	if err == nil && c.clean && c.version == 2 && len(entries) > 0 {
 		err = pdata.ReadBitset(c.blocks, c.dirty, c.count, func(block uint64, set bool) error {
-			dirty = dirty || set && inUse[block]
+			if i, inUse := at[block]; inUse {
+				entries[i].dirty = set
+			}
 			return nil
 		})
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("%w: %w", ErrCache, err)
+		return nil, fmt.Errorf("%w: %w", ErrCache, err)
 	}
-	if block, ok := sortRedirections(table); !ok {
-		return nil, false, fmt.Errorf("%w: block %d of the origin is in the cache twice", ErrCache, block)
-	}
-	return table, dirty, nil
+	return entries, nil
 }
 
 // Cached is origin, with the blocks that are in the cache taken from data. passthrough says that
-// the cache is not read; then none of it may be dirty.
-func (c *Cache) Cached(origin, data mapping.Volume, passthrough bool) mapping.Volume {
-	return &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
-		table, dirty, err := c.load(uint64(data.Size() / c.blockSize))
-		if err != nil {
-			return nil, err
-		}
-		if passthrough {
-			if dirty {
-				return nil, fmt.Errorf("%w: dirty blocks in passthrough mode", ErrCache)
-			}
-			return origin, nil
+// the cache is not read; then none of it may be dirty. A block whose bytes in data are lost is taken
+// from the origin, unless it is dirty.
+func (c *Cache) Cached(origin, data mapping.Volume, passthrough bool) (mapping.Volume, error) {
+	entries, err := c.load(uint64(data.Size() / c.blockSize))
+	if err != nil {
+		return nil, err
+	}
+	var table []redirection
+	for _, e := range entries {
+		if passthrough && e.dirty {
+			return nil, fmt.Errorf("%w: block %d of the origin", ErrCacheDirty, e.origin)
 		}
 		// A block that begins beyond the origin is never read.
-		for len(table) > 0 && table[len(table)-1].origin > math.MaxInt64/uint64(c.blockSize) {
-			table = table[:len(table)-1]
+		if passthrough || e.origin > math.MaxInt64/uint64(c.blockSize) {
+			continue
 		}
-		return redirected(origin, data, c.blockSize, origin.Size(), table), nil
-	})}
+		if !e.dirty {
+			lost, err := missingWithin(data, int64(e.store)*c.blockSize, c.blockSize)
+			if err != nil {
+				return nil, err
+			}
+			if lost {
+				continue
+			}
+		}
+		table = append(table, e.redirection)
+	}
+	if block, ok := sortRedirections(table); !ok {
+		return nil, fmt.Errorf("%w: block %d of the origin is in the cache twice", ErrCache, block)
+	}
+	return redirected(origin, data, c.blockSize, origin.Size(), table), nil
+}
+
+// missingWithin says whether any of n bytes of v from off is missing.
+func missingWithin(v mapping.Volume, off, n int64) (bool, error) {
+	lost := false
+	err := mapping.Walk(v, off, n, func(_ int64, e mapping.Extent) error {
+		lost = lost || e.Kind == mapping.Missing
+		return nil
+	})
+	return lost, err
 }
