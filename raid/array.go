@@ -59,6 +59,7 @@ type part struct {
 		// Offsets are from the start of the mapping, and within it.
 		mapAt(off, max int64, f *faults) mapping.Extent
 		readAt(p []byte, off int64) (int, error)
+		batches(v *verifier, start, end int64) func(yield func(*batch) bool)
 	}
 	origin int64 // of the mapping
 }
@@ -164,7 +165,7 @@ func (a *Array) Map(off, max int64) (mapping.Extent, error) {
 	e := p.body.mapAt(off-p.origin, min(max, p.end-off), a.faults)
 	if e.Kind == mapping.Missing && a.faults.any.Load() {
 		// It is there if a leg that failed does not fail again. Only ReadAt tries.
-		if e = p.body.mapAt(off-p.origin, e.Length, newFaults(len(a.faults.bad), nil)); e.Kind != mapping.Missing {
+		if e = p.body.mapAt(off-p.origin, e.Length, a.faults.again()); e.Kind != mapping.Missing {
 			e = mapping.Extent{Kind: mapping.Computed, Length: e.Length}
 		}
 	}

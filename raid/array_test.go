@@ -188,7 +188,7 @@ func TestLossIsAMatterOfRanges(t *testing.T) {
 							d.gone = randomSpans(rng, d.Size(), 512)
 						}
 						if rng.IntN(4) == 0 {
-							d.broken = randomSpans(rng, d.Size(), faultBlock)
+							d.broken = randomSpans(rng, d.Size(), sector)
 						}
 						if rng.IntN(4) == 0 {
 							legs[i].InSync = 512 * rng.Int64N(g.LegSize/512)

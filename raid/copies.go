@@ -144,7 +144,7 @@ func (c *copies) persist(p []byte, off int64) (int, error) {
 			}
 			done += n
 		case f == c.faults:
-			f = newFaults(len(c.all), nil)
+			f = f.again()
 		default:
 			return done, lossError(off+int64(done), e.Err, failure)
 		}

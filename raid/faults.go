@@ -14,6 +14,7 @@ import (
 // the same way round them and each is reported once.
 type faults struct {
 	report func(leg int, off, n int64, err error)
+	exact  bool // remember what failed and no byte more
 
 	any atomic.Bool
 	mu  sync.Mutex
@@ -31,6 +32,10 @@ const (
 func newFaults(legs int, report func(leg int, off, n int64, err error)) *faults {
 	return &faults{report: report, bad: make([][]span, legs)}
 }
+
+// again is for asking once more, sector by sector, where too many legs have faults: some
+// of what is taken for bad may be good.
+func (f *faults) again() *faults { return &faults{exact: true, bad: make([][]span, len(f.bad))} }
 
 // find says whether leg is bad at off, and for how many of max bytes that holds.
 func (f *faults) find(leg int, off, max int64) (bool, int64) {
@@ -65,8 +70,12 @@ func (f *faults) insert(leg int, off int64) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	spans := f.bad[leg]
-	block := off / faultBlock * faultBlock
-	added := span{block, block + faultBlock}
+	size := int64(faultBlock)
+	if f.exact {
+		size = sector
+	}
+	block := off / size * size
+	added := span{block, block + size}
 
 	i := sort.Search(len(spans), func(i int) bool { return spans[i].start > block })
 	if i > 0 {
@@ -75,7 +84,11 @@ func (f *faults) insert(leg int, off int64) int64 {
 		if before.end > off {
 			return 0 // another reader was first
 		}
-		if block-before.end <= n {
+		switch {
+		case f.exact && block == before.end:
+			added.start = before.start
+			i--
+		case !f.exact && block-before.end <= n:
 			added = span{before.start, block + max(faultBlock, min(n, 1<<40))}
 			i--
 		}
@@ -86,7 +99,7 @@ func (f *faults) insert(leg int, off int64) int64 {
 		j++
 	}
 	spans = slices.Replace(spans, i, j, added)
-	if len(spans) > faultMax {
+	if len(spans) > faultMax && !f.exact {
 		spans = []span{{0, endless}}
 	}
 	f.bad[leg] = spans

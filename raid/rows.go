@@ -189,7 +189,7 @@ func (r *rows) persist(p []byte, off int64) (int, error) {
 			}
 			done += int(length)
 		case f == r.faults:
-			f = newFaults(len(r.all), nil)
+			f = f.again()
 		default:
 			return done, lossError(off+int64(done), e.Err, failure)
 		}
