@@ -104,3 +104,27 @@ func scratch(n int) *[]byte {
 }
 
 func release(buf *[]byte) { buffers.Put(buf) }
+
+// arena hands out scratch memory that is given back as a whole.
+type arena struct {
+	held []*[]byte
+	free []byte
+}
+
+func (a *arena) take(n int) []byte {
+	if len(a.free) < n {
+		buf := scratch(max(n, 256<<10))
+		a.held = append(a.held, buf)
+		a.free = *buf
+	}
+	out := a.free[:n:n]
+	a.free = a.free[n:]
+	return out
+}
+
+func (a *arena) release() {
+	for _, buf := range a.held {
+		release(buf)
+	}
+	*a = arena{}
+}
