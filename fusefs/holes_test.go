@@ -51,8 +51,18 @@ const unlimited = 1000
 
 func TestOnlyWhatLiesNowhereIsAHole(t *testing.T) {
 	for _, c := range []struct{ off, data, hole int64 }{
-		{0, 0, 100}, {99, 99, 100}, {100, 200, 100}, {150, 200, 150}, {199, 200, 199},
-		{200, 200, 400}, {300, 300, 400}, {400, -1, 400}, {499, -1, 499}, {500, -1, -1}, {501, -1, -1}, {-1, -1, -1},
+		{0, 0, 100},
+		{99, 99, 100},
+		{100, 200, 100},
+		{150, 200, 150},
+		{199, 200, 199},
+		{200, 200, 400},
+		{300, 300, 400},
+		{400, -1, 400},
+		{499, -1, 499},
+		{500, -1, -1},
+		{501, -1, -1},
+		{-1, -1, -1},
 	} {
 		for whence, want := range map[uint32]int64{seekData: c.data, seekHole: c.hole} {
 			got, errno := seek(everyKind, c.off, whence, unlimited)

@@ -66,7 +66,7 @@ func decodeRoot(root *text.Section) (*VG, error) {
 
 func decodeVGSection(vg *VG, s *text.Section) error {
 	d := &decoder{s: s}
-	vg.UUID = d.uuid("id")
+	vg.UUID = d.uuid()
 	vg.Seqno = d.uint("seqno", math.MaxUint32)
 	vg.Format = d.optStr("format")
 	vg.Status, vg.Flags, vg.Tags = d.strs("status"), d.strs("flags"), d.strs("tags")
@@ -135,7 +135,7 @@ func decodeVGSection(vg *VG, s *text.Section) error {
 func decodePV(vg *VG, s *text.Section) (*PV, error) {
 	d := &decoder{s: s}
 	pv := &PV{VG: vg, Label: s.Key}
-	pv.UUID = d.uuid("id")
+	pv.UUID = d.uuid()
 	pv.DeviceHint = d.optStr("device")
 	pv.Status, pv.Flags, pv.Tags = d.strs("status"), d.strs("flags"), d.strs("tags")
 	pv.DevSize = d.optSectors("dev_size")
@@ -154,7 +154,7 @@ func decodePV(vg *VG, s *text.Section) (*PV, error) {
 func decodeLV(vg *VG, s *text.Section) (*LV, error) {
 	d := &decoder{s: s}
 	lv := &LV{VG: vg, Name: s.Key, Major: -1, Minor: -1}
-	lv.UUID = d.uuid("id")
+	lv.UUID = d.uuid()
 	lv.Status, lv.Flags, lv.Tags = d.strs("status"), d.strs("flags"), d.strs("tags")
 	lv.CreationTime, lv.CreationHost = d.time("creation_time"), d.optStr("creation_host")
 	lv.AllocationPolicy, lv.Profile = d.optStr("allocation_policy"), d.optStr("profile")
@@ -173,7 +173,7 @@ func decodeHistorical(vg *VG, s *text.Section) {
 	for _, hs := range s.Sections() {
 		d := &decoder{s: hs}
 		h := &HistoricalLV{VG: vg, Name: hs.Key}
-		h.UUID = d.uuid("id")
+		h.UUID = d.uuid()
 		if name := d.optStr("name"); name != "" {
 			h.Name = name
 		}
@@ -312,14 +312,14 @@ func (d *decoder) optSectors(key string) int64 {
 	return int64(d.optUint(key, maxSectors)) * sectorSize
 }
 
-func (d *decoder) uuid(key string) UUID {
-	s := d.str(key)
+func (d *decoder) uuid() UUID {
+	s := d.str("id")
 	if d.err != nil {
 		return ""
 	}
 	u, err := ParseUUID(s)
 	if err != nil {
-		err = d.s.Errorf("%s: %w", key, err)
+		err = d.s.Errorf("id: %w", err)
 	}
 	return decode(d, u, err)
 }

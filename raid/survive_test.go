@@ -12,11 +12,19 @@ import (
 func TestAnArraySurvivesWhatItCanBeReadWithout(t *testing.T) {
 	const chunk = 512
 	for _, g := range []Geometry{
-		{Level: RAID0, Legs: 2}, {Level: RAID1, Legs: 3}, {Level: RAID4, Legs: 3},
-		{Level: RAID5, Layout: LeftSymmetric, Legs: 4}, {Level: RAID6, Layout: ZeroRestart, Legs: 5},
-		{Level: RAID10, Layout: 0x102, Legs: 4}, {Level: RAID10, Layout: 0x102, Legs: 3}, {Level: RAID10, Layout: 0x103, Legs: 5},
-		{Level: RAID10, Layout: 0x201, Legs: 4}, {Level: RAID10, Layout: 0x201, Legs: 5}, {Level: RAID10, Layout: 0x10201, Legs: 5},
-		{Level: RAID10, Layout: 0x40201, Legs: 4}, {Level: RAID10, Layout: 0x202, Legs: 4},
+		{Level: RAID0, Legs: 2},
+		{Level: RAID1, Legs: 3},
+		{Level: RAID4, Legs: 3},
+		{Level: RAID5, Layout: LeftSymmetric, Legs: 4},
+		{Level: RAID6, Layout: ZeroRestart, Legs: 5},
+		{Level: RAID10, Layout: 0x102, Legs: 4},
+		{Level: RAID10, Layout: 0x102, Legs: 3},
+		{Level: RAID10, Layout: 0x103, Legs: 5},
+		{Level: RAID10, Layout: 0x201, Legs: 4},
+		{Level: RAID10, Layout: 0x201, Legs: 5},
+		{Level: RAID10, Layout: 0x10201, Legs: 5},
+		{Level: RAID10, Layout: 0x40201, Legs: 4},
+		{Level: RAID10, Layout: 0x202, Legs: 4},
 	} {
 		g.Chunk, g.LegSize = chunk, 24*chunk
 		t.Run(fmt.Sprintf("%v %#x of %d", g.Level, g.Layout, g.Legs), func(t *testing.T) {

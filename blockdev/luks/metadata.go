@@ -118,12 +118,14 @@ func checkRequirements(text json.RawMessage) error {
 		return damaged("requirements: %w", err)
 	}
 	for kind, names := range r {
-		for _, name := range names {
-			if strings.HasPrefix(name, "online-reencrypt") || strings.HasPrefix(name, "offline-reencrypt") {
-				return unsupported("a re-encryption is under way (%s); finish it on Linux with cryptsetup reencrypt", name)
-			}
-			return unsupported("the header has the %s requirement %q", kind, name)
+		if len(names) == 0 {
+			continue
 		}
+		name := names[0]
+		if strings.HasPrefix(name, "online-reencrypt") || strings.HasPrefix(name, "offline-reencrypt") {
+			return unsupported("a re-encryption is under way (%s); finish it on Linux with cryptsetup reencrypt", name)
+		}
+		return unsupported("the header has the %s requirement %q", kind, name)
 	}
 	return nil
 }

@@ -138,10 +138,11 @@ func (a *assembler) assemble(members []Member) (*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present}
+	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present, settled: a.super.Resync == All}
 	for _, l := range a.legs {
 		if l.Member != nil {
 			array.members = append(array.members, l.Device)
+			array.settled = array.settled && l.Super.badBlocks.size == 0
 		}
 	}
 	return array, nil
@@ -206,7 +207,8 @@ func (a *assembler) settle(m Member, role int) error {
 		return nil
 	}
 	old := *l.Member
-	loser, why := m, ""
+	loser := m
+	var why string
 	switch {
 	case m.Super.Replacement != old.Super.Replacement:
 		if old.Super.Replacement {
