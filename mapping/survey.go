@@ -1,0 +1,85 @@
+package mapping
+
+import "io"
+
+// Survey finds which sectors of a volume cannot be read, with few reads where all is well. It is for
+// one goroutine, and for one pass from the start of the volume to its end.
+type Survey struct {
+	volume io.ReaderAt
+	dead   int64 // bytes that were tried since the last that could be read
+}
+
+// NewSurvey begins a survey of v.
+func NewSurvey(v io.ReaderAt) *Survey { return &Survey{volume: v} }
+
+const (
+	surveySector = 512     // bytes that are given up together
+	surveyDead   = 1 << 20 // bytes lost in a row after which a volume counts as dead
+)
+
+// Read reads p from off as far as it can, and calls lost in order for each run of sectors that could not
+// be read, with the error of its first. After a mebibyte without a readable sector, a p of which neither
+// the first nor the last sector can be read counts as lost as a whole: a dead disk is not asked for
+// every one of its sectors.
+func (s *Survey) Read(p []byte, off int64, lost func(off, n int64, err error)) {
+	n, err := s.read(p, off)
+	if err == nil {
+		s.dead = 0
+		return
+	}
+	if s.dead >= surveyDead && n == 0 && len(p) > surveySector {
+		tail := p[len(p)-surveySector:]
+		if _, last := s.read(tail, off+int64(len(p)-surveySector)); last != nil {
+			lost(off, int64(len(p)), err)
+			s.dead += int64(len(p))
+			return
+		}
+	}
+	good := false
+	var run int64 // the bytes before done that are lost
+	var why error
+	done, step := 0, 0
+	for {
+		good = good || n > 0
+		if n > 0 && run > 0 {
+			lost(off+int64(done)-run, run, why)
+			run = 0
+		}
+		done += n
+		if err != nil {
+			// The volume may have stopped in the middle of a sector that is bad as a whole.
+			bad := min(surveySector-int((off+int64(done))%surveySector), len(p)-done)
+			if run == 0 {
+				why = err
+			}
+			run += int64(bad)
+			done += bad
+			step = surveySector
+		} else {
+			step *= 2
+		}
+		if done == len(p) {
+			break
+		}
+		n, err = s.read(p[done:min(done+step, len(p))], off+int64(done))
+	}
+	if run > 0 {
+		lost(off+int64(done)-run, run, why)
+	}
+	if good {
+		s.dead = 0
+	}
+	s.dead += run
+}
+
+// read gives an error unless all of p has been read.
+func (s *Survey) read(p []byte, off int64) (int, error) {
+	n, err := s.volume.ReadAt(p, off)
+	switch n = max(n, 0); {
+	case n >= len(p):
+		return len(p), nil
+	case err == nil:
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
