@@ -108,6 +108,16 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 	return m
 }
 
+// cachedAndNot runs a test with the kernel's cache and without.
+func cachedAndNot(t *testing.T, test func(t *testing.T, mode func(*Config))) {
+	for name, mode := range map[string]func(*Config){
+		"direct": func(*Config) {},
+		"cached": func(c *Config) { c.KernelCache = true },
+	} {
+		t.Run(name, func(t *testing.T) { test(t, mode) })
+	}
+}
+
 // mountpoint is a directory that other users can reach, too.
 func mountpoint(t *testing.T) string {
 	t.Helper()

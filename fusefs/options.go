@@ -11,9 +11,15 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// maxRequest is the most that one request reads or writes, in bytes. The most that Linux
-// allows by default is 1 MiB.
-const maxRequest = 1 << 20
+const (
+	// maxRequest is the most that one request reads or writes, in bytes. Linux allows 1 MiB;
+	// a spliced reply of that size and its header do not fit into a pipe, and half of it is
+	// as fast as one of two pages less.
+	maxRequest = 512 << 10
+	// maxBackground is the number of asynchronous requests (read-ahead, libaio, io_uring,
+	// loop devices) under way. The kernel's default is 12.
+	maxBackground = 64
+)
 
 func (s *Server) nodeOptions() *fs.Options {
 	// Names and attributes are asked for each time: that is cheap for a tree of few
@@ -46,11 +52,12 @@ func (s *Server) mountOptions() *fuse.MountOptions {
 		FsName:                   cmp.Or(s.cfg.FSName, "lvm2fs"),
 		Name:                     cmp.Or(s.cfg.Subtype, "lvm2fs"),
 		MaxWrite:                 maxRequest,
+		MaxBackground:            maxBackground,
 		Debug:                    s.cfg.Debug,
 		Logger:                   s.fuseLogger(),
 		DisableReadDirPlus:       true,
 		ExplicitDataCacheControl: true,
-		ExtraCapabilities: fuse.CAP_DIRECT_IO_ALLOW_MMAP |
+		ExtraCapabilities: fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_ASYNC_DIO |
 			// There are no set-user-ID bits and no capabilities to clear, which
 			// the kernel would otherwise ask about before each write.
 			killPriv,

@@ -17,24 +17,26 @@ import (
 )
 
 func TestReadsGiveTheBytesOfTheLV(t *testing.T) {
-	m := mount(t, oneLV())
-	want := contents(m.disks)
-	f := m.open("vg/data", os.O_RDONLY)
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
-		off := random.IntN(len(want))
-		p := make([]byte, random.IntN(len(want)-off+1))
-		if n, err := f.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+n]) {
-			t.Fatalf("%d bytes at %d: got %d, %v, or other bytes", len(p), off, n, err)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		want := contents(m.disks)
+		f := m.open("vg/data", os.O_RDONLY)
+		random := rand.New(rand.NewPCG(1, 2))
+		for range 300 {
+			off := random.IntN(len(want))
+			p := make([]byte, random.IntN(len(want)-off+1))
+			if n, err := f.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+n]) {
+				t.Fatalf("%d bytes at %d: got %d, %v, or other bytes", len(p), off, n, err)
+			}
 		}
-	}
-	p := make([]byte, 2*len(want))
-	if n, err := f.ReadAt(p, 100); n != len(want)-100 || err != io.EOF {
-		t.Errorf("over the end: %d bytes, %v; want %d, EOF", n, err, len(want)-100)
-	}
-	if n, err := f.ReadAt(p, int64(len(want))); n != 0 || err != io.EOF {
-		t.Errorf("at the end: %d bytes, %v", n, err)
-	}
+		p := make([]byte, 2*len(want))
+		if n, err := f.ReadAt(p, 100); n != len(want)-100 || err != io.EOF {
+			t.Errorf("over the end: %d bytes, %v; want %d, EOF", n, err, len(want)-100)
+		}
+		if n, err := f.ReadAt(p, int64(len(want))); n != 0 || err != io.EOF {
+			t.Errorf("at the end: %d bytes, %v", n, err)
+		}
+	})
 }
 
 // openImages opens image files until the test ends.
@@ -110,88 +112,96 @@ func imageVG(t *testing.T) (paths []string, want []byte) {
 }
 
 func TestLargeReadsOverManyExtentsAreExact(t *testing.T) {
-	paths, want := imageVG(t)
-	m := mountDevices(t, openImages(t, paths))
-	f := m.open("vg/data", os.O_RDONLY)
-	if size := m.stat("vg/data").Size(); size != int64(len(want)) {
-		t.Fatalf("size %d, want %d", size, len(want))
-	}
-	for _, length := range []int{minRead, 128 << 10, 512 << 10, 1 << 20, len(want)} {
-		for _, off := range []int{0, 1, 511, 4096, 300*extent - 5, 301*extent + 1, 500 * extent} {
-			p := make([]byte, length)
-			n, err := f.ReadAt(p, int64(off))
-			if wantN := min(length, len(want)-off); n != wantN || !bytes.Equal(p[:n], want[off:off+n]) {
-				t.Errorf("%d bytes at %d: got %d, %v, or other bytes", length, off, n, err)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		paths, want := imageVG(t)
+		m := mountDevices(t, openImages(t, paths), mode)
+		f := m.open("vg/data", os.O_RDONLY)
+		if size := m.stat("vg/data").Size(); size != int64(len(want)) {
+			t.Fatalf("size %d, want %d", size, len(want))
+		}
+		for _, length := range []int{minRead, 128 << 10, 512 << 10, 1 << 20, len(want)} {
+			for _, off := range []int{0, 1, 511, 4096, 300*extent - 5, 301*extent + 1, 500 * extent} {
+				p := make([]byte, length)
+				n, err := f.ReadAt(p, int64(off))
+				if wantN := min(length, len(want)-off); n != wantN || !bytes.Equal(p[:n], want[off:off+n]) {
+					t.Errorf("%d bytes at %d: got %d, %v, or other bytes", length, off, n, err)
+				}
 			}
 		}
-	}
+	})
 }
 
 const minRead = 100_000
 
 // A file that loses its end under a running mount gives errors, never zeros or an early end.
 func TestAnImageCutShortGivesErrors(t *testing.T) {
-	paths, want := imageVG(t)
-	m := mountDevices(t, openImages(t, paths))
-	f := m.open("vg/data", os.O_RDONLY)
-	cut := testpv.DataStart + 150*extent
-	if err := os.Truncate(paths[0], int64(cut)); err != nil {
-		t.Fatal(err)
-	}
-	left := cut - testpv.DataStart - 7*extent
-	p := make([]byte, 256<<10)
-	for _, off := range []int{0, left - len(p)} {
-		if _, err := f.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+len(p)]) {
-			t.Errorf("before the cut, at %d: %v, or other bytes", off, err)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		paths, want := imageVG(t)
+		m := mountDevices(t, openImages(t, paths), mode)
+		f := m.open("vg/data", os.O_RDONLY)
+		cut := testpv.DataStart + 150*extent
+		if err := os.Truncate(paths[0], int64(cut)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, off := range []int{left - len(p) + 1, left, left + 4096} {
-		_, err := f.ReadAt(p, int64(off))
-		wantErrno(t, fmt.Sprintf("over the cut, at %d", off), err, syscall.EIO)
-	}
+		left := cut - testpv.DataStart - 7*extent
+		p := make([]byte, 256<<10)
+		for _, off := range []int{0, left - len(p)} {
+			if _, err := f.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+len(p)]) {
+				t.Errorf("before the cut, at %d: %v, or other bytes", off, err)
+			}
+		}
+		for _, off := range []int{left - len(p) + 1, left, left + 4096} {
+			_, err := f.ReadAt(p, int64(off))
+			wantErrno(t, fmt.Sprintf("over the cut, at %d", off), err, syscall.EIO)
+		}
+	})
 }
 
 func TestLostRangesFailAndTheOthersAreRead(t *testing.T) {
-	disks := oneLV().Disks()
-	want := contents(disks)
-	m := mountDisks(t, disks[:1])
-	f := m.open("vg/data", os.O_RDONLY)
-	p := make([]byte, 3*extent)
-	if _, err := f.ReadAt(p, 0); err != nil || !bytes.Equal(p, want[:len(p)]) {
-		t.Errorf("what is there: %v", err)
-	}
-	for range 10 {
-		for _, off := range []int64{1, 3 * extent, 4*extent - 1} {
-			_, err := f.ReadAt(p[:min(len(p), int(4*extent-off))], off)
-			wantErrno(t, fmt.Sprintf("what is lost, at %d", off), err, syscall.EIO)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		disks := oneLV().Disks()
+		want := contents(disks)
+		m := mountDisks(t, disks[:1], mode)
+		f := m.open("vg/data", os.O_RDONLY)
+		p := make([]byte, 3*extent)
+		if _, err := f.ReadAt(p, 0); err != nil || !bytes.Equal(p, want[:len(p)]) {
+			t.Errorf("what is there: %v", err)
 		}
-	}
-	if n := m.log.count("missing"); n != 1 {
-		t.Errorf("logged %d times:\n%s", n, m.log.text.String())
-	}
-	_, err := os.OpenFile(m.path("vg/data"), os.O_WRONLY, 0)
-	wantErrno(t, "writing an LV of a partial VG", err, rootOr(syscall.EROFS, syscall.EACCES))
+		for range 10 {
+			for _, off := range []int64{1, 3 * extent, 4*extent - 1} {
+				_, err := f.ReadAt(p[:min(len(p), int(4*extent-off))], off)
+				wantErrno(t, fmt.Sprintf("what is lost, at %d", off), err, syscall.EIO)
+			}
+		}
+		if n := m.log.count("missing"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, m.log.text.String())
+		}
+		_, err := os.OpenFile(m.path("vg/data"), os.O_WRONLY, 0)
+		wantErrno(t, "writing an LV of a partial VG", err, rootOr(syscall.EROFS, syscall.EACCES))
+	})
 }
 
 func TestADeviceThatFailsFailsForItsRangesAlone(t *testing.T) {
-	m := mount(t, oneLV())
-	want := contents(m.disks)
-	f := m.open("vg/data", os.O_RDONLY)
-	bad := int64(testpv.DataStart + 11*extent + 512)
-	m.disks[0].Break(bad, bad+512)
-	p := make([]byte, extent)
-	for range 10 {
-		_, err := f.ReadAt(p, extent)
-		wantErrno(t, "the broken extent", err, syscall.EIO)
-	}
-	for _, off := range []int64{0, 2 * extent, 3 * extent} {
-		if _, err := f.ReadAt(p, off); err != nil || !bytes.Equal(p, want[off:off+extent]) {
-			t.Errorf("at %d: %v", off, err)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		want := contents(m.disks)
+		f := m.open("vg/data", os.O_RDONLY)
+		bad := int64(testpv.DataStart + 11*extent + 512)
+		m.disks[0].Break(bad, bad+512)
+		p := make([]byte, extent)
+		for range 10 {
+			_, err := f.ReadAt(p, extent)
+			wantErrno(t, "the broken extent", err, syscall.EIO)
 		}
-	}
-	if n := m.log.count("input/output error"); n != 1 {
-		t.Errorf("logged %d times:\n%s", n, m.log.text.String())
-	}
+		for _, off := range []int64{0, 2 * extent, 3 * extent} {
+			if _, err := f.ReadAt(p, off); err != nil || !bytes.Equal(p, want[off:off+extent]) {
+				t.Errorf("at %d: %v", off, err)
+			}
+		}
+		if n := m.log.count("input/output error"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, m.log.text.String())
+		}
+	})
 }
 
 func TestFailuresAreLoggedOnceAPlaceAndNotForEver(t *testing.T) {

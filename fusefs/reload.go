@@ -83,7 +83,9 @@ func (s *Server) change(scan *lvm2.Scan, now time.Time) (changed map[fileKey]boo
 	return changed
 }
 
-// invalidate makes the kernel forget the pages of files that are mapped into memory.
+// invalidate makes the kernel forget the pages of files: of those mapped into memory, and with
+// KernelCache of all. The caller holds no lock, and if it serves a request, then one on the root,
+// for the kernel locks the inode that the request is about.
 func (s *Server) invalidate(changed map[fileKey]bool) {
 	for _, vg := range s.root.Children() {
 		for _, lv := range vg.Children() {

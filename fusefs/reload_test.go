@@ -65,6 +65,32 @@ func TestAHandleFollowsItsLVToNewExtents(t *testing.T) {
 	}
 }
 
+func TestWhatTheKernelCachesIsNotKeptOverAReload(t *testing.T) {
+	for how, reload := range map[string]func(m *mounted) error{
+		"by a call":       func(m *mounted) error { return m.Reload() },
+		"by an attribute": func(m *mounted) error { return unix.Setxattr(m.dir, reloadAttr, nil, 0) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			m := mount(t, oneLV(), kernelCache)
+			f := m.open("vg/data", os.O_RDWR)
+			got := make([]byte, 5*extent)
+			if _, err := f.ReadAt(got[:4*extent], 0); err != nil || !bytes.Equal(got[:4*extent], contents(m.disks)) {
+				t.Errorf("before: %v, or other bytes", err)
+			}
+			m.update(moved())
+			if err := reload(m); err != nil {
+				t.Fatal(err)
+			}
+			want := m.disks[1].Contents()[testpv.DataStart+40*extent:][:5*extent]
+			if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("after: %v, or other bytes", err)
+			}
+		})
+	}
+}
+
+func kernelCache(c *Config) { c.KernelCache = true }
+
 func TestAReloadOfTheSameMetadataChangesNothing(t *testing.T) {
 	m := mount(t, oneLV())
 	f := m.open("vg/data", os.O_RDWR)

@@ -36,7 +36,7 @@ func (n *rootNode) Getxattr(ctx context.Context, name string, dest []byte) (uint
 	case len(dest) == 0:
 		return 4096, 0 // the question how long the value may be
 	}
-	if err := n.reload(); err != nil {
+	if err := n.s.Reload(); err != nil {
 		return uint32(copy(dest, err.Error())), 0
 	}
 	return 0, 0
@@ -46,17 +46,10 @@ func (n *rootNode) Setxattr(ctx context.Context, name string, _ []byte, _ uint32
 	if name != reloadAttr || !n.mayReload(ctx) {
 		return syscall.EPERM
 	}
-	return reloadErrno(n.reload())
+	return reloadErrno(n.s.Reload())
 }
 
 func (n *rootNode) mayReload(ctx context.Context) bool {
 	caller, ok := fuse.FromContext(ctx)
 	return ok && (caller.Uid == 0 || caller.Uid == n.s.cfg.UID)
-}
-
-func (n *rootNode) reload() error {
-	changed, err := n.s.reload()
-	// The kernel holds locks of ours while it waits for this answer.
-	go n.s.invalidate(changed)
-	return err
 }

@@ -29,16 +29,20 @@ type Config struct {
 	// there is no reload.
 	Rescan func() (*lvm2.Scan, error)
 
-	ReadOnly   bool
-	All        bool // internal LVs too, read-only
-	AllowOther bool // users other than the mounting one; the modes still hold
-	Debug      bool // log every request, at level debug
-	UID, GID   uint32
-	Umask      uint32   // bits taken from the modes 0640 of files and 0750 of directories
-	FSName     string   // the source in the mount table; "lvm2fs" if empty
-	Subtype    string   // the type in the mount table is fuse.SUBTYPE; "lvm2fs" if empty
-	Options    []string // more mount options
-	Logger     *slog.Logger
+	ReadOnly bool
+	All      bool // internal LVs too, read-only
+	// KernelCache lets the kernel cache what is read. It is faster for small sequential
+	// reads and slower for all others, and shows what others write to the devices only
+	// when a file is opened anew.
+	KernelCache bool
+	AllowOther  bool // users other than the mounting one; the modes still hold
+	Debug       bool // log every request, at level debug
+	UID, GID    uint32
+	Umask       uint32   // bits taken from the modes 0640 of files and 0750 of directories
+	FSName      string   // the source in the mount table; "lvm2fs" if empty
+	Subtype     string   // the type in the mount table is fuse.SUBTYPE; "lvm2fs" if empty
+	Options     []string // more mount options
+	Logger      *slog.Logger
 }
 
 // Server is a mounted tree. It is safe for concurrent use.

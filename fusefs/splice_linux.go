@@ -14,12 +14,12 @@ import (
 // minSplice is the size in bytes of a request, and minSpliceExtent that of its extents on
 // average, from which splicing costs less than copying.
 const (
-	minSplice       = 128 << 10
+	minSplice       = 256 << 10
 	minSpliceExtent = 32 << 10
 )
 
-// spliceSlots are for the replies under way in pipes. Each takes two of up to 1 MiB, and an
-// ordinary user has 64 MiB for pipes.
+// spliceSlots are for the replies under way in pipes. Each takes two of up to 1 MiB (a power of
+// two above maxRequest), and an ordinary user has 64 MiB for pipes.
 var spliceSlots = make(chan struct{}, 16)
 
 // spliceReply loads n bytes of v from off into a pipe, from where they reach the reader without

@@ -255,7 +255,7 @@ func (d spliceDevice) Name() string                            { return "disk" }
 func (d spliceDevice) File() (*os.File, bool)                  { return d.f, true }
 
 func TestSplicedRepliesHoldExactlyTheBytes(t *testing.T) {
-	v, want := onFile(t, 64<<10, 0, 100_000, 77, 2<<20, 3<<20+1)
+	v, want := onFile(t, 120<<10, 0, 200_000, 77, 2<<20, 3<<20+1)
 	for _, c := range []struct {
 		off     int64
 		n       int
@@ -263,8 +263,8 @@ func TestSplicedRepliesHoldExactlyTheBytes(t *testing.T) {
 	}{
 		{0, minSplice, true},
 		{5, minSplice, true},
-		{60_000, 200_000, true},
-		{0, 5 * 64 << 10, true},
+		{60_000, 300_000, true},
+		{0, 5 * 120 << 10, true},
 		{0, minSplice - 1, false},
 	} {
 		r := spliceReply(v, c.off, c.n)
@@ -287,6 +287,11 @@ func TestSplicedRepliesHoldExactlyTheBytes(t *testing.T) {
 
 func TestWhatDoesNotLieInFilesIsNotSpliced(t *testing.T) {
 	good, _ := onFile(t, 256<<10, 0)
+	if r := spliceReply(good, 0, 256<<10); r == nil {
+		t.Error("what does lie there is not")
+	} else {
+		r.Done()
+	}
 	short, _ := onFile(t, 256<<10, 0)
 	short[0].Offset = 4<<20 - 1000 // and the file ends there
 	many, _ := onFile(t, 4<<10, 0, 8<<10, 16<<10, 24<<10, 32<<10, 40<<10, 48<<10, 56<<10, 64<<10, 72<<10)
@@ -324,7 +329,7 @@ func TestAReplyThatLostBytesIsAnError(t *testing.T) {
 
 // The pipe of go-fuse has room for as many pages as spliced replies may take.
 func TestSplicedRepliesFitTheirPipe(t *testing.T) {
-	for _, n := range []int{minSplice, 200_000, 512 << 10, maxRequest} {
+	for _, n := range []int{minSplice, 300_000, maxRequest} {
 		pair, err := splice.Get()
 		if err != nil {
 			t.Fatal(err)

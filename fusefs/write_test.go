@@ -18,62 +18,68 @@ import (
 )
 
 func TestWritesReachTheExtentsOfTheLVAndNoOthers(t *testing.T) {
-	m := mount(t, oneLV())
-	before := [][]byte{m.disks[0].Contents(), m.disks[1].Contents()}
-	data := bytes.Repeat([]byte("written."), 2*extent/8)
-	f := m.open("vg/data", os.O_RDWR)
-	if n, err := f.WriteAt(data, 2*extent-100); n != len(data) || err != nil {
-		t.Fatalf("wrote %d bytes, %v", n, err)
-	}
-	got := make([]byte, len(data))
-	if _, err := f.ReadAt(got, 2*extent-100); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("read back: %v", err)
-	}
-	at := func(e int) int { return testpv.DataStart + e*extent }
-	copy(before[0][at(12)-100:], data[:extent+100])
-	copy(before[1][at(5):], data[extent+100:])
-	for i, d := range m.disks {
-		if !bytes.Equal(d.Contents(), before[i]) {
-			t.Errorf("disk %d: not as expected", i)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		before := [][]byte{m.disks[0].Contents(), m.disks[1].Contents()}
+		data := bytes.Repeat([]byte("written."), 2*extent/8)
+		f := m.open("vg/data", os.O_RDWR)
+		if n, err := f.WriteAt(data, 2*extent-100); n != len(data) || err != nil {
+			t.Fatalf("wrote %d bytes, %v", n, err)
 		}
-	}
+		got := make([]byte, len(data))
+		if _, err := f.ReadAt(got, 2*extent-100); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("read back: %v", err)
+		}
+		at := func(e int) int { return testpv.DataStart + e*extent }
+		copy(before[0][at(12)-100:], data[:extent+100])
+		copy(before[1][at(5):], data[extent+100:])
+		for i, d := range m.disks {
+			if !bytes.Equal(d.Contents(), before[i]) {
+				t.Errorf("disk %d: not as expected", i)
+			}
+		}
+	})
 }
 
 func TestNothingFitsBehindTheEnd(t *testing.T) {
-	m := mount(t, oneLV())
-	f := m.open("vg/data", os.O_RDWR)
-	end := int64(4 * extent)
-	// Not WriteAt, which goes on after a short write and forgets its length.
-	if n, err := unix.Pwrite(int(f.Fd()), make([]byte, 1000), end-600); n != 600 || err != nil {
-		t.Errorf("over the end: wrote %d bytes, %v; want 600", n, err)
-	}
-	_, err := f.WriteAt([]byte{1}, end)
-	wantErrno(t, "at the end", err, syscall.ENOSPC)
-	_, err = m.open("vg/data", os.O_WRONLY|os.O_APPEND).Write([]byte{1})
-	wantErrno(t, "appending", err, syscall.ENOSPC)
-	if size := m.stat("vg/data").Size(); size != end {
-		t.Errorf("the size is %d now", size)
-	}
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		f := m.open("vg/data", os.O_RDWR)
+		end := int64(4 * extent)
+		// Not WriteAt, which goes on after a short write and forgets its length.
+		if n, err := unix.Pwrite(int(f.Fd()), make([]byte, 1000), end-600); n != 600 || err != nil {
+			t.Errorf("over the end: wrote %d bytes, %v; want 600", n, err)
+		}
+		_, err := f.WriteAt([]byte{1}, end)
+		wantErrno(t, "at the end", err, syscall.ENOSPC)
+		_, err = m.open("vg/data", os.O_WRONLY|os.O_APPEND).Write([]byte{1})
+		wantErrno(t, "appending", err, syscall.ENOSPC)
+		if size := m.stat("vg/data").Size(); size != end {
+			t.Errorf("the size is %d now", size)
+		}
+	})
 }
 
 func TestTruncatingChangesNothing(t *testing.T) {
-	m := mount(t, oneLV())
-	want := contents(m.disks)
-	f := m.open("vg/data", os.O_RDWR|os.O_TRUNC)
-	for what, err := range map[string]error{
-		"to 0":             f.Truncate(0),
-		"to its size":      f.Truncate(4 * extent),
-		"to 0 by its path": os.Truncate(m.path("vg/data"), 0),
-	} {
-		if err != nil {
-			t.Errorf("truncating %s: %v", what, err)
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		want := contents(m.disks)
+		f := m.open("vg/data", os.O_RDWR|os.O_TRUNC)
+		for what, err := range map[string]error{
+			"to 0":             f.Truncate(0),
+			"to its size":      f.Truncate(4 * extent),
+			"to 0 by its path": os.Truncate(m.path("vg/data"), 0),
+		} {
+			if err != nil {
+				t.Errorf("truncating %s: %v", what, err)
+			}
 		}
-	}
-	wantErrno(t, "shrinking", f.Truncate(extent), syscall.EPERM)
-	wantErrno(t, "growing", f.Truncate(5*extent), syscall.EPERM)
-	if got, err := os.ReadFile(m.path("vg/data")); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("afterwards: %d bytes, %v, or other bytes", len(got), err)
-	}
+		wantErrno(t, "shrinking", f.Truncate(extent), syscall.EPERM)
+		wantErrno(t, "growing", f.Truncate(5*extent), syscall.EPERM)
+		if got, err := os.ReadFile(m.path("vg/data")); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("afterwards: %d bytes, %v, or other bytes", len(got), err)
+		}
+	})
 }
 
 func TestModesAndOwnersStayAndTimesAreNotKept(t *testing.T) {
@@ -90,27 +96,29 @@ func TestModesAndOwnersStayAndTimesAreNotKept(t *testing.T) {
 }
 
 func TestTheTimeOfTheLastChangeMovesAtWritesAlone(t *testing.T) {
-	m := mount(t, oneLV())
-	data, other := m.stat("vg/data").ModTime(), m.stat("vg/other").ModTime()
-	f := m.open("vg/data", os.O_RDWR)
-	if _, err := f.ReadAt(make([]byte, 10), 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	if now := m.stat("vg/data").ModTime(); !now.Equal(data) {
-		t.Errorf("moved without a write from %v to %v", data, now)
-	}
-	if _, err := f.WriteAt([]byte("x"), 0); err != nil {
-		t.Fatal(err)
-	}
-	if now := m.stat("vg/data").ModTime(); !now.After(data) {
-		t.Errorf("was %v, after a write %v", data, now)
-	}
-	if now := m.stat("vg/other").ModTime(); !now.Equal(other) {
-		t.Errorf("that of another LV moved from %v to %v", other, now)
-	}
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		data, other := m.stat("vg/data").ModTime(), m.stat("vg/other").ModTime()
+		f := m.open("vg/data", os.O_RDWR)
+		if _, err := f.ReadAt(make([]byte, 10), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if now := m.stat("vg/data").ModTime(); !now.Equal(data) {
+			t.Errorf("moved without a write from %v to %v", data, now)
+		}
+		if _, err := f.WriteAt([]byte("x"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if now := m.stat("vg/data").ModTime(); !now.After(data) {
+			t.Errorf("was %v, after a write %v", data, now)
+		}
+		if now := m.stat("vg/other").ModTime(); !now.Equal(other) {
+			t.Errorf("that of another LV moved from %v to %v", other, now)
+		}
+	})
 }
 
 func TestTheTimeOfTheLastChangeIsThatOfTheImagesAtFirst(t *testing.T) {
@@ -233,40 +241,44 @@ func TestAReadOnlyMountClaimsNothing(t *testing.T) {
 }
 
 func TestAWriteThatFailsIsAnError(t *testing.T) {
-	m := mount(t, oneLV())
-	f := m.open("vg/data", os.O_RDWR)
-	m.disks[0].Break(testpv.DataStart+11*extent, testpv.DataStart+12*extent)
-	_, err := f.WriteAt(make([]byte, extent), extent)
-	wantErrno(t, "writing a broken extent", err, syscall.EIO)
-	if _, err := f.WriteAt(make([]byte, extent), 2*extent); err != nil {
-		t.Errorf("the one behind it: %v", err)
-	}
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		f := m.open("vg/data", os.O_RDWR)
+		m.disks[0].Break(testpv.DataStart+11*extent, testpv.DataStart+12*extent)
+		_, err := f.WriteAt(make([]byte, extent), extent)
+		wantErrno(t, "writing a broken extent", err, syscall.EIO)
+		if _, err := f.WriteAt(make([]byte, extent), 2*extent); err != nil {
+			t.Errorf("the one behind it: %v", err)
+		}
+	})
 }
 
 func TestManyWritersAndReadersAtOnce(t *testing.T) {
-	m := mount(t, oneLV())
-	var wg sync.WaitGroup
-	for i := range 4 {
-		wg.Go(func() {
-			mine := bytes.Repeat([]byte{byte('a' + i)}, extent)
-			got := make([]byte, extent)
-			for range 20 {
-				f, err := os.OpenFile(m.path("vg/data"), os.O_RDWR, 0)
-				if err != nil {
-					t.Error(err)
-					return
+	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
+		m := mount(t, oneLV(), mode)
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				mine := bytes.Repeat([]byte{byte('a' + i)}, extent)
+				got := make([]byte, extent)
+				for range 20 {
+					f, err := os.OpenFile(m.path("vg/data"), os.O_RDWR, 0)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, werr := f.WriteAt(mine, int64(i*extent))
+					_, rerr := f.ReadAt(got, int64(i*extent))
+					if werr != nil || rerr != nil || !bytes.Equal(got, mine) {
+						t.Errorf("writer %d: %v, %v, or other bytes", i, werr, rerr)
+					}
+					f.Close()
 				}
-				_, werr := f.WriteAt(mine, int64(i*extent))
-				_, rerr := f.ReadAt(got, int64(i*extent))
-				if werr != nil || rerr != nil || !bytes.Equal(got, mine) {
-					t.Errorf("writer %d: %v, %v, or other bytes", i, werr, rerr)
-				}
-				f.Close()
-			}
-		})
-	}
-	wg.Wait()
-	eventually(t, "no claims", func() bool { return m.disks[0].Claims() == 0 })
+			})
+		}
+		wg.Wait()
+		eventually(t, "no claims", func() bool { return m.disks[0].Claims() == 0 })
+	})
 }
 
 func TestErrorsBecomeErrnos(t *testing.T) {
