@@ -34,6 +34,8 @@ func (c *container) Name() string { return c.name }
 func (c *container) Size() int64  { return c.size }
 func (c *container) Info() Info   { return c.info }
 
+func (c *container) Beneath() []mapping.Device { return []mapping.Device{c.dev} }
+
 func (c *container) Map(off, max int64) (mapping.Extent, error) {
 	return mapping.Extent{Kind: mapping.Computed, Length: min(max, c.size-off)}, nil
 }

@@ -22,7 +22,7 @@ type Options struct {
 // Container is the payload of a container that was opened. It is a
 // [mapping.WritableDevice] too if its device is. It is safe for concurrent use.
 type Container interface {
-	mapping.Device
+	mapping.Stacked
 	// Map says Computed of everything: the bytes on the disk are not these.
 	mapping.Volume
 	// Info tells what the header says.

@@ -447,6 +447,34 @@ func TestABadSectorFailsWhatTouchesItAndNothingElse(t *testing.T) {
 	}
 }
 
+// stacked is a device that lies on another, all of it computed.
+type stacked struct{ *memory }
+
+func (s stacked) Map(off, max int64) (mapping.Extent, error) {
+	return mapping.Extent{Kind: mapping.Computed, Length: min(max, s.Size()-off)}, nil
+}
+
+func TestExtentsEndBeneathTheDeviceOfTheImage(t *testing.T) {
+	for _, b := range samples() {
+		disk := &memory{data: append(make([]byte, 777), b...)}
+		m, err := Open(mapping.Section(disk, 777, int64(len(b)), "part"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkImage(t, m, append(sampleBytes(), make([]byte, sampleSize-sampleData)...))
+		if e, err := m.Map(10, 10); err != nil || e.Device != mapping.Device(disk) {
+			t.Error(e, err)
+		}
+		if m, err = Open(stacked{&memory{data: b}}, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		checkImage(t, m, append(sampleBytes(), make([]byte, sampleSize-sampleData)...))
+		if e, err := m.Map(10, 10); err != nil || e.Kind != mapping.Computed {
+			t.Error(e, err)
+		}
+	}
+}
+
 func TestABadSectorInATableIsNoHole(t *testing.T) {
 	tables := map[string]int64{"qcow2": 2 << 16, "VDI": 512, "VHD": 2048, "VHDX": 2 << 20, "VMDK": 64 * 512}
 	for name, b := range samples() {

@@ -22,8 +22,22 @@ func (m *image) Info() Info   { return m.info }
 
 func (m *image) Close() error { return closeAll(m.info.Files) }
 
-// Map tells of bytes that their file has not that they are missing.
+// Beneath are the device of the image, and the files that it names.
+func (m *image) Beneath() []mapping.Device {
+	return append([]mapping.Device{m.dev}, m.info.Files...)
+}
+
 func (m *image) Map(off, max int64) (mapping.Extent, error) {
+	e, err := m.extent(off, max)
+	if v, ok := e.Device.(mapping.Volume); ok && err == nil {
+		return v.Map(e.Offset, e.Length)
+	}
+	return e, err
+}
+
+// extent is Map, but for what lies beneath the files. It tells of bytes that their file has
+// not that they are missing.
+func (m *image) extent(off, max int64) (mapping.Extent, error) {
 	e, err := m.layout.Map(off, max)
 	if err != nil {
 		return e, fmt.Errorf("%s: at byte %d: %w", m.name, off, err)
@@ -55,7 +69,7 @@ func (m *image) ReadAt(p []byte, off int64) (int, error) {
 		p, end = p[:size-off], io.EOF
 	}
 	done := 0
-	err := mapping.Walk(m, off, int64(len(p)), func(at int64, e mapping.Extent) error {
+	err := mapping.Walk(extents{m}, off, int64(len(p)), func(at int64, e mapping.Extent) error {
 		n, err := m.readExtent(p[at-off:][:e.Length], at, e)
 		done = int(at-off) + n
 		return err
@@ -65,6 +79,11 @@ func (m *image) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return done, end
 }
+
+// extents is an image, for a reader of its files.
+type extents struct{ *image }
+
+func (e extents) Map(off, max int64) (mapping.Extent, error) { return e.extent(off, max) }
 
 // readExtent reads all of an extent, which is at off, or tells how much is good.
 func (m *image) readExtent(p []byte, off int64, e mapping.Extent) (int, error) {

@@ -23,7 +23,7 @@ type Options struct {
 
 // Image is the disk that an image holds. It is safe for concurrent use.
 type Image interface {
-	mapping.Device
+	mapping.Stacked
 	mapping.Volume
 	// Info tells what the image is.
 	Info() Info
