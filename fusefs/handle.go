@@ -52,13 +52,6 @@ func (h *handle) tryOpen() error {
 	return err
 }
 
-func (h *handle) purpose() string {
-	if h.writable {
-		return "writing"
-	}
-	return "reading"
-}
-
 // fuseFlags ask the kernel to pass reads and writes on as they are, unless configured otherwise.
 // Its page cache would hold a second copy of what the one beneath holds, and its read-ahead of at
 // most 128 KiB makes requests smaller than those of the programs; only for reads of less than

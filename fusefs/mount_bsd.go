@@ -15,7 +15,7 @@ const killPriv = 0
 
 func directMount(*fuse.MountOptions) {}
 
-func unmountError(err error) error { return err }
+func (s *Server) unmount() error { return s.fuse.Unmount() }
 
 // detach takes a mount out of the tree of directories, in use or not.
 func detach(dir string) error {

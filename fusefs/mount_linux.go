@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -47,10 +48,22 @@ func directMount(mo *fuse.MountOptions) {
 // that is killed while a request to itself is under way can never end, and its mount hangs.
 func (s *Server) await(os.FileInfo) error { return nil }
 
-// unmountError finds the errno in what fusermount says.
-func unmountError(err error) error {
-	if text := err.Error(); !errors.Is(err, syscall.EBUSY) && strings.Contains(text, "busy") {
-		return fmt.Errorf("%w: %s", syscall.EBUSY, strings.TrimSpace(text))
+// unmount asks the kernel, and for an ordinary user fusermount does.
+func (s *Server) unmount() error {
+	err := unix.Unmount(s.dir, unix.UMOUNT_NOFOLLOW)
+	// The last handles may have been closed and not yet be released.
+	for wait := 5 * time.Millisecond; err == unix.EBUSY && wait < 200*time.Millisecond; wait *= 2 {
+		time.Sleep(wait)
+		err = unix.Unmount(s.dir, unix.UMOUNT_NOFOLLOW)
+	}
+	switch err {
+	case unix.EINVAL: // it is no longer mounted
+		return nil
+	case unix.EPERM:
+		err = s.fuse.Unmount()
+	}
+	if err != nil && !errors.Is(err, syscall.EBUSY) && strings.Contains(err.Error(), "busy") {
+		return fmt.Errorf("%w: %s", syscall.EBUSY, strings.TrimSpace(err.Error()))
 	}
 	return err
 }

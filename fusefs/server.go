@@ -145,8 +145,8 @@ func (s *Server) Unmount() error {
 		return nil
 	default:
 	}
-	if err := s.fuse.Unmount(); err != nil {
-		return fmt.Errorf("unmounting %s: %w", s.dir, unmountError(err))
+	if err := s.unmount(); err != nil {
+		return fmt.Errorf("unmounting %s: %w", s.dir, err)
 	}
 	s.Wait()
 	return nil
