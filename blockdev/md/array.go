@@ -15,6 +15,7 @@ type Array struct {
 	super   *Superblock
 	members []mapping.Device
 	present int
+	settled bool
 }
 
 var (
@@ -33,6 +34,10 @@ func (a *Array) Beneath() []mapping.Device { return a.members }
 
 // Level is the array's.
 func (a *Array) Level() Level { return a.super.Geometry.Level }
+
+// Settled says whether the array is what it is by its members' superblocks alone, and not by a bitmap or
+// lists of bad blocks that may change without them.
+func (a *Array) Settled() bool { return a.settled }
 
 // Map answers where bytes are; see [mapping.Volume].
 func (a *Array) Map(off, max int64) (mapping.Extent, error) { return a.volume.Map(off, max) }

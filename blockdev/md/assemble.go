@@ -131,12 +131,12 @@ func (a *assembler) assemble(members []Member) (*Array, error) {
 			l.lost = fmt.Errorf("%w: member %d of %s was not found", mapping.ErrMissing, i, a.super.ArrayName())
 		}
 	}
-	if missing := a.disks - present; missing > 0 {
-		a.warn("%s: %d of %d members are missing or not used: %v", a.super.ArrayName(), missing, a.disks, a.missing())
-	}
 	v, size, err := a.volume()
 	if err != nil {
 		return nil, err
+	}
+	if missing := a.disks - present; missing > 0 {
+		a.warn("%s: %d of %d members are missing or not used: %v", a.super.ArrayName(), missing, a.disks, a.missing())
 	}
 	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present, settled: a.super.Resync == All}
 	for _, l := range a.legs {

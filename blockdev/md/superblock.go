@@ -2,11 +2,13 @@ package md
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"lvm2fs/raid"
 )
@@ -112,6 +114,8 @@ type Superblock struct {
 
 	journal    bool // with a journal, which may hold what the members do not
 	layoutTold bool // the layout of raid0 means something
+
+	sum [sha256.Size]byte
 }
 
 // Reshape is a change of geometry that is under way; Superblock.Geometry is the old one.
@@ -133,19 +137,22 @@ func (s *Superblock) Set() Set { return Set{s.Array, s.Version[0]} }
 
 // ArrayName is what messages call the array.
 func (s *Superblock) ArrayName() string {
-	if s.Name != "" {
-		return "MD array " + s.Name
+	if s.Name == "" || strings.ContainsFunc(s.Name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "MD array " + s.Array.String()
 	}
-	return "MD array " + s.Array.String()
+	return "MD array " + s.Name
 }
+
+// Fingerprint is equal for two readings of a superblock if it has not changed in between.
+func (s *Superblock) Fingerprint() [sha256.Size]byte { return s.sum }
 
 // String says what the member is.
 func (s *Superblock) String() string {
 	return fmt.Sprintf("%s of %s (%v, superblock %s)", s.Role, s.ArrayName(), s.Geometry.Level, s.Version)
 }
 
-// covers says whether off belongs to what the array keeps on the member.
-func (s *Superblock) covers(off int64) bool {
+// Covers says whether off, on the member, belongs to what the array keeps there.
+func (s *Superblock) Covers(off int64) bool {
 	return off >= s.DataOffset && off-s.DataOffset < s.DataSize
 }
 
@@ -177,7 +184,7 @@ func Find(r io.ReaderAt, size int64) (*Superblock, error) {
 	case len(starts) == 1 && len(ends) == 1:
 		// An array can be a member of another one, and then shows its superblock in the other
 		// one's data.
-		if starts[0].covers(ends[0].Offset) {
+		if starts[0].Covers(ends[0].Offset) {
 			return starts[0], nil
 		}
 		return ends[0], nil
@@ -224,6 +231,9 @@ func (p place) read(r io.ReaderAt, off, size int64) (*Superblock, error) {
 	s, err := p.decode(b, p.version, off, size)
 	if err != nil {
 		return nil, fmt.Errorf("superblock %s at byte %d: %w", p.version, off, err)
+	}
+	if s != nil {
+		s.sum = sha256.Sum256(b)
 	}
 	return s, nil
 }

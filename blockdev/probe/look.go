@@ -1,0 +1,197 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"lvm2fs/blockdev/md"
+	"lvm2fs/blockdev/partition"
+	"lvm2fs/blockdev/signature"
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
+)
+
+// look finds out what is on a device.
+func (r *run) look(n *Node) {
+	if r.opts.Offset != nil && len(n.beneath) == 0 {
+		r.lookAtOffset(n, *r.opts.Offset)
+		return
+	}
+	if r.open(n, r.opts.Images) {
+		return
+	}
+	component, err := signature.Component(n.Device, n.Device.Size())
+	if err != nil {
+		n.Err = fmt.Errorf("%s: %w", n.Name, err)
+		return
+	}
+	if component != nil {
+		r.lookAtComponent(n, component)
+		return
+	}
+	marks, err := signature.Detect(n.Device, n.Device.Size())
+	if err != nil && len(marks) == 0 {
+		n.Err = fmt.Errorf("%s: %w", n.Name, err)
+		return
+	}
+	if len(marks) > 0 {
+		n.Content = marks[0].Name
+	}
+	r.lookAtDisk(n, marks)
+}
+
+// lookAtOffset takes the user's word for where a PV is.
+func (r *run) lookAtOffset(n *Node, off int64) {
+	size := n.Device.Size()
+	if off < 0 || off >= size {
+		n.Err = fmt.Errorf("%s: %w: it has %d bytes, and no byte %d", n.Name, ErrNothing, size, off)
+		return
+	}
+	// Of an array that deals its bytes out, a member has the label perhaps, but not the rest.
+	if super, _ := md.Find(n.Device, size); super != nil && super.Geometry.Level != md.Level(raid.RAID1) {
+		n.Err = fmt.Errorf("%s: %w: it is %s", n.Name, ErrComponent, super)
+		return
+	}
+	n.Content = fmt.Sprintf("PV from byte %d", off)
+	c, _ := r.put([]*Node{n}, r.section(n, off, size-off, fmt.Sprintf("%s (from byte %d)", n.Name, off)), n.Name, "part")
+	c.Name, c.PV, c.Content = c.Device.Name(), true, "LVM2 physical volume"
+	r.PVs = append(r.PVs, c.Device)
+}
+
+// section is a range of the node's device.
+func (r *run) section(n *Node, off, size int64, name string) mapping.Device {
+	key := openedKey{n.Device, fmt.Sprintf("%d+%d %s", off, size, name)}
+	d, _ := r.keep(key, func() (mapping.Device, error) { return mapping.Section(n.Device, off, size, name), nil })
+	return d
+}
+
+// open tries to open the device as one of layers, and says whether it is one, opened or not.
+func (r *run) open(n *Node, layers []Layer) bool {
+	for _, l := range layers {
+		d, err := r.keep(openedKey{n.Device, l.Type}, func() (mapping.Device, error) { return l.Open(n.Device) })
+		switch {
+		case err != nil:
+			n.Err = fmt.Errorf("%s: %w", n.Name, err)
+			return true
+		case d != nil:
+			r.add([]*Node{n}, d, d.Name(), l.Type)
+			if marks, _ := signature.Detect(n.Device, n.Device.Size()); len(marks) > 0 {
+				n.Content = marks[0].Name
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// lookAtComponent looks at what is a part of something else, or a container.
+func (r *run) lookAtComponent(n *Node, component *signature.Signature) {
+	n.Content = component.Name
+	super, err := md.Find(n.Device, n.Device.Size())
+	// What shows on a member lies on the array.
+	if super != nil && (super.Offset == component.Offset || super.Covers(component.Offset)) {
+		n.Content = super.String()
+		r.addMember(memberNode{md.Member{Device: n.Device, Super: super}, n})
+		return
+	}
+	if r.open(n, r.opts.Containers) {
+		return
+	}
+	n.Err = fmt.Errorf("%s: %w: it is a %s", n.Name, ErrComponent, component.Name)
+	if err != nil {
+		n.Err = fmt.Errorf("%w: %w", n.Err, err)
+	}
+}
+
+// lookAtDisk decides between a PV and a partition table.
+func (r *run) lookAtDisk(n *Node, marks []signature.Signature) {
+	label := slices.IndexFunc(marks, func(s signature.Signature) bool { return s.Kind == signature.KindPV })
+	hasPV := label >= 0
+	table, err := r.table(n, marks)
+	switch {
+	case err != nil && !hasPV:
+		n.Err = fmt.Errorf("%s: %w: %w", n.Name, ErrNothing, err)
+	case table == nil:
+		n.PV = hasPV
+	case hasPV && overwritten(table, marks[label].Offset):
+		n.PV = true
+		r.warn("%s: a PV was made where there was a partition table, of which the backup is left", n.Name)
+	case hasPV && !holdsAnything(n.Device, table):
+		n.PV = true
+		r.warn("%s: there is an %s table beside the PV, whose partitions hold nothing", n.Name, table.Scheme)
+	default:
+		if hasPV {
+			r.warn("%s: there are a PV label and an %s table with partitions in use; the label is taken for what is left of an earlier use (--offset 0 reads it)", n.Name, table.Scheme)
+		}
+		r.addPartitions(n, table)
+	}
+	if n.PV {
+		n.Content = marks[label].Name
+	}
+}
+
+// overwritten says whether a label lies where the header of a GPT was.
+func overwritten(t *partition.Table, label int64) bool {
+	return t.Scheme == "GPT" && t.SectorSize == label
+}
+
+// table finds the partition table of a device; nil if there is none.
+func (r *run) table(n *Node, marks []signature.Signature) (*partition.Table, error) {
+	var sector int64
+	if r.opts.SectorSize != nil {
+		sector = r.opts.SectorSize(n.Device)
+	}
+	tables, err := partition.Find(n.Device, n.Device.Size(), sector)
+	if err != nil {
+		if errors.Is(err, partition.ErrNone) {
+			err = nil
+		}
+		return nil, err
+	}
+	t := tables[0]
+	if len(tables) > 1 && !holdsAnything(n.Device, t) && holdsAnything(n.Device, tables[1]) {
+		t = tables[1]
+	}
+	for _, m := range marks {
+		inBootSector := m.Kind == signature.KindFilesystem && m.Offset < 512
+		leftOver := t.Unprotected && (m.Kind == signature.KindFilesystem || m.Kind == signature.KindSwap)
+		if inBootSector || leftOver {
+			return nil, nil
+		}
+	}
+	return t, nil
+}
+
+// holdsAnything says whether there is something known in a partition of the table.
+func holdsAnything(d mapping.Device, t *partition.Table) bool {
+	const looked = 32
+	for i, p := range t.Partitions {
+		if i == looked {
+			return true
+		}
+		s := mapping.Section(d, p.Start, p.Size, "")
+		marks, _ := signature.Detect(s, s.Size())
+		if len(marks) > 0 && marks[0].Kind != signature.KindEmpty {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) addPartitions(n *Node, t *partition.Table) {
+	n.Content = t.Scheme + " partition table"
+	for _, w := range t.Warnings {
+		r.warn("%s: %w", n.Name, w)
+	}
+	for _, p := range t.Partitions {
+		if r.opts.Partition != nil {
+			if d := r.opts.Partition(n.Device, p.Number, p.Start, p.Size); d != nil {
+				r.add([]*Node{n}, d, d.Name(), "part")
+				continue
+			}
+		}
+		d := r.section(n, p.Start, p.Size, fmt.Sprintf("%s (partition %d)", n.Name, p.Number))
+		r.add([]*Node{n}, d, d.Name(), "part")
+	}
+}
