@@ -15,7 +15,8 @@ type arrayState struct {
 }
 
 // array assembles a RAID or mirror, and keeps the state of its legs for its LV's health.
-func (a *assembly) array(lv *LV, c raid.Config) (mapping.Volume, error) {
+func (a *assembly) array(seg *Segment, c raid.Config) (mapping.Volume, error) {
+	lv := seg.LV
 	state := &arrayState{degraded: lv.Partial()}
 	for _, leg := range c.Legs {
 		if leg.Volume == nil || leg.InSync != raid.All {

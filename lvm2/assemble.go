@@ -22,6 +22,7 @@ type assembly struct {
 	pools   map[*LV]*thinPool
 	spaces  map[*LV]assembled // the logical space of VDO pools
 	arrays  map[*LV]*arrayState
+	kept    map[*LV][]keptArray // nil unless they are to be verified
 
 	lostCaches map[*LV]bool // the origin is read alone
 }

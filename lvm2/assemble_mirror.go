@@ -42,7 +42,12 @@ func (a *assembly) mirror(seg *Segment, m *Mirror) (mapping.Volume, error) {
 		}
 		c.Legs = append(c.Legs, leg)
 	}
-	return a.array(seg.LV, c)
+	v, err := a.array(seg, c)
+	if err == nil {
+		c.InSync = raid.All
+		a.keep(seg, c, stale)
+	}
+	return v, err
 }
 
 // unsynced says where the legs of a mirror beyond the first may be old.

@@ -75,8 +75,10 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	}
 	size := int64(seg.ExtentCount-min(seg.ExtentCount, seg.reshapeSpace())) * a.vg.ExtentSize
 
+	var dirty func(off, max int64) (bool, int64)
 	if typ.level != raid.RAID0 {
-		if err := a.applySuperblocks(seg, m, &c); err != nil {
+		var err error
+		if dirty, err = a.applySuperblocks(seg, m, &c); err != nil {
 			return nil, err
 		}
 	}
@@ -86,7 +88,10 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 		size = min(size, capacity)
 	}
 	c.Size = min(size, capacity)
-	v, err := a.array(seg.LV, c)
+	v, err := a.array(seg, c)
+	if err == nil {
+		a.keep(seg, c, dirty)
+	}
 	if err != nil || size <= capacity {
 		return v, err
 	}
@@ -105,8 +110,9 @@ func lostLeg(lv *LV, leg int, why error) error {
 }
 
 // applySuperblocks lets the legs' superblocks say what the array is and which legs hold it.
-// They, not the metadata text, are what the kernel goes by.
-func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) error {
+// They, not the metadata text, are what the kernel goes by. It returns what the write-intent bitmap
+// says, which is not always of consequence to readers.
+func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (dirty func(off, max int64) (bool, int64), err error) {
 	legs := make([]raidLegState, len(m.Legs))
 	for i, leg := range m.Legs {
 		legs[i].rebuild = leg.Data.hasStatus("REBUILD") || leg.Meta != nil && leg.Meta.hasStatus("REBUILD")
@@ -121,7 +127,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) error
 		err = state.activates()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, leg := range state.legs {
 		if leg.lost != nil && c.Legs[i].Volume != nil {
@@ -133,7 +139,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) error
 	copies := c.Geometry.Level == raid.RAID1 || c.Geometry.Level == raid.RAID10
 	if state.newest == nil {
 		c.InSync = 0
-		return nil
+		return nil, nil
 	}
 	c.InSync = state.newest.Resync
 	if copies && seg.LV.hasStatus("NOTSYNCED") {
@@ -141,10 +147,11 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) error
 	}
 	// While a leg is missing, dirty regions are what it has to catch up with, and in
 	// order on the other legs.
+	dirty = a.dirty(m.Legs[state.at].Meta, state.newest)
 	if copies || state.rebuilt() && !seg.LV.Partial() {
-		c.Dirty = a.dirty(m.Legs[state.at].Meta, state.newest)
+		c.Dirty = dirty
 	}
-	return applyGeometry(c, state.newest)
+	return dirty, applyGeometry(c, state.newest)
 }
 
 // applyGeometry takes over the geometry of a superblock.

@@ -51,6 +51,8 @@ var (
 	// ErrNotActivated: the kernel would refuse to make a block device of the LV, for what
 	// it finds on disk. Such an LV is not [LV.Visible].
 	ErrNotActivated = errors.New("the kernel would not activate it")
+	// ErrIntegrity: bytes do not match their checksum. Another leg of the RAID may have them.
+	ErrIntegrity = target.ErrIntegrity
 	// ErrNotComparable: two LVs are not thin volumes of one pool.
 	ErrNotComparable = target.ErrNotComparable
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.

@@ -38,33 +38,36 @@ func (s *Survey) Read(p []byte, off int64, lost func(off, n int64, err error)) {
 	good := false
 	var run int64 // the bytes before done that are lost
 	var why error
-	done, step := 0, 0
-	for {
+	for done, step := 0, len(p); ; {
 		good = good || n > 0
 		if n > 0 && run > 0 {
 			lost(off+int64(done)-run, run, why)
 			run = 0
 		}
 		done += n
-		if err != nil {
-			// The volume may have stopped in the middle of a sector that is bad as a whole.
-			bad := min(surveySector-int((off+int64(done))%surveySector), len(p)-done)
+		room := surveySector - int((off+int64(done))%surveySector)
+		switch {
+		case err == nil:
+			step *= 2
+		case step-n <= room: // it is this sector, whatever of it was read
 			if run == 0 {
 				why = err
 			}
+			bad := min(room, len(p)-done)
 			run += int64(bad)
 			done += bad
 			step = surveySector
-		} else {
-			step *= 2
+		default: // a device need not say how far it came
+			step = room
 		}
 		if done == len(p) {
 			break
 		}
-		n, err = s.read(p[done:min(done+step, len(p))], off+int64(done))
+		step = min(step, len(p)-done)
+		n, err = s.read(p[done:done+step], off+int64(done))
 	}
 	if run > 0 {
-		lost(off+int64(done)-run, run, why)
+		lost(off+int64(len(p))-run, run, why)
 	}
 	if good {
 		s.dead = 0

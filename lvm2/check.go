@@ -1,0 +1,323 @@
+package lvm2
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
+)
+
+// Checker looks for what is wrong with LVs, by reading everything. It reads through an assembly of its
+// own: what it finds has no influence on the health of LVs, and Options.LegFailed is not told. A RAID
+// that several LVs lie on is verified once. It is for one goroutine.
+type Checker struct {
+	// Found is called for each finding. Its error ends the check.
+	Found func(Finding) error
+	// Progress, which may be nil, is told how many bytes of total are done of what is being read now:
+	// lv, or a RAID or mirror beneath the LV that is checked. One with legs that fail to read is read
+	// twice: all legs, and then what they are good for together.
+	Progress func(lv *LV, done, total int64)
+
+	assemblies map[*VG]*assembly
+	arrays     map[*LV]CheckSummary
+}
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	// LV is the LV that was checked, or the RAID or mirror beneath it, that offsets are of.
+	LV     *LV
+	Offset int64 // bytes of LV
+	Length int64 // bytes
+	// Err says why bytes cannot be read: of LV, or if there is Legs, of the leg that is blamed.
+	Err error
+	// Legs is what is wrong with the legs of a RAID or mirror; nil for bytes of LV that cannot be read.
+	Legs *raid.Finding
+	// Places are where the first bytes of Legs.Places lie.
+	Places []FindingPlace
+}
+
+// FindingPlace is a place on a device.
+type FindingPlace struct {
+	Device Device // nil if the leg says no place
+	Offset int64  // bytes
+}
+
+// CheckSummary is what a check of an LV comes to. All numbers are bytes.
+type CheckSummary struct {
+	Size       int64 // of the LV; 0 for one without contents of its own
+	Lost       int64 // of the LV, that cannot be read
+	Redundant  int64 // of the RAIDs and mirrors beneath
+	Compared   int64 // of Redundant: those that are in sync, on legs that are there
+	Differing  int64 // of legs, that contradict others
+	Unreadable int64 // of legs, that fail to read
+	Err        error // why the LV, or one beneath, cannot be opened; nil if it can be
+}
+
+// Good says whether nothing is wrong. What could not be compared is not wrong.
+func (s CheckSummary) Good() bool {
+	return s.Lost == 0 && s.Differing == 0 && s.Unreadable == 0 && s.Err == nil
+}
+
+func (s *CheckSummary) add(other CheckSummary) {
+	s.Redundant += other.Redundant
+	s.Compared += other.Compared
+	s.Differing += other.Differing
+	s.Unreadable += other.Unreadable
+	s.Err = errors.Join(s.Err, other.Err)
+}
+
+// Check reads all of an LV and, of the RAIDs and mirrors beneath, all legs: so every checksum on the way
+// is verified, and legs and parity are compared where they should agree. What is out of sync, dirty,
+// missing, stale or still to be rebuilt is read where it can be, but not compared. A finding of bytes
+// that cannot be read is by the sector of 512 bytes; but after a mebibyte without a good sector, more of
+// that is presumed lost if it begins and ends with bad sectors. Check fails with the error of Found or
+// ctx only. An LV that cannot be opened has that in the summary.
+func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
+	var sum CheckSummary
+	var arrays []*LV
+	lv.through(func(seg *Segment) bool {
+		switch seg.Mapping.(type) {
+		case *RAID, *Mirror:
+			if !slices.Contains(arrays, seg.LV) {
+				arrays = append(arrays, seg.LV)
+			}
+		}
+		return false
+	})
+	for _, array := range arrays {
+		one, err := c.array(ctx, array)
+		if err != nil {
+			return sum, err
+		}
+		if array == lv {
+			one.Err = nil // it is told below
+		}
+		sum.add(one)
+	}
+	a := c.assembly(lv.VG)
+	v, err := a.contents(lv)
+	switch {
+	case errors.Is(err, ErrNoContents):
+		return sum, nil
+	case err != nil:
+		sum.Err = errors.Join(err, sum.Err)
+		return sum, nil
+	}
+	sum.Size = v.Size()
+	r := contentsCheck{Checker: c, ctx: ctx, lv: lv, volume: v, mapped: a.isArray(lv) && sum.Unreadable == 0}
+	err = r.run()
+	sum.Lost = r.lost
+	return sum, err
+}
+
+func (c *Checker) assembly(vg *VG) *assembly {
+	if a := c.assemblies[vg]; a != nil {
+		return a
+	}
+	if c.assemblies == nil {
+		c.assemblies = map[*VG]*assembly{}
+	}
+	opts := vg.assembly.opts
+	opts.LegFailed = nil
+	a := newAssembly(vg, opts)
+	a.kept = map[*LV][]keptArray{}
+	c.assemblies[vg] = a
+	return a
+}
+
+// array verifies a RAID or mirror, once.
+func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
+	if done, ok := c.arrays[lv]; ok {
+		return done, nil
+	}
+	var sum CheckSummary
+	a := c.assembly(lv.VG)
+	if _, err := a.contents(lv); err != nil && !errors.Is(err, ErrNoContents) {
+		sum.Err = err
+	}
+	for _, kept := range a.kept[lv] {
+		array, err := raid.New(kept.config)
+		if err != nil {
+			sum.Err = errors.Join(sum.Err, err)
+			continue
+		}
+		if kept.redundant() {
+			sum.Redundant += array.Size()
+		}
+		compared, err := array.Verify(ctx, raid.Verification{
+			Found: func(f raid.Finding) error {
+				if f.Problem == raid.Unreadable {
+					sum.Unreadable += f.Length
+				} else {
+					sum.Differing += f.Length
+				}
+				return c.Found(kept.finding(lv, f))
+			},
+			Progress: func(done int64) { c.progress(lv, kept.start+done, lv.Size()) },
+		})
+		sum.Compared += compared
+		if err != nil {
+			return sum, err
+		}
+	}
+	if c.arrays == nil {
+		c.arrays = map[*LV]CheckSummary{}
+	}
+	c.arrays[lv] = sum
+	return sum, nil
+}
+
+func (c *Checker) progress(lv *LV, done, total int64) {
+	if c.Progress != nil {
+		c.Progress(lv, done, total)
+	}
+}
+
+// keptArray is a RAID or mirror that can be verified: a segment.
+type keptArray struct {
+	start  int64 // byte of the LV
+	config raid.Config
+	data   []mapping.Volume // by leg: where its bytes lie; nil of a leg that is lost
+}
+
+// keep keeps an array to be verified. What dirty says is left out, even if it is of no consequence to
+// readers.
+func (a *assembly) keep(seg *Segment, c raid.Config, dirty func(off, max int64) (bool, int64)) {
+	if a.kept == nil {
+		return
+	}
+	c.OnError, c.Dirty = nil, dirty
+	if seg.LV.hasStatus("NOTSYNCED") {
+		c.InSync = 0
+	}
+	kept := keptArray{start: int64(seg.StartExtent) * a.vg.ExtentSize, config: c}
+	for i, leg := range c.Legs {
+		data := leg.Volume
+		if m, ok := seg.Mapping.(*RAID); ok && data != nil {
+			if layer, ok := m.Legs[i].Data.mapping().(*Integrity); ok {
+				// A checked leg has no place of its own, but its bytes are where those of its origin are.
+				if origin, err := a.volume(layer.Origin); err == nil {
+					data = origin
+				}
+			}
+		}
+		kept.data = append(kept.data, data)
+	}
+	a.kept[seg.LV] = append(a.kept[seg.LV], kept)
+}
+
+func (k keptArray) redundant() bool { return k.config.Geometry.Level != raid.RAID0 }
+
+// isArray says whether the bytes of an LV are those of RAIDs and mirrors that can be verified.
+func (a *assembly) isArray(lv *LV) bool {
+	if lv.snapshotOf() != nil || len(a.kept[lv]) != len(lv.Segments) {
+		return false
+	}
+	for _, m := range lv.snapshots() {
+		if m.Merging {
+			return false
+		}
+	}
+	return true
+}
+
+func (k keptArray) finding(lv *LV, f raid.Finding) Finding {
+	out := Finding{LV: lv, Length: f.Length, Err: f.Err, Legs: &f}
+	for i := range f.Places {
+		f.Places[i].Offset += k.start
+		var at FindingPlace
+		p := f.Places[i]
+		if e, err := k.data[p.Leg].Map(p.LegOffset, f.Length); err == nil && e.Kind == mapping.Data {
+			at = FindingPlace{e.Device, e.Offset}
+		}
+		out.Places = append(out.Places, at)
+	}
+	out.Offset = f.Places[max(f.Blamed, 0)].Offset
+	return out
+}
+
+// contentsCheck reads the bytes of one LV.
+type contentsCheck struct {
+	*Checker
+	ctx    context.Context
+	lv     *LV
+	volume mapping.Volume
+	mapped bool // all that is mapped has been read already
+
+	lost int64
+	open *Finding // that may go on
+}
+
+const checkPiece = 1 << 20
+
+func (r *contentsCheck) run() error {
+	survey := mapping.NewSurvey(r.volume)
+	buf := make([]byte, checkPiece)
+	size := r.volume.Size()
+	for off := int64(0); off < size; {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		e, err := r.volume.Map(off, size-off)
+		n := e.Length
+		if err == nil && e.Kind == mapping.Missing {
+			if err := r.add(off, n, e.Err); err != nil {
+				return err
+			}
+		} else if err != nil || e.Kind != mapping.Zero && !r.mapped {
+			if n, err = r.read(survey, buf, off, n, err); err != nil {
+				return err
+			}
+		}
+		off += n
+		if !r.mapped {
+			r.progress(r.lv, off, size)
+		}
+	}
+	return r.close()
+}
+
+// read reads up to a piece from off, of which the first n bytes are one run. It returns how many.
+func (r *contentsCheck) read(survey *mapping.Survey, buf []byte, off, n int64, unmapped error) (int64, error) {
+	most := min(r.volume.Size()-off, checkPiece-off%checkPiece)
+	for unmapped == nil && n < most {
+		e, err := r.volume.Map(off+n, most-n)
+		if err != nil || e.Kind == mapping.Zero || e.Kind == mapping.Missing {
+			most = n
+			break
+		}
+		n += e.Length
+	}
+	var failure error
+	survey.Read(buf[:most], off, func(at, n int64, err error) {
+		if failure == nil {
+			failure = r.add(at, n, err)
+		}
+	})
+	return most, failure
+}
+
+// add takes bytes that cannot be read.
+func (r *contentsCheck) add(off, n int64, err error) error {
+	r.lost += n
+	if r.open != nil && r.open.Offset+r.open.Length == off && errors.Is(err, ErrMissing) == errors.Is(r.open.Err, ErrMissing) {
+		r.open.Length += n
+		return nil
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	r.open = &Finding{LV: r.lv, Offset: off, Length: n, Err: err}
+	return nil
+}
+
+func (r *contentsCheck) close() error {
+	if r.open == nil {
+		return nil
+	}
+	f := *r.open
+	r.open = nil
+	return r.Found(f)
+}
