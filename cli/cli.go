@@ -41,6 +41,7 @@ type CLI struct {
 	Dump       dumpCmd       `cmd:"" help:"Write logical volumes out as image files; needs no FUSE." usage:"lvm2fs dump [flags] DEVICE..."`
 	List       listCmd       `cmd:"" help:"Show physical volumes, volume groups and logical volumes." usage:"lvm2fs list [flags] DEVICE..."`
 	Map        mapCmd        `cmd:"" help:"Show where the bytes of a logical volume are." usage:"lvm2fs map [flags] --lv VG/LV DEVICE..."`
+	Check      checkCmd      `cmd:"" help:"Read everything, and compare the legs of RAIDs and mirrors." usage:"lvm2fs check [flags] DEVICE..."`
 	Rescue     rescueCmd     `cmd:"" help:"Search the metadata of a thin pool that does not activate." usage:"lvm2fs rescue [flags] --pool VG/POOL DEVICE..."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." usage:"lvm2fs completion bash|zsh|fish"`
 

@@ -21,6 +21,7 @@ Examples:
   lvm2fs umount /mnt/lvm                        unmount, and wait until it is done
   lvm2fs dump --lv vg/root -C /tmp disk.img     write one volume to /tmp/vg/root; needs no FUSE
   lvm2fs map --lv vg/root disk.img              where on the disks are its bytes?
+  lvm2fs check disk1.img disk2.img              can all be read, and do the legs of RAIDs agree?
 `
 
 // printHelp shows how to use one command, or the program as a whole where command is
