@@ -207,3 +207,38 @@ func TestACheckStopsWhenItIsToldTo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestACheckFindsWhatDamagedMetadataMakesUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"thin", "cache-dirty"} {
+		s := openImages(t, testimages.Load(t, name))
+		devices := devicesOf(s.VGs[0])
+		failed := 0
+		for _, lv := range metadataLVs(s.VGs[0]) {
+			all := places(t, lv)
+			for i := 0; i < len(all); i += 1 + len(all)/6 { // a few of them, the superblock among them
+				damaged := all[i]
+				for _, lv := range Open(replace(devices, damaged), Options{}).VGs[0].LVs {
+					if !lv.Visible() {
+						continue
+					}
+					readable := false
+					if v, err := lv.Open(); err == nil {
+						_, err := v.ReadAt(make([]byte, v.Size()), 0)
+						readable = err == nil
+					}
+					found, sum := check(t, lv)
+					if sum.Good() != readable || sum.Lost != 0 != (len(found) != 0) {
+						t.Errorf("%s of %s can be read: %v; check: %+v", lv, name, readable, sum)
+					}
+					if !sum.Good() {
+						failed++
+					}
+				}
+			}
+		}
+		if failed == 0 {
+			t.Error("no damage had any effect")
+		}
+	}
+}

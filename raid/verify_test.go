@@ -373,7 +373,9 @@ func TestVerifyJoinsWhatLiesSideBySide(t *testing.T) {
 		Progress: func(done int64) { progress = done },
 	})
 	want := []Finding{{Problem: CopiesDiffer, Length: 6 << 20, Blamed: 1, Places: []Place{
-		{Leg: 0, LegOffset: 1 << 20, Offset: 1 << 20}, {Leg: 1, LegOffset: 1 << 20, Offset: 1 << 20}}}}
+		{Leg: 0, LegOffset: 1 << 20, Offset: 1 << 20},
+		{Leg: 1, LegOffset: 1 << 20, Offset: 1 << 20},
+	}}}
 	if diff := gocmp.Diff(want, got); diff != "" || err != nil || progress != g.LegSize {
 		t.Errorf("%v, progress %d\n%s", err, progress, diff)
 	}
