@@ -16,6 +16,7 @@ type app struct {
 	stdout, stderr io.Writer
 	stdoutTerminal bool // progress and widths are for people only
 	stderrTerminal bool
+	ask            asker        // who knows passphrases
 	log            *slog.Logger // to stderr, each line starting with "lvm2fs: "
 	logTo          *logTarget   // lets a daemon log elsewhere
 }
@@ -25,6 +26,7 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	return &app{
 		args:           args,
 		stdin:          stdin,
+		ask:            person{stdin},
 		stdout:         stdout,
 		stderr:         stderr,
 		stdoutTerminal: isTerminal(stdout),

@@ -3,17 +3,19 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A mount in the background is this program, started again in a session of its own. It
 // shares standard error with the process that the user waits for until the mount
-// answers, then writes one byte to a pipe and lets go of everything.
+// answers, then writes one byte to a pipe and lets go of everything. The pipe goes both
+// ways: until then it asks for passphrases, which only the other process has a terminal for.
 
 // readyEnv tells the background process which descriptor the pipe is.
 const readyEnv = "LVM2FS_READY_FD"
@@ -34,7 +36,7 @@ func startInBackground(a *app, mountpoint string) error {
 	if err != nil {
 		return err
 	}
-	ready, readyChild, err := os.Pipe()
+	ready, readyChild, err := pipeBothWays()
 	if err != nil {
 		return err
 	}
@@ -58,16 +60,14 @@ func startInBackground(a *app, mountpoint string) error {
 		return err
 	}
 	answered := make(chan bool, 1)
-	go func() {
-		n, _ := io.ReadFull(ready, make([]byte, 1))
-		answered <- n == 1
-	}()
+	go func() { answered <- attendChild(ready, a.ask) }()
 	select {
 	case <-interrupted:
 		signal.Stop(interrupted) // a second one ends this process as usual
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
-		return errors.New("interrupted")
+		<-answered // a question that was on the terminal is off it
+		return errInterrupted
 	case ok := <-answered:
 		if !ok {
 			return ending(cmd.Wait())
@@ -82,6 +82,17 @@ func startInBackground(a *app, mountpoint string) error {
 		return fmt.Errorf("the mount at %s does not answer: %w", mountpoint, err)
 	}
 	return nil
+}
+
+// pipeBothWays is a pipe to this process and one to its child.
+func pipeBothWays() (ours, childs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("a pipe to the background process: %w", err)
+	}
+	syscall.CloseOnExec(fds[0])
+	syscall.CloseOnExec(fds[1])
+	return os.NewFile(uintptr(fds[0]), "ready"), os.NewFile(uintptr(fds[1]), "ready"), nil
 }
 
 // closeOnExec keeps descriptors of whoever started us out of the background process: a
@@ -157,7 +168,7 @@ func detach(a *app, ready *os.File, log logDestination) error {
 			return err
 		}
 	}
-	if _, err := ready.Write([]byte{1}); err != nil {
+	if _, err := ready.Write([]byte{saysReady}); err != nil {
 		return fmt.Errorf("the process that started the mount is gone: %w", err)
 	}
 	return nil

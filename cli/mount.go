@@ -119,6 +119,9 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 		return err
 	}
 	c.deviceOptions.Exclusive = c.deviceOptions.Exclusive || options.exclusive
+	if ready != nil {
+		a.ask = remote{ready}
+	}
 	session, err := openDevices(a, devices, c.deviceOptions)
 	if err != nil {
 		return err

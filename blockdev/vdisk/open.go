@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"lvm2fs/blockdev"
 	"lvm2fs/mapping"
@@ -85,6 +86,17 @@ type opening struct {
 
 // maxDepth bounds chains of images that name one another.
 const maxDepth = 100
+
+// Formats are the names of the formats, each once.
+func Formats() []string {
+	var names []string
+	for _, f := range formats() {
+		if !slices.Contains(names, f.name) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
 
 // Is reports whether the device holds an image of a format that is known here, and names
 // the format. It fails if the device cannot be read.

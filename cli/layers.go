@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"lvm2fs/blockdev"
+	"lvm2fs/blockdev/luks"
+	"lvm2fs/blockdev/probe"
+	"lvm2fs/blockdev/signature"
+	"lvm2fs/blockdev/vdisk"
+	"lvm2fs/mapping"
+)
+
+// imageOptions are the flags, of every command, about virtual disk images.
+type imageOptions struct {
+	ImageSnapshot  []string `name:"image-snapshot" sep:"none" placeholder:"[DEVICE=]NAME" help:"Show the snapshot NAME that is inside of a qcow2 image."`
+	AnyBackingFile bool     `name:"any-backing-file" help:"Let images name files outside of their directory."`
+}
+
+// layers are what a PV may lie in, beside partitions and arrays, and what it takes to open it.
+type layers struct {
+	keys      *keyring
+	headers   map[string]string // of --luks-header: FILE by DEVICE
+	snapshots []choiceOfSnapshot
+	anyFile   bool
+}
+
+// choiceOfSnapshot is one --image-snapshot.
+type choiceOfSnapshot struct {
+	device string // "" for all
+	name   string
+}
+
+// newLayers reads the key files. devices are the DEVICE arguments of the command.
+func newLayers(ask asker, keys keyOptions, images imageOptions, devices []string) (*layers, error) {
+	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile}
+	for _, arg := range keys.LUKSHeader {
+		device, file := cutDevice(arg, devices)
+		if device == "" {
+			return nil, usagef("--luks-header %s: not DEVICE=FILE with one of the DEVICEs", arg)
+		}
+		l.headers[device] = file
+	}
+	for _, arg := range images.ImageSnapshot {
+		device, name := cutDevice(arg, devices)
+		if name == "" {
+			return nil, usagef("--image-snapshot %s: no name", arg)
+		}
+		l.snapshots = append(l.snapshots, choiceOfSnapshot{device, name})
+	}
+	var err error
+	l.keys, err = newKeyring(ask, keys.KeyFile, devices)
+	return l, err
+}
+
+// lock forgets the keys: what is open stays so, and nothing more can be opened.
+func (l *layers) lock() { l.keys.wipe() }
+
+// images are asked about a device before anything else is.
+func (l *layers) images() []probe.Layer {
+	all := []probe.Layer{{Type: "crypt", Open: l.openDetached}}
+	for _, format := range vdisk.Formats() {
+		all = append(all, probe.Layer{Type: format, Open: func(dev mapping.Device) (mapping.Device, error) {
+			return l.openImage(dev, format)
+		}})
+	}
+	return all
+}
+
+// containers are asked about what is a component of something else.
+func (l *layers) containers() []probe.Layer {
+	return []probe.Layer{{Type: "crypt", Open: l.openLUKS}}
+}
+
+func (l *layers) openLUKS(dev mapping.Device) (mapping.Device, error) {
+	found, err := signature.Component(dev, dev.Size())
+	if err != nil || found == nil || !strings.HasPrefix(found.Name, "LUKS") {
+		return nil, err
+	}
+	return l.keys.open(dev, luks.Options{})
+}
+
+// openDetached opens a device that --luks-header names: nothing on it tells what it is.
+func (l *layers) openDetached(dev mapping.Device) (mapping.Device, error) {
+	for device, file := range l.headers {
+		if _, stacked := dev.(mapping.Stacked); stacked && dev.Name() != device || !liesOn(dev, device) {
+			continue
+		}
+		header, err := blockdev.Open(file, blockdev.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer header.Close()
+		return l.keys.open(dev, luks.Options{Header: header})
+	}
+	return nil, nil
+}
+
+// openImage opens an image of one format. A file that is called raw is raw, and so is a
+// device with a PV label where a PV has it: its first bytes are what it was used for before.
+func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, error) {
+	file, _ := dev.(*blockdev.Device)
+	if file != nil && strings.HasSuffix(strings.ToLower(file.Path()), ".raw") {
+		return nil, nil
+	}
+	is, err := vdisk.Is(dev)
+	if err != nil || is != format {
+		return nil, err
+	}
+	if plain, err := isPlain(dev); plain || err != nil {
+		return nil, err
+	}
+	opts := vdisk.Options{}
+	if file != nil {
+		opts.Files = vdisk.Beside(file, l.anyFile)
+		for _, s := range l.snapshots {
+			if s.device == "" || liesOn(dev, s.device) {
+				opts.Snapshot = s.name
+			}
+		}
+	}
+	m, err := vdisk.Open(dev, opts)
+	if errors.Is(err, vdisk.ErrOutside) {
+		err = fmt.Errorf("%w (--any-backing-file allows it)", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// isPlain says whether the device is not to be taken for an image, though it has the marks
+// of one. A fixed VHD begins with the disk itself, and has its mark at the end.
+func isPlain(dev mapping.Device) (bool, error) {
+	marks, err := signature.Detect(dev, dev.Size())
+	if err != nil {
+		return false, err
+	}
+	image, pv := false, false
+	for _, m := range marks {
+		switch m.Kind {
+		case signature.KindImage:
+			image = true
+			if m.Offset > 0 && m.Offset == dev.Size()-512 {
+				return false, nil
+			}
+		case signature.KindPV:
+			pv = true
+		}
+	}
+	return !image || pv, nil
+}
+
+// diskSector is the size in bytes of the sectors of a disk; 0 if it does not tell.
+func diskSector(dev mapping.Device) int64 {
+	if m, ok := dev.(vdisk.Image); ok {
+		return m.Info().Sector
+	}
+	return 0
+}
