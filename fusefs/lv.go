@@ -31,9 +31,9 @@ var (
 	_ fs.NodeSetxattrer  = (*lvNode)(nil)
 )
 
-// preferredIO is the size of reads that programs are told to prefer. Each is a request, so a
-// larger one is cheaper; most of a larger one is wasted where a program jumps about.
-const preferredIO = 128 << 10
+// preferredIO is the size of reads in bytes that programs are told to prefer: that of the largest
+// request, which makes cp half as fast again as one of 128 KiB.
+const preferredIO = maxRequest
 
 // file is nil if the LV is gone and no handle is left.
 func (n *lvNode) file() *lvFile { return n.s.tree.Load().files[n.key] }
