@@ -72,7 +72,7 @@ func newGrammar(model *kong.Application) grammar {
 		g.commands = append(g.commands, command)
 	}
 	g.options = slices.Concat([]string{
-		"ro", "rw", "allow_other", "exclusive", "remount", "uid=", "gid=", "umask=", "fsname=", "subtype=", "device=",
+		"ro", "rw", "allow_other", "kernel_cache", "exclusive", "remount", "uid=", "gid=", "umask=", "fsname=", "subtype=", "device=",
 	}, passedOn)
 	return g
 }

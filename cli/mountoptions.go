@@ -13,17 +13,18 @@ import (
 
 // mountOptions is what the options of -o mean together.
 type mountOptions struct {
-	readOnly   bool // the last of ro and rw was ro
-	writable   bool // the last of ro and rw was rw
-	allowOther bool
-	exclusive  bool
-	remount    bool
-	uid, gid   *uint32 // nil for those of the mounting user
-	umask      *uint32
-	fsName     string
-	subtype    string
-	devices    []string // of device=PATH
-	kernel     []string // passed on as they are
+	readOnly    bool // the last of ro and rw was ro
+	writable    bool // the last of ro and rw was rw
+	allowOther  bool
+	exclusive   bool
+	remount     bool
+	kernelCache bool
+	uid, gid    *uint32 // nil for those of the mounting user
+	umask       *uint32
+	fsName      string
+	subtype     string
+	devices     []string // of device=PATH
+	kernel      []string // passed on as they are
 }
 
 // ignored are the options of mount(8) and fstab(5) that are not for file systems to
@@ -98,7 +99,7 @@ func (o *mountOptions) set(option string) (err error) {
 		if value == "" {
 			return errors.New("a value is missing")
 		}
-	case "ro", "rw", "allow_other", "exclusive", "remount", "update":
+	case "ro", "rw", "allow_other", "kernel_cache", "exclusive", "remount", "update":
 		if hasValue {
 			return errors.New("takes no value")
 		}
@@ -108,6 +109,8 @@ func (o *mountOptions) set(option string) (err error) {
 		o.readOnly, o.writable = name == "ro", name == "rw"
 	case name == "allow_other":
 		o.allowOther = true
+	case name == "kernel_cache":
+		o.kernelCache = true
 	case name == "exclusive":
 		o.exclusive = true
 	case name == "remount" || name == "update": // mount -u of the BSDs

@@ -42,9 +42,9 @@ var compareOptions = cmp.AllowUnexported(mountOptions{})
 func id(n uint32) *uint32 { return &n }
 
 func TestMountOptionsMeanWhatTheManualSays(t *testing.T) {
-	got := parse(t, `ro,allow_other,uid=1000,gid=100,umask=027`, `fsname=disk,subtype=x,device=/a\,b,device=/c,exclusive,remount`)
+	got := parse(t, `ro,allow_other,uid=1000,gid=100,umask=027`, `fsname=disk,subtype=x,device=/a\,b,device=/c,exclusive,remount,kernel_cache`)
 	want := mountOptions{
-		readOnly: true, allowOther: true, exclusive: true, remount: true,
+		readOnly: true, allowOther: true, exclusive: true, remount: true, kernelCache: true,
 		uid: id(1000), gid: id(100), umask: id(0o27),
 		fsName: "disk", subtype: "x", devices: []string{"/a,b", "/c"},
 	}
