@@ -1,0 +1,218 @@
+package integration
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/testimages"
+)
+
+var luksCases = []string{"luks1", "luks2", "luks2-4k"}
+
+// keyFile is a file with the passphrase of a case, for who alone.
+func (who person) keyFile(t *testing.T, c *testimages.Case) string {
+	t.Helper()
+	path := filepath.Join(who.tempDir(t), "key")
+	if err := errors.Join(os.WriteFile(path, []byte(c.Extra.Passphrase), 0o600), os.Chown(path, who.uid, who.gid)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestVolumesInContainersReadThroughTheMountAndTheDump(t *testing.T) {
+	testenv.NeedFUSE(t)
+	for _, name := range luksCases {
+		t.Run(name, func(t *testing.T) {
+			c := testimages.Load(t, name)
+			asEach(t, func(t *testing.T, who person) {
+				disk, key := who.unpack(t, c)[0], who.keyFile(t, c)
+				dir := who.mount(t, "-r", "--key-file", disk+"="+key, disk)
+				out := who.tempDir(t)
+				who.must(t, program, "dump", "-C", out, "--key-file", key, disk)
+				for i := range c.LVs {
+					lv := &c.LVs[i]
+					verify(t, c, lv, who.do(func() error { return verifyFile(lv, filepath.Join(dir, lv.Path())) }))
+					verify(t, c, lv, who.do(func() error { return verifyFile(lv, filepath.Join(out, lv.Path())) }))
+				}
+			})
+		})
+	}
+}
+
+// A process shows its arguments and its environment to others.
+func TestNoKeyIsInTheArgumentsOrTheEnvironmentOfTheMount(t *testing.T) {
+	c := testimages.Load(t, "luks2-4k")
+	disk := me().unpack(t, c)[0]
+	dir := me().mountpoint(t)
+	typeAtTerminal(t, []string{c.Extra.Passphrase + "\n"}, program, "-r", disk, dir)
+	defer me().must(t, program, "umount", dir)
+	found := 0
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		args, err := os.ReadFile(filepath.Join(p, "cmdline"))
+		if err != nil || !bytes.Contains(args, []byte(dir)) {
+			continue
+		}
+		found++
+		environment, err := os.ReadFile(filepath.Join(p, "environ"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(append(args, environment...), []byte(c.Extra.Passphrase)) {
+			t.Errorf("%s: %q %q", p, args, environment)
+		}
+	}
+	if found == 0 {
+		t.Error("no process of the mount")
+	}
+}
+
+func TestAPassphraseIsAskedForBeforeTheMountGoesToTheBackground(t *testing.T) {
+	c := testimages.Load(t, "luks2-4k")
+	disk := me().unpack(t, c)[0]
+	dir := me().mountpoint(t)
+	shown, code := typeAtTerminal(t, []string{"wrong\n", c.Extra.Passphrase + "\n"}, program, disk, dir)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, shown)
+	}
+	defer me().must(t, program, "umount", dir)
+	question := "Passphrase for " + disk + ": "
+	if !strings.Contains(shown, question) || !strings.Contains(shown, "It does not fit. "+question) {
+		t.Errorf("the terminal shows %q", shown)
+	}
+	if strings.Contains(shown, c.Extra.Passphrase) {
+		t.Errorf("the terminal shows the passphrase: %q", shown)
+	}
+	for i := range c.LVs {
+		verify(t, c, &c.LVs[i], verifyFile(&c.LVs[i], filepath.Join(dir, c.LVs[i].Path())))
+	}
+}
+
+func TestAQuestionThatIsInterruptedLeavesNothingBehind(t *testing.T) {
+	c := testimages.Load(t, "luks2-4k")
+	disk := me().unpack(t, c)[0]
+	dir := me().mountpoint(t)
+	shown, code := typeAtTerminal(t, []string{"\x03"}, program, disk, dir)
+	if code != 1 || !strings.Contains(shown, "interrupted") {
+		t.Errorf("exit %d: %q", code, shown)
+	}
+	if isMounted(dir) {
+		t.Error("it is mounted")
+	}
+}
+
+func TestStandardInputIsAKeyFile(t *testing.T) {
+	testenv.NeedFUSE(t)
+	c := testimages.Load(t, "luks2-4k")
+	disk := me().unpack(t, c)[0]
+	dir := me().mountpoint(t)
+	for _, input := range []string{"banana\n", c.Extra.Passphrase} {
+		cmd := me().command(program, "--key-file", "-", disk, dir)
+		cmd.Stdin = strings.NewReader(input)
+		out, err := cmd.CombinedOutput()
+		if fits := input == c.Extra.Passphrase; fits != (err == nil) {
+			t.Errorf("%q: %v: %s", input, err, out)
+		} else if !fits && !strings.Contains(string(out), disk+": no key slot opens") {
+			t.Errorf("%s", out)
+		}
+	}
+	me().must(t, program, "umount", dir)
+}
+
+// typeAtTerminal runs a program at a terminal of its own, and answers each question that ends
+// with ": ". It returns what the terminal shows, and the exit code.
+func typeAtTerminal(t *testing.T, answers []string, name string, args ...string) (shown string, code int) {
+	t.Helper()
+	testenv.NeedFUSE(t)
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := me().command(name, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	terminal.Close()
+	all := make(chan string)
+	go func() {
+		var text []byte
+		b := make([]byte, 4096)
+		for {
+			n, err := master.Read(b)
+			text = append(text, b[:n]...)
+			if len(answers) > 0 && bytes.HasSuffix(text, []byte(": ")) {
+				time.Sleep(50 * time.Millisecond) // until there is no echo
+				_, _ = io.WriteString(master, answers[0])
+				answers = answers[1:]
+			}
+			if err != nil { // EIO, once nobody has the terminal open
+				all <- string(text)
+				return
+			}
+		}
+	}()
+	timer := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return <-all, cmd.ProcessState.ExitCode()
+}
+
+func TestTheKernelReadsWhatWasWrittenIntoContainers(t *testing.T) {
+	testenv.NeedVM(t)
+	testenv.NeedFUSE(t)
+	var disks, want []string
+	script := "printf %s banana >/key\n"
+	for i, name := range luksCases {
+		c := testimages.Load(t, name)
+		disk, key := me().unpack(t, c)[0], me().keyFile(t, c)
+		dir := me().mount(t, "--key-file", key, disk)
+		for i := range c.LVs {
+			path := filepath.Join(dir, c.LVs[i].Path())
+			scribble(t, path, c.LVs[i].Size)
+			want = append(want, fmt.Sprintf("%s  /dev/%s", fileSum(t, path), c.LVs[i].Path()))
+		}
+		me().must(t, program, "umount", dir)
+		disks = append(disks, disk)
+		script += fmt.Sprintf("cryptsetup open --key-file /key /run/d/d00%d c%d\n", i, i)
+	}
+	got := kernel(t, script+`
+vgchange -ay --sysinit >/dev/null
+sha256sum `+devices(want)+` >/out/result
+`, disks...)
+	if got, want := strings.TrimSpace(got), strings.Join(want, "\n"); got != want {
+		t.Errorf("the kernel read\n%s\nwant\n%s", got, want)
+	}
+}
