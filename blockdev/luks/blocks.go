@@ -7,15 +7,8 @@ import (
 	"golang.org/x/crypto/twofish" //nolint:staticcheck // deprecated for new uses; this reads old ones
 )
 
-// fastAES is AES with the instructions of the processor, several blocks at a time; nil
-// where there is no such thing.
-var fastAES func(key []byte) (blocks, error)
-
 func newAES(key []byte) (blocks, error) {
 	b, err := aes.NewCipher(key)
-	if err == nil && fastAES != nil {
-		return fastAES(key)
-	}
 	return single{b}, err
 }
 

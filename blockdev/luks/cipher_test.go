@@ -13,23 +13,6 @@ import (
 	"golang.org/x/crypto/xts"
 )
 
-// withAndWithoutFastAES runs a test with the processor's AES, if the build has it, and
-// with crypto/aes.
-func withAndWithoutFastAES(t *testing.T, test func(t *testing.T)) {
-	t.Run("crypto_aes", func(t *testing.T) {
-		saved := fastAES
-		fastAES = nil
-		defer func() { fastAES = saved }()
-		test(t)
-	})
-	t.Run("instructions", func(t *testing.T) {
-		if fastAES == nil {
-			t.Skip("needs GOEXPERIMENT=simd and a processor with AES and AVX")
-		}
-		test(t)
-	})
-}
-
 func twofishBlock(key []byte) (cipher.Block, error) { return twofish.NewCipher(key) }
 
 func pattern(n int) []byte {
@@ -65,41 +48,39 @@ func TestModesAgreeWithOtherImplementations(t *testing.T) {
 		},
 	}
 	const first = 1<<32 - 3 // so that plain and plain64 differ
-	withAndWithoutFastAES(t, func(t *testing.T) {
-		for name, newBlock := range ciphers {
-			for ivName, iv := range ivs {
-				for _, keySize := range []int{16, 24, 32} {
-					for _, sector := range []int64{512, 1024, 4096} {
-						what := fmt.Sprintf("%s-cbc-%s, key %d, sector %d", name, ivName, keySize, sector)
-						want := pattern(5 * 4096)
-						block, err := newBlock(key[:keySize])
-						if err != nil {
-							t.Fatal(err)
-						}
-						for i := 0; i < len(want); i += int(sector) {
-							n := first + uint64(i/512)
-							cipher.NewCBCEncrypter(block, iv(n, key[:keySize], newBlock)).CryptBlocks(want[i:i+int(sector)], want[i:i+int(sector)])
-						}
-						checkMode(t, what, name+"-cbc-"+ivName, key[:keySize], sector, first, want)
-					}
-				}
-			}
-			for _, keySize := range []int{32, 64} {
-				for _, sector := range []int64{512, 2048, 4096} {
-					what := fmt.Sprintf("%s-xts-plain64, key %d, sector %d", name, keySize, sector)
+	for name, newBlock := range ciphers {
+		for ivName, iv := range ivs {
+			for _, keySize := range []int{16, 24, 32} {
+				for _, sector := range []int64{512, 1024, 4096} {
+					what := fmt.Sprintf("%s-cbc-%s, key %d, sector %d", name, ivName, keySize, sector)
 					want := pattern(5 * 4096)
-					x, err := xts.NewCipher(newBlock, key[:keySize])
+					block, err := newBlock(key[:keySize])
 					if err != nil {
 						t.Fatal(err)
 					}
 					for i := 0; i < len(want); i += int(sector) {
-						x.Encrypt(want[i:i+int(sector)], want[i:i+int(sector)], first+uint64(i/512))
+						n := first + uint64(i/512)
+						cipher.NewCBCEncrypter(block, iv(n, key[:keySize], newBlock)).CryptBlocks(want[i:i+int(sector)], want[i:i+int(sector)])
 					}
-					checkMode(t, what, name+"-xts-plain64", key[:keySize], sector, first, want)
+					checkMode(t, what, name+"-cbc-"+ivName, key[:keySize], sector, first, want)
 				}
 			}
 		}
-	})
+		for _, keySize := range []int{32, 64} {
+			for _, sector := range []int64{512, 2048, 4096} {
+				what := fmt.Sprintf("%s-xts-plain64, key %d, sector %d", name, keySize, sector)
+				want := pattern(5 * 4096)
+				x, err := xts.NewCipher(newBlock, key[:keySize])
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := 0; i < len(want); i += int(sector) {
+					x.Encrypt(want[i:i+int(sector)], want[i:i+int(sector)], first+uint64(i/512))
+				}
+				checkMode(t, what, name+"-xts-plain64", key[:keySize], sector, first, want)
+			}
+		}
+	}
 }
 
 func checkMode(t *testing.T, what, notation string, key []byte, sector int64, first uint64, want []byte) {
@@ -121,35 +102,6 @@ func checkMode(t *testing.T, what, notation string, key []byte, sector int64, fi
 	m.decrypt(got, first)
 	if !bytes.Equal(got, pattern(len(want))) {
 		t.Errorf("%s: not decrypted to what was encrypted", what)
-	}
-}
-
-func TestAESInstructionsGiveWhatCryptoAESGives(t *testing.T) {
-	if fastAES == nil {
-		t.Skip("needs GOEXPERIMENT=simd and a processor with AES and AVX")
-	}
-	for _, keySize := range []int{16, 24, 32} {
-		reference, err := aes.NewCipher(key[:keySize])
-		if err != nil {
-			t.Fatal(err)
-		}
-		fast, err := fastAES(key[:keySize])
-		if err != nil {
-			t.Fatal(err)
-		}
-		for blocks := range 35 {
-			want, got := pattern(blocks*blockSize), pattern(blocks*blockSize)
-			single{reference}.encrypt(want)
-			fast.encrypt(got)
-			if !bytes.Equal(got, want) {
-				t.Errorf("key of %d bytes, %d blocks: encrypted differently", keySize, blocks)
-			}
-			fast.decrypt(got)
-			if !bytes.Equal(got, pattern(blocks*blockSize)) {
-				t.Errorf("key of %d bytes, %d blocks: decrypted differently", keySize, blocks)
-			}
-		}
-		fast.wipe()
 	}
 }
 
