@@ -4,9 +4,7 @@
 // payload as a device. Everything a header says is checked against the size of the device
 // and against bounds on memory and time before it is acted on.
 //
-// The ciphers are AES and Twofish, in the modes xts and cbc. With AES instructions, and
-// built with GOEXPERIMENT=simd, AES takes eight blocks at a time; otherwise it is
-// crypto/aes, block by block.
+// The ciphers are AES and Twofish, of the libraries, in the modes xts and cbc.
 //
 // Not opened: containers with authenticated encryption (dm-integrity), with a
 // re-encryption under way, with encryption by the disk itself (OPAL), and those whose

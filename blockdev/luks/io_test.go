@@ -234,6 +234,7 @@ func BenchmarkRead(b *testing.B) {
 	c := opened(b, d)
 	p := make([]byte, 1<<20)
 	b.SetBytes(int64(len(p)))
+	begun := processorTime(b)
 	off := int64(0)
 	for b.Loop() {
 		if _, err := c.ReadAt(p, off); err != nil {
@@ -241,4 +242,5 @@ func BenchmarkRead(b *testing.B) {
 		}
 		off = (off + int64(len(p))) % c.Size()
 	}
+	reportPerCore(b, int64(len(p)), processorTime(b)-begun)
 }
