@@ -31,6 +31,3 @@ func (s single) decrypt(p []byte) {
 		s.Decrypt(p[i:i+blockSize], p[i:i+blockSize])
 	}
 }
-
-// wipe can do nothing: the libraries keep the expanded key to themselves.
-func (s single) wipe() {}

@@ -46,7 +46,6 @@ func (c *container) Close() error {
 	if c.mode == nil {
 		return fmt.Errorf("%s: %w", c.name, os.ErrClosed)
 	}
-	c.mode.wipe()
 	c.mode = nil
 	return nil
 }

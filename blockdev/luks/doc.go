@@ -10,7 +10,7 @@
 // re-encryption under way, with encryption by the disk itself (OPAL), and those whose
 // header states a requirement that is not known here.
 //
-// Keys are held in memory that is locked, kept out of core dumps and zeroed by Close.
-// What the libraries for ciphers and key derivation keep for themselves is left to the
-// garbage collector.
+// Passphrases and keys are held in memory that is locked, kept out of core dumps and zeroed
+// as soon as the ciphers are made. What the libraries for ciphers and key derivation keep
+// for themselves is left to the garbage collector.
 package luks
