@@ -17,7 +17,7 @@ import (
 type checkCmd struct {
 	deviceOptions
 	LV      []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
-	Devices []string `arg:"" name:"device"`
+	Devices []string `arg:"" optional:"" name:"device"`
 }
 
 // Help is shown by lvm2fs check --help, between the synopsis and the flags.

@@ -3,15 +3,27 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"lvm2fs/blockdev"
+	"lvm2fs/blockdev/md"
+	"lvm2fs/blockdev/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
 )
 
 // deviceOptions are the flags about DEVICEs that every command has.
 type deviceOptions struct {
-	Exclusive bool `help:"Refuse devices that something else is using."`
+	Exclusive   bool   `help:"Refuse devices that something else is using."`
+	Scan        bool   `help:"Look at all block devices of the system too."`
+	Nested      bool   `help:"Look for PVs inside of LVs too; those are read-only."`
+	Offset      *int64 `placeholder:"BYTES" help:"A PV begins at this byte of each DEVICE, whatever else shows on it."`
+	RAID0Layout string `name:"raid0-layout" enum:"unknown,original,alternate" default:"unknown" placeholder:"LAYOUT" help:"The layout of MD raid0 arrays over unequal members that do not tell: original (made before Linux 3.14) or alternate."`
+	keyOptions
+	imageOptions
 	choiceOptions
 
 	// orphans lets a command go on that found PVs, but no volume group.
@@ -21,15 +33,22 @@ type deviceOptions struct {
 // session is a set of open devices and what was found on them.
 type session struct {
 	Scan    *lvm2.Scan
-	Devices []*blockdev.Device
+	Found   *probe.Result      // what lies on what, below the PVs
+	Devices []*blockdev.Device // all that are open, but for files that an image names
 
 	opts     deviceOptions
+	named    []mapping.Device // by the user, or by --scan
+	prober   *probe.Prober
+	inner    innerDevices
 	metadata map[string]*blockdev.Device // that --thin-metadata names, by path
 }
 
 // Close closes the devices, which were only read, unless by a mount that has synced what
 // it wrote.
 func (s *session) Close() {
+	if s.prober != nil {
+		_ = s.prober.Close()
+	}
 	for _, d := range s.Devices {
 		_ = d.Close()
 	}
@@ -42,13 +61,64 @@ func (s *session) Close() {
 // is wrong but can be got over, a device that cannot be opened among others, goes to
 // standard error, a line each. It fails if no volume group is found.
 func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
-	s := &session{opts: opts}
+	if len(paths) == 0 && !opts.Scan {
+		return nil, usagef("no DEVICE given")
+	}
+	layers, err := newLayers(a.ask, opts.keyOptions, opts.imageOptions, paths)
+	if err != nil {
+		return nil, err
+	}
+	// What is open stays so.
+	defer layers.lock()
+	s := &session{opts: opts, inner: innerDevices{}}
+	s.prober = probe.New(s.probeOptions(a, layers))
 	failures := s.open(paths)
+	if opts.Scan {
+		failures = append(failures, s.openDisks(a)...)
+	}
 	if err := s.scan(a, failures); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *session) probeOptions(a *app, l *layers) probe.Options {
+	return probe.Options{
+		Images:     l.images(),
+		Containers: l.containers(),
+		Offset:     s.opts.Offset,
+		SectorSize: sectorSize,
+		Partition:  s.partition,
+		MD: md.Options{
+			RAID0Layout: map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[s.opts.RAID0Layout],
+			OnError: func(member mapping.Device, off, n int64, err error) {
+				a.warnf("%s: %d bytes at %d are read from the other members: %w", member.Name(), n, off, err)
+			},
+		},
+	}
+}
+
+// sectorSize is the size in bytes of the sectors of a disk; 0 if it does not tell.
+func sectorSize(d mapping.Device) int64 {
+	switch d := d.(type) {
+	case *blockdev.Device:
+		return d.BlockSize()
+	case interface{ Beneath() []mapping.Device }:
+		if n := diskSector(d.(mapping.Device)); n != 0 {
+			return n
+		}
+		var largest int64
+		for _, b := range d.Beneath() {
+			n := sectorSize(b)
+			if n == 0 {
+				return 0
+			}
+			largest = max(largest, n)
+		}
+		return largest
+	}
+	return 0
 }
 
 // open opens the devices, each once, and returns what went wrong.
@@ -58,22 +128,70 @@ func (s *session) open(paths []string) (failures []error) {
 		switch {
 		case err != nil:
 			failures = append(failures, err)
-		case s.has(d):
+		case s.has(d) != nil:
 			_ = d.Close()
 		default:
 			s.Devices = append(s.Devices, d)
+			s.named = append(s.named, d)
 		}
 	}
 	return failures
 }
 
-func (s *session) has(d *blockdev.Device) bool {
-	for _, other := range s.Devices {
-		if d.Same(other) {
-			return true
+// openDisks opens the disks of the system. One that this user may not open, or that has no medium, is
+// passed over with a note; none at all is a failure.
+func (s *session) openDisks(a *app) (failures []error) {
+	paths, err := blockdev.Disks()
+	if err != nil {
+		return []error{fmt.Errorf("--scan: %w", err)}
+	}
+	opened := len(s.Devices)
+	for _, failure := range s.open(paths) {
+		if !errors.Is(failure, blockdev.ErrNoMedium) && !errors.Is(failure, os.ErrNotExist) {
+			failures = append(failures, failure)
 		}
 	}
-	return false
+	if len(s.Devices) == opened {
+		return failures
+	}
+	for _, failure := range failures {
+		a.warnf("skipped: %w", failure)
+	}
+	return nil
+}
+
+func (s *session) has(d *blockdev.Device) *blockdev.Device {
+	for _, other := range s.Devices {
+		if d.Same(other) {
+			return other
+		}
+	}
+	return nil
+}
+
+// partition is the system's own device for a partition of a disk: writing to it takes no more than the
+// partition. nil if there is none.
+func (s *session) partition(disk mapping.Device, number int, start, size int64) mapping.Device {
+	whole, ok := disk.(*blockdev.Device)
+	if !ok {
+		return nil
+	}
+	for _, path := range whole.Partitions(number, start, size) {
+		d, err := blockdev.Open(path, blockdev.Options{})
+		if err != nil {
+			continue
+		}
+		if other := s.has(d); other != nil {
+			_ = d.Close()
+			return other
+		}
+		if d.Size() == size {
+			s.Devices = append(s.Devices, d)
+			return d
+		}
+		_ = d.Close()
+	}
+	return nil
 }
 
 // rescan reads the metadata of the session's devices again. On an error the session
@@ -97,15 +215,53 @@ func (s *session) rescan(a *app) (*lvm2.Scan, error) {
 // scan looks for volume groups on the devices. failures are those of devices that are
 // not among them.
 func (s *session) scan(a *app, failures []error) error {
-	holders, err := s.holders(a)
-	if err != nil {
-		return err
-	}
-	devices := make([]lvm2.Device, len(s.Devices))
-	for i, d := range s.Devices {
-		devices[i] = d
-	}
+	var inner []mapping.Device
 	var chosen choices
+	var inUse []error
+	for range maxNesting {
+		s.Found = s.prober.Probe(s.named, inner)
+		var holders map[lvm2.Device]string
+		holders, inUse = s.holders()
+		chosen = choices{}
+		s.Scan = lvm2.Open(s.Found.PVs, s.options(a, &chosen, holders))
+		if !s.opts.Nested {
+			break
+		}
+		// What the user has chosen for LVs counts when these are opened. That all choices are of LVs
+		// that exist is seen in the end.
+		_ = chosen.resolve(s, s.opts.choiceOptions)
+		next := s.inner.of(s.Scan)
+		if len(next) <= len(inner) {
+			break
+		}
+		inner = next
+	}
+	if s.opts.Exclusive && len(inUse) > 0 {
+		return inUse[0]
+	}
+	failures = append(failures, s.Found.Refused...)
+	for _, rejected := range s.Scan.Rejected {
+		failures = append(failures, rejected.Err)
+	}
+	for _, err := range inUse {
+		a.warnf("%w; what is read may change meanwhile", err)
+	}
+	for _, warning := range slices.Concat(s.Found.Warnings, s.Scan.Warnings) {
+		a.warnf("%w", warning)
+	}
+	if len(s.Scan.VGs) == 0 && (!s.opts.orphans || len(s.Scan.Orphans) == 0) {
+		return s.nothingFound(failures)
+	}
+	for _, failure := range failures {
+		a.warnf("%w", failure)
+	}
+	return chosen.resolve(s, s.opts.choiceOptions)
+}
+
+// maxNesting bounds how often PVs lie in LVs whose PVs lie in LVs.
+const maxNesting = 8
+
+func (s *session) options(a *app, chosen *choices, holders map[lvm2.Device]string) lvm2.Options {
 	options := lvm2.Options{
 		InUse: func(d lvm2.Device) string { return holders[d] },
 		CacheLost: func(lv *lvm2.LV, err error) {
@@ -116,42 +272,52 @@ func (s *session) scan(a *app, failures []error) error {
 		},
 	}
 	chosen.apply(&options)
-	s.Scan = lvm2.Open(devices, options)
-	for _, rejected := range s.Scan.Rejected {
-		failures = append(failures, rejected.Err)
-	}
-	for _, warning := range s.Scan.Warnings {
-		a.warnf("%w", warning)
-	}
-	if len(s.Scan.VGs) == 0 && !(s.opts.orphans && len(s.Scan.Orphans) > 0) {
-		return s.nothingFound(failures)
-	}
-	for _, failure := range failures {
-		a.warnf("%w", failure)
-	}
-	return chosen.resolve(s, s.opts.choiceOptions)
+	return options
 }
 
-// holders names who else uses the devices, and says so on standard error.
-func (s *session) holders(a *app) (map[lvm2.Device]string, error) {
-	names := map[lvm2.Device]string{}
-	for _, d := range s.Devices {
-		var holders, what []string
-		for _, holder := range d.InUse() {
-			holders = append(holders, holder.String())
-			what = append(what, holder.What)
+// holders names, for each device with a PV, who else uses what it lies on, and says so of each of those
+// once.
+func (s *session) holders() (names map[lvm2.Device]string, inUse []error) {
+	names = map[lvm2.Device]string{}
+	what := map[mapping.Device]string{}
+	for _, pv := range s.Found.PVs {
+		var users []string
+		for _, bottom := range mapping.Bottom(pv) {
+			disk, ok := bottom.(*blockdev.Device)
+			if !ok {
+				continue
+			}
+			user, seen := what[disk]
+			if !seen {
+				var err error
+				user, err = usersOfDisk(disk)
+				what[disk] = user
+				if err != nil {
+					inUse = append(inUse, err)
+				}
+			}
+			if user != "" {
+				users = append(users, user)
+			}
 		}
-		if len(holders) == 0 {
-			continue
+		if len(users) > 0 {
+			names[pv] = strings.Join(users, ", ")
 		}
-		names[d] = strings.Join(what, ", ")
-		inUse := fmt.Errorf("%s is in use: %s", d.Name(), strings.Join(holders, ", "))
-		if s.opts.Exclusive {
-			return nil, inUse
-		}
-		a.warnf("%w; what is read may change meanwhile", inUse)
 	}
-	return names, nil
+	return names, inUse
+}
+
+// usersOfDisk names who else uses a disk, briefly and in full; nil and "" if nobody does.
+func usersOfDisk(d *blockdev.Device) (string, error) {
+	var holders, what []string
+	for _, holder := range d.InUse() {
+		holders = append(holders, holder.String())
+		what = append(what, holder.What)
+	}
+	if len(holders) == 0 {
+		return "", nil
+	}
+	return strings.Join(what, ", "), fmt.Errorf("%s is in use: %s", d.Name(), strings.Join(holders, ", "))
 }
 
 // nothingFound says in one error why there is no volume group.
@@ -161,6 +327,9 @@ func (s *session) nothingFound(failures []error) error {
 	}
 	if len(s.Devices) == 0 && len(failures) > 0 {
 		return errors.Join(failures...)
+	}
+	if len(failures) == 0 {
+		return errors.New("no volume group found")
 	}
 	return fmt.Errorf("no volume group found: %w", errors.Join(failures...))
 }

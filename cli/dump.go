@@ -20,7 +20,7 @@ type dumpCmd struct {
 	Directory string   `short:"C" name:"directory" default:"." placeholder:"DIR" help:"Where to create VG/LV; the default is the current directory."`
 	LV        []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
 	Force     bool     `help:"Replace files that exist."`
-	Devices   []string `arg:"" name:"device"`
+	Devices   []string `arg:"" optional:"" name:"device"`
 }
 
 // Help is shown by lvm2fs dump --help, between the synopsis and the flags.
@@ -200,11 +200,12 @@ func identity(lv *lvm2.LV) copyout.Identity {
 	devices := lv.Devices()
 	sources := map[string]string{}
 	for _, pv := range lv.VG.PVs {
-		file, ok := pv.Device.(interface{ ModTime() time.Time })
-		if !ok || !slices.Contains(devices, pv.Device) || file.ModTime().IsZero() {
+		if pv.Device == nil || !slices.Contains(devices, pv.Device) {
 			continue
 		}
-		sources[pv.UUID.String()] = file.ModTime().UTC().Format(time.RFC3339Nano)
+		if changed := mapping.ModTime(pv.Device); !changed.IsZero() {
+			sources[pv.UUID.String()] = changed.UTC().Format(time.RFC3339Nano)
+		}
 	}
 	return copyout.Identity{UUID: lv.UUID.String(), Seqno: lv.VG.Seqno, Sources: sources}
 }

@@ -62,7 +62,7 @@ func (l *layers) lock() { l.keys.wipe() }
 func (l *layers) images() []probe.Layer {
 	all := []probe.Layer{{Type: "crypt", Open: l.openDetached}}
 	for _, format := range vdisk.Formats() {
-		all = append(all, probe.Layer{Type: format, Open: func(dev mapping.Device) (mapping.Device, error) {
+		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(dev mapping.Device) (mapping.Device, error) {
 			return l.openImage(dev, format)
 		}})
 	}
@@ -92,7 +92,7 @@ func (l *layers) openDetached(dev mapping.Device) (mapping.Device, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer header.Close()
+		defer func() { _ = header.Close() }()
 		return l.keys.open(dev, luks.Options{Header: header})
 	}
 	return nil, nil

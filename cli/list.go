@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvm2fs/blockdev/probe"
 	"lvm2fs/lvm2"
 )
 
@@ -15,7 +16,7 @@ type listCmd struct {
 	JSON    bool     `name:"json" xor:"format" help:"Print lvm's report format; sizes are numbers of bytes."`
 	All     bool     `short:"a" help:"Show internal LVs too, as lvs -a does."`
 	Tree    bool     `xor:"format" help:"Show what lies on what, from the devices up."`
-	Devices []string `arg:"" name:"device"`
+	Devices []string `arg:"" optional:"" name:"device"`
 }
 
 // Help is shown by lvm2fs list --help, between the synopsis and the flags.
@@ -36,6 +37,7 @@ func (c *listCmd) Run(a *app) error {
 	}
 	defer s.Close()
 	l := newListing(s.Scan, c.All)
+	l.found = s.Found
 	out := bufio.NewWriter(a.stdout)
 	switch {
 	case c.JSON:
@@ -57,6 +59,7 @@ type listing struct {
 	pvs       []*lvm2.PV // orphans, missing ones and duplicates too
 	lvs       []*lvm2.LV
 	duplicate map[*lvm2.PV]bool // the PV is used from another device
+	found     *probe.Result     // what lies on what below the PVs; may be nil
 }
 
 func newListing(scan *lvm2.Scan, all bool) *listing {

@@ -2,45 +2,51 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"lvm2fs/blockdev/md"
+	"lvm2fs/blockdev/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 )
 
-// writeTree writes what lies on what: under each PV the LVs with extents on it, under each
-// LV those that are built on it. What lies on several is shown under each, but what is
-// built on it only once.
+// writeTree writes what lies on what, from the files and disks up: what is on each, down to the PVs,
+// under each PV the LVs with extents on it, under each LV those that are built on it. What lies on several
+// is shown under each, but what lies on it in turn only once.
 func (l *listing) writeTree(w *bufio.Writer) error {
-	t := &tree{onPV: map[*lvm2.PV][]*lvm2.LV{}, onLV: map[*lvm2.LV][]*lvm2.LV{}, shown: map[*lvm2.LV]bool{}}
-	for _, vg := range l.vgs {
-		t.addVG(vg)
-	}
+	t := newTree(l)
 	var rows table
 	rows.header("Name", "Size", "Type", "Notes")
 	for _, pv := range l.pvs {
-		if l.duplicate[pv] {
-			continue
+		if (l.found == nil || pv.Device == nil) && !l.duplicate[pv] {
+			t.write(&rows, "", "", []item{t.pv(pv)})
 		}
-		total, _, _ := pvSize(pv)
-		rows.row(printable(pvName(pv)), size(total), "PV", notes(pvNotes(pv)))
-		if pv.VG != nil {
-			rows.row(lastBranch+printable(pv.VG.DirName()), "", "VG", "")
-			t.write(&rows, lastIndent, t.onPV[pv])
-		}
+	}
+	for _, root := range l.roots() {
+		t.write(&rows, "", "", []item{t.node(root)})
 	}
 	for _, vg := range l.vgs {
 		if lvs := t.onNothing(vg); len(lvs) > 0 {
 			rows.row(printable(vg.DirName()), "", "VG", "on no device")
-			t.write(&rows, "", lvs)
+			t.write(&rows, "", branches, t.lvs(lvs))
 		}
 		if lvs := t.notShown(vg); len(lvs) > 0 {
 			rows.row(printable(vg.DirName()), "", "VG", "on themselves")
-			t.write(&rows, "", lvs)
+			t.write(&rows, "", branches, t.lvs(lvs))
 		}
 	}
 	return rows.write(w)
+}
+
+// roots are the devices that the user named, by name.
+func (l *listing) roots() []*probe.Node {
+	if l.found == nil {
+		return nil
+	}
+	return slices.SortedStableFunc(slices.Values(l.found.Roots), func(a, b *probe.Node) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 const (
@@ -48,12 +54,50 @@ const (
 	lastBranch = "└─"
 	indent     = "│ "
 	lastIndent = "  "
+
+	branches = branch // of a row whose siblings are drawn as branches of one tree
 )
 
+// item is a row of the tree with what lies on it.
+type item struct {
+	name, size, typ, note string
+	above                 []item
+}
+
 type tree struct {
-	onPV  map[*lvm2.PV][]*lvm2.LV
-	onLV  map[*lvm2.LV][]*lvm2.LV
-	shown map[*lvm2.LV]bool // with what is built on them
+	onPV    map[*lvm2.PV][]*lvm2.LV
+	onLV    map[*lvm2.LV][]*lvm2.LV
+	pvOf    map[mapping.Device]*lvm2.PV
+	inner   map[[2]lvm2.UUID]*probe.Node // on LVs, by the UUIDs of VG and LV
+	unused  map[mapping.Device]bool      // with a PV that is used from another device
+	shown   map[any]bool                 // with what is built on them
+	shownPV map[*lvm2.PV]bool
+}
+
+func newTree(l *listing) *tree {
+	t := &tree{
+		onPV: map[*lvm2.PV][]*lvm2.LV{}, onLV: map[*lvm2.LV][]*lvm2.LV{}, pvOf: map[mapping.Device]*lvm2.PV{},
+		inner: map[[2]lvm2.UUID]*probe.Node{}, unused: map[mapping.Device]bool{}, shown: map[any]bool{}, shownPV: map[*lvm2.PV]bool{},
+	}
+	for _, vg := range l.vgs {
+		t.addVG(vg)
+	}
+	for _, pv := range l.pvs {
+		switch {
+		case l.duplicate[pv]:
+			t.unused[pv.Device] = true
+		case pv.Device != nil:
+			t.pvOf[pv.Device] = pv
+		}
+	}
+	if l.found != nil {
+		for _, n := range l.found.Inner {
+			if d, ok := n.Device.(*innerDevice); ok {
+				t.inner[[2]lvm2.UUID{d.vg, d.lv}] = n
+			}
+		}
+	}
+	return t
 }
 
 // addVG sorts out which LVs lie directly on what.
@@ -91,23 +135,102 @@ func (t *tree) notShown(vg *lvm2.VG) []*lvm2.LV {
 	return lvs
 }
 
-func (t *tree) write(rows *table, prefix string, lvs []*lvm2.LV) {
-	for i, lv := range lvs {
-		mark, below := branch, indent
-		if i == len(lvs)-1 {
-			mark, below = lastBranch, lastIndent
+// node is a device that was named or found on another.
+func (t *tree) node(n *probe.Node) item {
+	if pv := t.pvOf[n.Device]; pv != nil && n.Device != nil {
+		i := t.pv(pv)
+		if _, array := n.Device.(*md.Array); array {
+			i.note = strings.TrimSuffix(n.Type+"; "+i.note, "; ")
 		}
-		note := notes(treeNotes(lv))
-		above := t.onLV[lv]
-		again := t.shown[lv] && len(above) > 0
-		if again {
-			note = strings.TrimPrefix(note+"; see above for what lies on it", "; ")
+		return i
+	}
+	i := item{name: printable(n.Name), typ: n.Type, note: printable(n.Content)}
+	if n.Device != nil {
+		i.size = size(n.Device.Size())
+	}
+	switch {
+	case n.Device != nil && t.unused[n.Device]:
+		i.note = "duplicate PV, not used"
+	case n.Err != nil:
+		i.note = also(i.note, printable(oneLine(n.Err)))
+	}
+	if !t.shown[n] { // or else drawing it all could take without end
+		t.shown[n] = true
+		for _, c := range n.Children {
+			i.above = append(i.above, t.node(c))
 		}
-		rows.row(prefix+mark+printable(lvName(lv)), size(lv.Size()), strings.Join(segmentTypes(lv), ","), note)
+	} else if len(n.Children) > 0 {
+		i.note = also(i.note, seeAbove)
+	}
+	return i
+}
+
+// also adds a remark to others.
+func also(note, remark string) string {
+	if note == "" {
+		return remark
+	}
+	return note + "; " + remark
+}
+
+const seeAbove = "see above for what lies on it"
+
+func (t *tree) pv(pv *lvm2.PV) item {
+	total, _, _ := pvSize(pv)
+	i := item{name: printable(pvName(pv)), size: size(total), typ: "PV", note: notes(pvNotes(pv))}
+	switch {
+	case t.shownPV[pv]:
+		i.note = also(i.note, seeAbove)
+	case pv.VG != nil:
+		t.shownPV[pv] = true
+		i.above = []item{{name: printable(pv.VG.DirName()), typ: "VG", above: t.lvs(t.onPV[pv])}}
+	default:
+		t.shownPV[pv] = true
+	}
+	return i
+}
+
+func (t *tree) lvs(lvs []*lvm2.LV) []item {
+	var items []item
+	for _, lv := range lvs {
+		i := item{name: printable(lvName(lv)), size: size(lv.Size()), typ: strings.Join(segmentTypes(lv), ","), note: notes(treeNotes(lv))}
+		above, inner := t.onLV[lv], t.inner[[2]lvm2.UUID{lv.VG.UUID, lv.UUID}]
+		if t.shown[lv] {
+			if len(above) > 0 || inner != nil && (inner.PV || len(inner.Children) > 0) {
+				i.note = also(i.note, seeAbove)
+			}
+			items = append(items, i)
+			continue
+		}
 		t.shown[lv] = true
-		if !again {
-			t.write(rows, prefix+below, above)
+		i.above = t.lvs(above)
+		switch {
+		case inner == nil:
+		case inner.PV:
+			i.above = append(i.above, t.node(inner))
+		default:
+			for _, c := range inner.Children {
+				i.above = append(i.above, t.node(c))
+			}
 		}
+		items = append(items, i)
+	}
+	return items
+}
+
+// write draws items: at the left margin, or as branches.
+func (t *tree) write(rows *table, prefix, mark string, items []item) {
+	for n, i := range items {
+		below := ""
+		switch {
+		case mark == "":
+		case n == len(items)-1:
+			mark, below = lastBranch, lastIndent
+		default:
+			below = indent
+		}
+		rows.row(prefix+mark+i.name, i.size, i.typ, i.note)
+		t.write(rows, prefix+below, branches, i.above)
 	}
 }
 

@@ -17,7 +17,7 @@ type mapCmd struct {
 	Ddrescue bool     `name:"ddrescue" xor:"format" help:"Print a mapfile of GNU ddrescue."`
 	LV       string   `name:"lv" required:"" placeholder:"VG/LV" help:"The LV to map."`
 	Since    string   `name:"since" placeholder:"VG/LV" help:"Show only where LV is mapped otherwise than this thin LV of the same pool, such as a snapshot of it."`
-	Devices  []string `arg:"" name:"device"`
+	Devices  []string `arg:"" optional:"" name:"device"`
 }
 
 // Help is shown by lvm2fs map --help, between the synopsis and the flags.

@@ -90,10 +90,12 @@ func (c *mountCmd) Run(a *app) error {
 // places are the paths of the command line, absolute, because a mount in the background
 // leaves the directory that it was started in.
 func (c *mountCmd) places(options mountOptions) (devices []string, mountpoint string, err error) {
-	switch len(c.Args) {
-	case 0:
+	switch n := len(c.Args); {
+	case n == 0 && c.Scan:
+		return nil, "", usagef("no MOUNTPOINT given")
+	case n == 0:
 		return nil, "", usagef("no DEVICE and no MOUNTPOINT given")
-	case 1:
+	case n == 1 && !c.Scan:
 		return nil, "", usagef("DEVICE or MOUNTPOINT missing: only %s given", c.Args[0])
 	}
 	if slices.Contains(c.Args, "") {
@@ -170,7 +172,7 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 	if options.umask != nil {
 		config.Umask = *options.umask
 	}
-	if config.FSName == "" {
+	if config.FSName == "" && len(devices) > 0 {
 		// mount -a and findmnt know a mount of fstab by its source.
 		config.FSName = devices[0]
 	}

@@ -14,7 +14,7 @@ import (
 type rescueCmd struct {
 	deviceOptions
 	Pool    string   `name:"pool" required:"" placeholder:"VG/POOL" help:"The thin pool whose metadata are to be searched."`
-	Devices []string `arg:"" name:"device"`
+	Devices []string `arg:"" optional:"" name:"device"`
 }
 
 // Help is shown by lvm2fs rescue --help, between the synopsis and the flags.

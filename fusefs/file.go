@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 )
 
 // lvFile is one LV's file for as long as the LV exists: nodes and handles refer to it, and a
@@ -83,9 +84,9 @@ func newFile(key fileKey, ino uint64, c *currentLV, now time.Time) *lvFile {
 func latestChange(lv *lvm2.LV, now time.Time) time.Time {
 	var latest time.Time
 	for _, dev := range lv.Devices() {
-		t := now
-		if m, ok := dev.(interface{ ModTime() time.Time }); ok && !m.ModTime().IsZero() {
-			t = m.ModTime()
+		t := mapping.ModTime(dev)
+		if t.IsZero() {
+			t = now
 		}
 		if t.After(latest) {
 			latest = t

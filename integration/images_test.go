@@ -37,7 +37,7 @@ func asEachOverAllImages(t *testing.T, test func(t *testing.T, who person, c *te
 func TestEveryVolumeReadsThroughTheMountAsTheKernelReadIt(t *testing.T) {
 	testenv.NeedFUSE(t)
 	asEachOverAllImages(t, func(t *testing.T, who person, c *testimages.Case) {
-		disks := who.unpack(t, c)
+		disks := slices.Concat(c.Flags(), who.unpack(t, c))
 		if !c.Supported() && who.run(t, program, append([]string{"list"}, disks...)...).code != 0 {
 			return // refused as a whole
 		}
@@ -63,7 +63,7 @@ func TestEveryVolumeReadsThroughTheMountAsTheKernelReadIt(t *testing.T) {
 
 func TestEveryVolumeIsDumpedAsTheKernelReadIt(t *testing.T) {
 	asEachOverAllImages(t, func(t *testing.T, who person, c *testimages.Case) {
-		disks := who.unpack(t, c)
+		disks := slices.Concat(c.Flags(), who.unpack(t, c))
 		dir := who.tempDir(t)
 		r := who.run(t, program, append([]string{"dump", "-C", dir}, disks...)...)
 		lost := slices.ContainsFunc(c.LVs, func(lv testimages.LV) bool {

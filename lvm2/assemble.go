@@ -238,6 +238,11 @@ func (lv *LV) readOnlyReason() string {
 			return fmt.Sprintf("%s is exported", pv)
 		}
 	}
+	for _, pv := range lv.pvs() {
+		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
+			return fmt.Sprintf("writing to %s is unsupported", pv)
+		}
+	}
 	reason := ""
 	lv.through(func(seg *Segment) bool {
 		if !writePath(seg) {

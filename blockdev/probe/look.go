@@ -69,18 +69,24 @@ func (r *run) section(n *Node, off, size int64, name string) mapping.Device {
 // open tries to open the device as one of layers, and says whether it is one, opened or not.
 func (r *run) open(n *Node, layers []Layer) bool {
 	for _, l := range layers {
-		d, err := r.keep(openedKey{n.Device, l.Type}, func() (mapping.Device, error) { return l.Open(n.Device) })
-		switch {
-		case err != nil:
-			n.Err = fmt.Errorf("%s: %w", n.Name, err)
-			return true
-		case d != nil:
-			r.add([]*Node{n}, d, d.Name(), l.Type)
-			if marks, _ := signature.Detect(n.Device, n.Device.Size()); len(marks) > 0 {
-				n.Content = marks[0].Name
-			}
+		key := openedKey{n.Device, l.Type}
+		if l.Changes {
+			key.what += fmt.Sprint(n.Device.Size(), mapping.ModTime(n.Device))
+		}
+		d, err := r.keep(key, func() (mapping.Device, error) { return l.Open(n.Device) })
+		if d == nil && err == nil {
+			continue
+		}
+		n.Content = l.Type
+		if marks, _ := signature.Detect(n.Device, n.Device.Size()); len(marks) > 0 {
+			n.Content = marks[0].Name
+		}
+		if err != nil {
+			n.Err = fmt.Errorf("%w (%s)", err, n.Content)
 			return true
 		}
+		r.add([]*Node{n}, d, d.Name(), l.Type)
+		return true
 	}
 	return false
 }

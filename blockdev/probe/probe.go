@@ -30,8 +30,12 @@ type Layer struct {
 	// Type is what lists call a device of this kind: "qcow2", "crypt".
 	Type string
 	// Open returns the device that is in dev, which should be [mapping.Stacked]; nil without an error
-	// if dev is not of this kind. If it is an io.Closer, the Prober's Close closes it.
+	// if dev is not of this kind. Its errors name dev. If it is an io.Closer, the Prober's Close
+	// closes it.
 	Open func(dev mapping.Device) (mapping.Device, error)
+	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
+	// file has changed. Of others only what they hold changes.
+	Changes bool
 }
 
 // Options are what a Prober goes by. The zero value is fit for use.
@@ -240,7 +244,7 @@ func (r *run) judge() {
 		}
 		failures := n.failures()
 		if len(failures) == 0 {
-			r.Refused = append(r.Refused, fmt.Errorf("%s: %w: it has a %s%s", n.Name, ErrNothing, n.Content, n.holds()))
+			r.Refused = append(r.Refused, fmt.Errorf("%s: %w: %s%s", n.Name, ErrNothing, n.Content, n.holds()))
 		}
 		for _, err := range failures {
 			if !told[err] {

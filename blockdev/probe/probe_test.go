@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -248,7 +249,7 @@ d1 image: member 1 of MD array lab:m (raid1, superblock 1.2)
 }
 
 func TestARefusalSaysWhatWasFoundInstead(t *testing.T) {
-	probe(Options{}, mbr([]byte("hsqs"), nil)).refuses(t, "d0: no PV: it has a MBR partition table; d0 (partition 1): squashfs file system; d0 (partition 2): empty device")
+	probe(Options{}, mbr([]byte("hsqs"), nil)).refuses(t, "d0: no PV: MBR partition table; d0 (partition 1): squashfs file system; d0 (partition 2): empty device")
 	probe(Options{}, stripes(1, nil, 3)[0]).refuses(t, "MD array lab:s1: too many members are missing: raid5 with 3 places, without [1")
 	// Of two members of one array, it is said once.
 	probe(Options{}, stripes(1, nil, 4)[:2]...).refuses(t, "MD array lab:s1: too many members are missing")
@@ -393,13 +394,13 @@ func openReversed(d mapping.Device) (mapping.Device, error) {
 		return nil, nil
 	}
 	if p[len(magic)] != 0 {
-		return nil, errLocked
+		return nil, fmt.Errorf("%s: %w", d.Name(), errLocked)
 	}
 	return &reversed{Device: d, size: int64(binary.LittleEndian.Uint64(p[16:]))}, nil
 }
 
 func TestLayersPlugIn(t *testing.T) {
-	opts := Options{Images: []Layer{{"reversed", openReversed}}}
+	opts := Options{Images: []Layer{{Type: "reversed", Open: openReversed}}}
 	content := pv(400 << 10)
 	m := mirror("1.2", reverse(content))
 	r := probe(opts, reverse(mbr(m...)))
@@ -407,8 +408,8 @@ func TestLayersPlugIn(t *testing.T) {
 	holds(t, r.PVs[0], content)
 	locked := reverse(pv(mib))
 	locked[len(magic)] = 1
-	probe(opts, locked).refuses(t, "d0: locked")
-	probe(opts, locked, pv(mib)).finds2(t, []string{"d1"}, "d0: locked")
+	probe(opts, locked).refuses(t, "d0: locked (reversed)")
+	probe(opts, locked, pv(mib)).finds2(t, []string{"d1"}, "d0: locked (reversed)")
 }
 
 // finds2 is finds where something else was refused.
@@ -423,7 +424,7 @@ func (r *Result) finds2(t *testing.T, want []string, refused string) {
 
 func TestContainersAreAskedForComponentsAlone(t *testing.T) {
 	asked := 0
-	opts := Options{Containers: []Layer{{"crypt", func(d mapping.Device) (mapping.Device, error) {
+	opts := Options{Containers: []Layer{{Type: "crypt", Open: func(d mapping.Device) (mapping.Device, error) {
 		asked++
 		return mapping.Section(d, 512, d.Size()-512, d.Name()+" (opened)"), nil
 	}}}}
@@ -439,7 +440,7 @@ func TestASecondLookGivesTheSameDevices(t *testing.T) {
 	inner := put(700<<10, map[int64][]byte{200 << 10: pv(400 << 10)})
 	testtable.MBR(inner, part{Number: 1, First: 400, Count: 800, Kind: lvmType})
 	devices := []mapping.Device{disk("d0", mbr(mirror("1.2", reverse(inner))...)), disk("d1", pv(mib))}
-	p := New(Options{Images: []Layer{{"reversed", openReversed}}})
+	p := New(Options{Images: []Layer{{Type: "reversed", Open: openReversed}}})
 	first, second := p.Probe(devices, nil), p.Probe(devices, nil)
 	first.finds(t, []string{"d1", "MD array lab:m (reversed) (partition 1)"})
 	if !slices.Equal(first.PVs, second.PVs) {
@@ -460,6 +461,30 @@ func TestASecondLookGivesTheSameDevices(t *testing.T) {
 	second = p.Probe(devices, nil)
 	if slices.Equal(first.PVs, second.PVs) {
 		t.Error("it is the same array")
+	}
+}
+
+// dated is a file that remembers when it was changed.
+type dated struct {
+	mapping.Device
+	time time.Time
+}
+
+func (d *dated) ModTime() time.Time { return d.time }
+
+func TestAnImageThatHasChangedIsOpenedAnew(t *testing.T) {
+	for _, changes := range []bool{false, true} {
+		p := New(Options{Images: []Layer{{Type: "reversed", Open: openReversed, Changes: changes}}})
+		file := &dated{disk("d0", reverse(pv(mib))), time.Unix(1, 0)}
+		devices := []mapping.Device{file}
+		first := p.Probe(devices, nil).PVs[0]
+		if second := p.Probe(devices, nil).PVs[0]; second != first {
+			t.Error("it was opened anew, although it has not changed")
+		}
+		file.time = time.Unix(2, 0)
+		if third := p.Probe(devices, nil).PVs[0]; (third != first) != changes {
+			t.Errorf("Changes is %t, and it was opened anew: %t", changes, third != first)
+		}
 	}
 }
 

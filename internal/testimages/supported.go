@@ -17,6 +17,7 @@ var supported = map[string]bool{
 	"linear-one":             true,
 	"lvstack":                true,
 	"mirror":                 true,
+	"nested":                 true,
 	"outdated-pv":            true,
 	"pvmove-half":            true,
 	"raid-degraded":          true,
@@ -44,6 +45,7 @@ var supported = map[string]bool{
 	"reshape-done":           true,
 	"reshape-half":           true,
 	"same-name":              true,
+	"sector4k":               true,
 	"snapshot":               true,
 	"snapshot-crash":         true,
 	"snapshot-invalid":       true,
@@ -68,5 +70,18 @@ var supported = map[string]bool{
 // Supported says whether every LV of the case must be read as the kernel read it. Of the
 // other cases an LV may be refused, but never be wrong.
 func (c *Case) Supported() bool {
-	return supported[c.Name] || strings.HasPrefix(c.Name, "meta-")
+	for _, prefix := range []string{"md-", "meta-", "part-"} {
+		if strings.HasPrefix(c.Name, prefix) {
+			return true
+		}
+	}
+	return supported[c.Name]
+}
+
+// Flags are what lvm2fs has to be told to find all LVs of the case.
+func (c *Case) Flags() []string {
+	if c.Name == "nested" {
+		return []string{"--nested"}
+	}
+	return nil
 }
