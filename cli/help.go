@@ -12,14 +12,15 @@ import (
 // rootHelp is what a person who has never seen lvm2fs needs first.
 const rootHelp = `lvm2fs mounts LVM2 volume groups without device-mapper: each volume group becomes a
 directory, each logical volume a file. DEVICEs are disks, partitions or image files
-(raw, qcow2, VMDK, VHD, VHDX, VDI), in any order. Nothing is written to them unless you
-write to a volume.
+(raw, qcow2, VMDK, VHD, VHDX, VDI), in any order; partition tables, MD arrays and LUKS
+containers on them are looked through. Nothing is written unless you write to a volume.
 
 Examples:
   lvm2fs list disk.img                          what is on it?
   lvm2fs /dev/sdb1 /dev/sdc1 /mnt/lvm           mount; ls /mnt/lvm/VG shows the volumes
   lvm2fs -r disk.img ~/lvm                      the same from an image, read-only, without root
   lvm2fs --key-file key laptop.qcow2 ~/lvm      through LUKS; without a key file you are asked
+  lvm2fs --scan /mnt/lvm                        from all disks that there are
   lvm2fs umount /mnt/lvm                        unmount, and wait until it is done
   lvm2fs dump --lv vg/root -C /tmp disk.img     write one volume to /tmp/vg/root; needs no FUSE
   lvm2fs map --lv vg/root disk.img              where on the disks are its bytes?

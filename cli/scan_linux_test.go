@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/testpv"
+)
+
+func TestAScanFindsAPVOnADiskThatNobodyHasNamed(t *testing.T) {
+	testenv.NeedLoop(t)
+	vg := testpv.VG{Name: "vg_scanned", Seqno: 1, PVs: []string{"scanned"}, LVs: []testpv.LV{{Name: "lv", Segments: []string{testpv.Linear(0, 10, "pv0", 0)}}}}
+	path := stack{t, t.TempDir()}.write("disk", inLogical(vg.Disks()[0].Bytes))
+	node, err := exec.Command("losetup", "--find", "--show", "--read-only", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := strings.TrimSpace(string(node))
+	defer exec.Command("losetup", "--detach", loop).Run()
+	var stdout, stderr bytes.Buffer
+	if code := Main([]string{"list", "--scan"}, strings.NewReader(""), &stdout, &stderr); code != exitOK {
+		t.Fatalf("exit %d: %s", code, stderr.String())
+	}
+	if text := stdout.String(); !strings.Contains(text, loop+" (partition 5)") && !strings.Contains(text, loop+"p5") {
+		t.Errorf("%s is not in\n%s%s", loop, text, stderr.String())
+	}
+}
