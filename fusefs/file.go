@@ -69,7 +69,8 @@ func (c *currentLV) openWritable() (*lvm2.Volume, error) {
 
 // sameContents says whether a volume of c can go on to serve as one of o.
 func (c *currentLV) sameContents(o *currentLV) bool {
-	return c.print == o.print && (c.readOnly == nil) == (o.readOnly == nil) && slices.Equal(c.Devices(), o.Devices())
+	// Others may have written what a stateful LV was opened from.
+	return !c.Stateful() && c.print == o.print && (c.readOnly == nil) == (o.readOnly == nil) && slices.Equal(c.Devices(), o.Devices())
 }
 
 func newFile(key fileKey, ino uint64, c *currentLV, now time.Time) *lvFile {
@@ -194,7 +195,7 @@ func (f *lvFile) size(c *currentLV) int64 {
 	if v, err := f.volume(); err == nil {
 		return v.Size()
 	}
-	return c.Size()
+	return c.DeviceSize()
 }
 
 // volumeForWriting is the volume, unless a reload has taken the right to write away.

@@ -74,6 +74,18 @@ func (lv *LV) DeviceSize() int64 {
 	return lv.Size()
 }
 
+// Stateful says whether more than the VG's metadata tells where the LV's bytes are: superblocks, tables
+// and trees on its devices, as they were when it was opened.
+func (lv *LV) Stateful() bool {
+	if lv.snapshotOf() != nil || len(lv.snapshots()) > 0 {
+		return true
+	}
+	return lv.through(func(seg *Segment) bool {
+		_, striped := seg.Mapping.(*Striped)
+		return !striped && seg.Type != "error" && seg.Type != "zero"
+	})
+}
+
 // LV is the logical volume.
 func (v *Volume) LV() *LV { return v.lv }
 

@@ -245,3 +245,19 @@ func TestLVsThatLieOnTooManyOthersAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAnLVThatLiesOnMoreThanTheMetadataIsStateful(t *testing.T) {
+	linear := func(at int) []string { return []string{testpv.Linear(0, 1, "pv0", at)} }
+	vg, _ := openVG(t, testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}, LVs: []testpv.LV{
+		{Name: "plain", Segments: []string{testpv.Linear(0, 1, "pv0", 9), "start_extent = 1\nextent_count = 1\ntype = \"zero\""}},
+		{Name: "origin", Segments: linear(0)},
+		{Name: "snap", Status: `"READ", "WRITE"`, Segments: linear(1)},
+		{Name: "snapshot0", Segments: []string{"start_extent = 0\nextent_count = 1\ntype = \"snapshot\"\nchunk_size = 8\norigin = \"origin\"\ncow_store = \"snap\""}},
+		{Name: "new", Segments: []string{"start_extent = 0\nextent_count = 1\ntype = \"futuristic\""}},
+	}})
+	for name, want := range map[string]bool{"plain": false, "origin": true, "snap": true, "new": true} {
+		if got := vg.LV(name).Stateful(); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
