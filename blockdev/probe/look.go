@@ -78,8 +78,13 @@ func (r *run) open(n *Node, layers []Layer) bool {
 			continue
 		}
 		n.Content = l.Type
-		if marks, _ := signature.Detect(n.Device, n.Device.Size()); len(marks) > 0 {
+		marks, _ := signature.Detect(n.Device, n.Device.Size())
+		if len(marks) > 0 {
 			n.Content = marks[0].Name
+		}
+		// What is in an image can show on its file too.
+		if i := slices.IndexFunc(marks, func(s signature.Signature) bool { return s.Kind == signature.KindImage }); i >= 0 {
+			n.Content = marks[i].Name
 		}
 		if err != nil {
 			n.Err = fmt.Errorf("%w (%s)", err, n.Content)
