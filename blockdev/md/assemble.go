@@ -258,11 +258,19 @@ func sameGeometry(a, b *Superblock) bool {
 
 // checkFeatures refuses what cannot be read with certainty.
 func (a *assembler) checkFeatures() error {
-	switch s := a.super; {
+	s := a.super
+	switch {
 	case s.journal:
 		return fmt.Errorf("%w: it has a journal, which may hold what its members do not", ErrUnsupported)
-	case s.Reshape != nil && s.Reshape.NewOffset == 0:
+	case s.Reshape == nil:
+		return nil
+	case s.Reshape.NewOffset == 0:
 		return fmt.Errorf("%w: a reshape is under way, a part of which may be in a backup file", ErrUnsupported)
+	}
+	for _, l := range a.legs {
+		if l.Member != nil && (!l.whole() || l.bad != nil) {
+			return fmt.Errorf("%w: a reshape is under way, while %s is not whole", ErrUnsupported, l.Device.Name())
+		}
 	}
 	return nil
 }

@@ -411,6 +411,71 @@ func TestWhatCannotBeReadWithCertaintyIsRefused(t *testing.T) {
 	}
 }
 
+// reshaped is a raid5 of 3 in the middle of getting chunks of 8 KiB for its chunks of 4 KiB, moving its
+// data by 64 sectors to the start: what is before position is in the new place.
+func reshaped(data []byte, position int64) [][]byte {
+	old := raid5()
+	old.DataOffset = 256
+	disks := testmd.Set(old, size, data)
+	to := old
+	to.Chunk, to.DataOffset = 16, 192
+	after := testmd.Set(to, size, data)
+	old.Features = reshaping | hasNewOffset
+	old.Roles, old.Events = []int{0, 1, 2}, 10
+	old.DataSize = size/512 - 256
+	old.Size = old.DataSize / 16 * 16
+	old.NewLevel, old.NewLayout, old.NewChunk, old.NewOffset, old.Position = 5, 2, 16, -64, uint64(position/512)
+	for i, d := range disks {
+		copy(d[192*512:][:position/2], after[i][192*512:])
+		old.Number, old.UUID = i, [16]byte{1, byte(i)}
+		old.Write(d)
+	}
+	return disks
+}
+
+func TestAReshapeThatMovesTheDataIsReadFromBothPlaces(t *testing.T) {
+	data := random(600 << 10)
+	for _, position := range []int64{0, 64 << 10, 16 << 10} {
+		a := assemble(t, reshaped(data, position))
+		a.holds(t, data)
+		disks := reshaped(data, position)
+		disks[1] = nil
+		assemble(t, disks).holds(t, data)
+	}
+}
+
+func TestAReshapeOfWhatIsNotWholeIsRefused(t *testing.T) {
+	for name, change := range map[string]func(disks [][]byte){
+		"a member that is being rebuilt": func(disks [][]byte) {
+			superOf(disks[1], func(b []byte) { b[8] |= hasRecovery; le.PutUint64(b[152:], 100) })
+		},
+		"members that do not agree where it is": func(disks [][]byte) {
+			superOf(disks[1], func(b []byte) { le.PutUint64(b[104:], 8) })
+		},
+		"data that would begin before the member": func(disks [][]byte) {
+			for _, d := range disks {
+				superOf(d, func(b []byte) { le.PutUint32(b[124:], 1<<32-300) })
+			}
+		},
+	} {
+		disks := reshaped(random(64<<10), 0)
+		change(disks)
+		if _, err := Assemble(members(t, disks), Options{}); err == nil {
+			t.Errorf("%s: it is assembled", name)
+		}
+	}
+	// Parity counts for nothing where it is not in sync.
+	disks := reshaped(random(64<<10), 0)
+	for _, d := range disks {
+		superOf(d, func(b []byte) { le.PutUint64(b[208:], 100) })
+	}
+	disks[0] = nil
+	a := assemble(t, disks)
+	if _, err := a.Array.ReadAt(make([]byte, 64<<10), 0); !errors.Is(err, mapping.ErrMissing) {
+		t.Errorf("out of sync: got %v", err)
+	}
+}
+
 func TestAMemberThatFailsToReadIsReadRound(t *testing.T) {
 	data := random(600 << 10)
 	disks := testmd.Set(raid5(), size, data)

@@ -249,7 +249,7 @@ func (f *fields) damaged(format string, args ...any) {
 
 // bytes is n sectors, of what name says.
 func (f *fields) bytes(name string, n uint64) int64 {
-	if n > math.MaxInt64/sector/4 {
+	if n > math.MaxInt64/sector/(maxDisks+1) { // so that even all members together can be counted
 		f.damaged("%s is %d sectors", name, n)
 		return 0
 	}

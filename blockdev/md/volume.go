@@ -145,7 +145,13 @@ func (a *assembler) redundant() (mapping.Volume, error) {
 // (docs/format/04-below-lvm.md, sections 4.3 and 4.4)
 func (a *assembler) applySync(c *raid.Config) {
 	c.InSync = a.super.Resync
-	if c.InSync == All || a.super.Bitmap == 0 {
+	switch {
+	case c.InSync == All:
+		return
+	case a.super.Reshape != nil: // in which of the two geometries would it count?
+		c.InSync = 0
+		return
+	case a.super.Bitmap == 0:
 		return
 	}
 	bitmap, err := a.bitmap()
