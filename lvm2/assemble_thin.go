@@ -126,6 +126,27 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 	return p
 }
 
+// needsCheck says whether lv is a thin pool, or lies in one, whose metadata the kernel gave up writing.
+// Reading is as safe as ever.
+func (a *assembly) needsCheck(lv *LV) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, seg := range lv.Segments {
+		pool := lv
+		switch m := seg.Mapping.(type) {
+		case *Thin:
+			pool = m.Pool
+		case *ThinPool:
+		default:
+			continue
+		}
+		if p := a.thinPool(pool); p.ThinPool != nil && p.NeedsCheck {
+			return true
+		}
+	}
+	return false
+}
+
 // thinPoolParts is the metadata and the data of the pool that an LV is.
 func (a *assembly) thinPoolParts(lv *LV, opts ThinPoolOptions) (m *ThinPool, metadata, data mapping.Volume, err error) {
 	if lv.broken != nil {

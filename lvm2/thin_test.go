@@ -2,7 +2,9 @@ package lvm2
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"testing"
 
 	"lvm2fs/internal/testimages"
@@ -162,5 +164,27 @@ func TestDifferencesHoldAllThatDiffers(t *testing.T) {
 	}
 	if err := vg.LV("vol_a").Differences(vg.LV("pool"), nil); err == nil {
 		t.Error("a volume is compared with a pool")
+	}
+}
+
+func TestAPoolThatNeedsACheckIsReadAndSaysSo(t *testing.T) {
+	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
+	truth := readVG(t, vg)
+	meta := poolMapping(vg.LV("pool")).Metadata
+	v, err := vg.assembly.volume(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 4096)
+	if _, err := v.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	b[4] |= 1
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	binary.LittleEndian.PutUint32(b, ^crc32.Checksum(b[4:], castagnoli)^160774)
+	flagged := Open(withBytes(t, meta, 0, b), Options{}).VGs[0]
+	sameContents(t, flagged, truth)
+	if a, b := flagged.LV("vol_a").Health(), vg.LV("vol_a").Health(); a != "needs-check" || b != "" {
+		t.Errorf("health %q, and %q without the flag", a, b)
 	}
 }

@@ -153,7 +153,8 @@ func (lv *LV) ReadOnlyReason() error {
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
 // damaged (its metadata makes no sense), unsupported, invalid (a snapshot that overflowed),
 // partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
-// built, but may be made up for), cache-lost (and not needed), failing (a leg could not be read in parts), in-use
+// built, but may be made up for), cache-lost (and not needed), needs-check
+// (a thin pool whose metadata the kernel gave up writing), failing (a leg could not be read in parts), in-use
 // (by somebody else), "bad name".
 func (lv *LV) Health() string {
 	var words []string
@@ -172,6 +173,9 @@ func (lv *LV) Health() string {
 	words = append(words, lv.VG.assembly.arrayHealth(lv)...)
 	if lv.VG.assembly.cacheLost(lv) {
 		words = append(words, "cache-lost")
+	}
+	if lv.VG.assembly.needsCheck(lv) {
+		words = append(words, "needs-check")
 	}
 	if slices.ContainsFunc(lv.pvs(), func(pv *PV) bool { return pv.holder != "" }) {
 		words = append(words, "in-use")
