@@ -37,7 +37,8 @@ type session struct {
 	Devices []*blockdev.Device // all that are open, but for files that an image names
 
 	opts     deviceOptions
-	named    []mapping.Device // by the user, or by --scan
+	named    []mapping.Device // by the user
+	scanned  []mapping.Device // by --scan
 	prober   *probe.Prober
 	inner    innerDevices
 	metadata map[string]*blockdev.Device // that --thin-metadata names, by path
@@ -72,7 +73,7 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	defer layers.lock()
 	s := &session{opts: opts, inner: innerDevices{}}
 	s.prober = probe.New(s.probeOptions(a, layers))
-	failures := s.open(paths)
+	failures := s.open(paths, &s.named)
 	if opts.Scan {
 		failures = append(failures, s.openDisks(a)...)
 	}
@@ -121,8 +122,8 @@ func sectorSize(d mapping.Device) int64 {
 	return 0
 }
 
-// open opens the devices, each once, and returns what went wrong.
-func (s *session) open(paths []string) (failures []error) {
+// open opens the devices, each once, adds them to a list, and returns what went wrong.
+func (s *session) open(paths []string, to *[]mapping.Device) (failures []error) {
 	for _, path := range paths {
 		d, err := blockdev.Open(path, blockdev.Options{})
 		switch {
@@ -132,7 +133,7 @@ func (s *session) open(paths []string) (failures []error) {
 			_ = d.Close()
 		default:
 			s.Devices = append(s.Devices, d)
-			s.named = append(s.named, d)
+			*to = append(*to, d)
 		}
 	}
 	return failures
@@ -145,13 +146,12 @@ func (s *session) openDisks(a *app) (failures []error) {
 	if err != nil {
 		return []error{fmt.Errorf("--scan: %w", err)}
 	}
-	opened := len(s.Devices)
-	for _, failure := range s.open(paths) {
+	for _, failure := range s.open(paths, &s.scanned) {
 		if !errors.Is(failure, blockdev.ErrNoMedium) && !errors.Is(failure, os.ErrNotExist) {
 			failures = append(failures, failure)
 		}
 	}
-	if len(s.Devices) == opened {
+	if len(s.Devices) == 0 {
 		return failures
 	}
 	for _, failure := range failures {
@@ -219,7 +219,7 @@ func (s *session) scan(a *app, failures []error) error {
 	var chosen choices
 	var inUse []error
 	for range maxNesting {
-		s.Found = s.prober.Probe(s.named, inner)
+		s.Found = s.prober.Probe(s.named, slices.Concat(s.scanned, inner))
 		var holders map[lvm2.Device]string
 		holders, inUse = s.holders()
 		chosen = choices{}

@@ -41,12 +41,19 @@ func (l *listing) writeTree(w *bufio.Writer) error {
 	return rows.write(w)
 }
 
-// roots are the devices that the user named, by name.
+// roots are the devices that the user named, and those of the system that lead to a PV, by name.
 func (l *listing) roots() []*probe.Node {
 	if l.found == nil {
 		return nil
 	}
-	return slices.SortedStableFunc(slices.Values(l.found.Roots), func(a, b *probe.Node) int { return cmp.Compare(a.Name, b.Name) })
+	roots := slices.Clone(l.found.Roots)
+	for _, n := range l.found.Others {
+		if _, inner := n.Device.(*innerDevice); !inner && n.LeadsToPV() {
+			roots = append(roots, n)
+		}
+	}
+	slices.SortStableFunc(roots, func(a, b *probe.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return roots
 }
 
 const (
@@ -91,7 +98,7 @@ func newTree(l *listing) *tree {
 		}
 	}
 	if l.found != nil {
-		for _, n := range l.found.Inner {
+		for _, n := range l.found.Others {
 			if d, ok := n.Device.(*innerDevice); ok {
 				t.inner[[2]lvm2.UUID{d.vg, d.lv}] = n
 			}

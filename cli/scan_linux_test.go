@@ -27,4 +27,14 @@ func TestAScanFindsAPVOnADiskThatNobodyHasNamed(t *testing.T) {
 	if text := stdout.String(); !strings.Contains(text, loop+" (partition 5)") && !strings.Contains(text, loop+"p5") {
 		t.Errorf("%s is not in\n%s%s", loop, text, stderr.String())
 	}
+	// Disks without a PV are nothing to tell of.
+	for line := range strings.Lines(stderr.String()) {
+		if strings.Contains(line, "no PV") {
+			t.Error(line)
+		}
+	}
+	stdout.Reset()
+	if code := Main([]string{"list", "--scan", "--tree"}, strings.NewReader(""), &stdout, &stderr); code != exitOK || !strings.Contains(stdout.String(), loop) {
+		t.Errorf("as a tree: exit %d, %s", code, stdout.String())
+	}
 }

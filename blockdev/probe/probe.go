@@ -73,8 +73,8 @@ type Node struct {
 
 // Result is what was found. It does not change.
 type Result struct {
-	Roots []*Node // for the devices, in their order
-	Inner []*Node // for the inner devices
+	Roots  []*Node // for the devices, in their order
+	Others []*Node // for the other devices
 	// PVs are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
 	// nothing lies, for it to say what they are.
 	PVs []mapping.Device
@@ -126,16 +126,17 @@ func (p *Prober) keep(key openedKey, open func() (mapping.Device, error)) (mappi
 	return d, err
 }
 
-// Probe looks at devices, and at inner ones that nobody has named, such as LVs.
-func (p *Prober) Probe(devices, inner []mapping.Device) *Result {
+// Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. Of those it is no
+// matter whether they have a PV.
+func (p *Prober) Probe(devices, others []mapping.Device) *Result {
 	var last []md.Set
 	for {
 		r := &run{Prober: p, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}, seen: map[mapping.Device]*Node{}}
 		for _, d := range devices {
 			r.Roots = append(r.Roots, r.add(nil, d, d.Name(), rootType(d)))
 		}
-		for _, d := range inner {
-			r.Inner = append(r.Inner, r.add(nil, d, d.Name(), "lvm"))
+		for _, d := range others {
+			r.Others = append(r.Others, r.add(nil, d, d.Name(), rootType(d)))
 		}
 		for r.lookAtAll() || r.assembleOne() {
 			continue
@@ -150,6 +151,9 @@ func (p *Prober) Probe(devices, inner []mapping.Device) *Result {
 }
 
 func rootType(d mapping.Device) string {
+	if _, ok := d.(mapping.Stacked); ok {
+		return "lvm"
+	}
 	if file, ok := d.(interface{ IsFile() bool }); ok && !file.IsFile() {
 		return "disk"
 	}
@@ -235,7 +239,7 @@ func (r *run) lookAtAll() bool {
 func (r *run) judge() {
 	told := map[error]bool{}
 	for _, n := range r.Roots {
-		if n.leadsToPV() || n.leftOut {
+		if n.LeadsToPV() || n.leftOut {
 			continue
 		}
 		if len(n.Children) == 0 && n.Err == nil {
@@ -253,7 +257,7 @@ func (r *run) judge() {
 			}
 		}
 	}
-	for _, n := range slices.Concat(r.Roots, r.Inner) {
+	for _, n := range slices.Concat(r.Roots, r.Others) {
 		for _, err := range n.failures() {
 			if !told[err] && !errors.Is(err, ErrComponent) {
 				told[err] = true
@@ -290,7 +294,8 @@ func (n *Node) failures() (errs []error) {
 	return errs
 }
 
-func (n *Node) leadsToPV() (yes bool) {
+// LeadsToPV says whether there is a PV on the node or on what lies on it.
+func (n *Node) LeadsToPV() (yes bool) {
 	n.walk(func(n *Node) { yes = yes || n.PV })
 	return yes
 }

@@ -504,12 +504,13 @@ func TestThePartitionsOfTheSystemArePreferred(t *testing.T) {
 	}
 }
 
-func TestInnerDevicesAreNotRefused(t *testing.T) {
+func TestDevicesThatNobodyHasNamedAreNotRefused(t *testing.T) {
 	lv := disk("vg/lv", mbr([]byte("hsqs")))
 	disks := []mapping.Device{disk("d0", pv(mib))}
 	New(Options{}).Probe(disks, []mapping.Device{lv}).finds(t, []string{"d0"})
 	lv.Bytes = mbr(pv(mib))
 	New(Options{}).Probe(disks, []mapping.Device{lv}).finds(t, []string{"d0", "vg/lv (partition 1)"})
+	New(Options{}).Probe(nil, []mapping.Device{disk("empty", make([]byte, mib))}).finds(t, nil)
 }
 
 func TestNestingWithoutEndIsBounded(t *testing.T) {
