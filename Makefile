@@ -37,7 +37,7 @@ demo: build
 	sh integration/demo.sh
 
 test: build
-	$(GO) test -timeout 30m ./...
+	$(GO) test -timeout 60m ./...
 
 race: build
 	$(GO) test -race -timeout 60m $(RACE)
