@@ -121,7 +121,7 @@ func (who person) run(t *testing.T, name string, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = 2 * time.Second
-	err := runWithin(cmd, 10*time.Minute)
+	err := runWithin(cmd, 25*time.Minute)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, stderr.String())
