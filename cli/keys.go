@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ import (
 // keyOptions are the flags, of every command, about LUKS containers.
 type keyOptions struct {
 	KeyFile    []string `name:"key-file" sep:"none" placeholder:"[DEVICE=]FILE" help:"Open LUKS containers, those on DEVICE or all, with the exact bytes of FILE; - is standard input."`
+	KeySlot    []string `name:"key-slot" sep:"none" placeholder:"[DEVICE=]N" help:"Try only key slot N of LUKS containers, those on DEVICE or all."`
 	LUKSHeader []string `name:"luks-header" sep:"none" placeholder:"DEVICE=FILE" help:"The LUKS header of DEVICE is in FILE."`
 }
 
@@ -36,6 +38,7 @@ type asker interface {
 type keyring struct {
 	ask   asker
 	files []keyFile
+	slots []keySlot
 	typed []*secret.Bytes // and did open something
 }
 
@@ -45,14 +48,28 @@ type keyFile struct {
 	key    *secret.Bytes
 }
 
+// keySlot is one --key-slot.
+type keySlot struct {
+	device string // "" for all
+	name   string
+}
+
 // maxKeyFile is more than cryptsetup takes.
 const maxKeyFile = 8 << 20
 
 // newKeyring reads the key files. devices are the DEVICE arguments of the command.
-func newKeyring(ask asker, args []string, devices []string) (*keyring, error) {
+func newKeyring(ask asker, opts keyOptions, devices []string) (*keyring, error) {
 	k := &keyring{ask: ask}
+	for _, arg := range opts.KeySlot {
+		device, number := cutDevice(arg, devices)
+		n, err := strconv.ParseUint(number, 10, 8)
+		if err != nil {
+			return nil, usagef("--key-slot %s: %q is not the number of a key slot", arg, number)
+		}
+		k.slots = append(k.slots, keySlot{device, strconv.FormatUint(n, 10)})
+	}
 	var fromInput *secret.Bytes
-	for _, arg := range args {
+	for _, arg := range opts.KeyFile {
 		device, file := cutDevice(arg, devices)
 		var key *secret.Bytes
 		var err error
@@ -155,6 +172,7 @@ const tries = 3
 // with what opened another, or else with what a person types.
 func (k *keyring) open(dev mapping.Device, opts luks.Options) (mapping.Device, error) {
 	keys, own := k.keysFor(dev)
+	opts.Slot = k.slotFor(dev)
 	c, err := luks.Open(dev, keys, opts)
 	if err == nil {
 		withoutCoreDumps()
@@ -168,6 +186,9 @@ func (k *keyring) open(dev mapping.Device, opts luks.Options) (mapping.Device, e
 	}
 	for try := range tries {
 		question := fmt.Sprintf("Passphrase for %s: ", printable(dev.Name()))
+		if opts.Slot != "" {
+			question = fmt.Sprintf("Passphrase for key slot %s of %s: ", opts.Slot, printable(dev.Name()))
+		}
 		if try > 0 {
 			question = "It does not fit. " + question
 		}
@@ -212,6 +233,21 @@ func (k *keyring) keysFor(dev mapping.Device) (keys [][]byte, own bool) {
 		keys = append(keys, s.Bytes())
 	}
 	return keys, false
+}
+
+// slotFor is the last slot that was chosen for dev, or else for all; "" for any.
+func (k *keyring) slotFor(dev mapping.Device) (name string) {
+	for _, s := range k.slots {
+		if s.device == "" {
+			name = s.name
+		}
+	}
+	for _, s := range k.slots {
+		if s.device != "" && liesOn(dev, s.device) {
+			name = s.name
+		}
+	}
+	return name
 }
 
 // liesOn says whether dev is what the user calls device, or lies on that.

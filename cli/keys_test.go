@@ -60,7 +60,7 @@ func keyFileWith(t *testing.T, contents string) string {
 // ring is a keyring that is wiped after the test.
 func ring(t *testing.T, ask asker, args []string, devices ...string) *keyring {
 	t.Helper()
-	k, err := newKeyring(ask, args, devices)
+	k, err := newKeyring(ask, keyOptions{KeyFile: args}, devices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestKeyFilesThatCannotBeReadAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{"absent": "key file absent: no such file", large: "more than 8388608 bytes", t.TempDir(): "is a directory"} {
-		if _, err := newKeyring(&scripted{}, []string{path}, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := newKeyring(&scripted{}, keyOptions{KeyFile: []string{path}}, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

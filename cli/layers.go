@@ -51,7 +51,7 @@ func newLayers(ask asker, keys keyOptions, images imageOptions, devices []string
 		l.snapshots = append(l.snapshots, choiceOfSnapshot{device, name})
 	}
 	var err error
-	l.keys, err = newKeyring(ask, keys.KeyFile, devices)
+	l.keys, err = newKeyring(ask, keys, devices)
 	return l, err
 }
 

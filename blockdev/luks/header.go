@@ -35,6 +35,7 @@ type slot struct {
 	kdf      kdf
 	material material
 	digest   digest
+	ignored  bool  // unless it is asked for by its name
 	err      error // why it cannot be used
 }
 

@@ -96,7 +96,9 @@ func decodeLUKS2(c *luks2Copy) (*header, error) {
 			if len(h.slots) == maxSlots {
 				return nil, damaged("more than %d key slots", maxSlots)
 			}
-			h.slots = append(h.slots, m.Keyslots[slotName].slot(slotName, d))
+			s := m.Keyslots[slotName].slot(slotName, d)
+			s.ignored = m.Keyslots[slotName].priority() == 0
+			h.slots = append(h.slots, s)
 		}
 	}
 	slices.SortFunc(h.slots, func(a, b slot) int {
@@ -192,7 +194,7 @@ func (s luks2Segment) payload(keySize int) (payload, error) {
 	return p, nil
 }
 
-// priority is 2 for slots to try first and 0 for those to try last.
+// priority is 2 for slots to try first, and 0 for those not to be tried unless they are asked for.
 func (k luks2Keyslot) priority() int {
 	if k.Priority == nil {
 		return 1

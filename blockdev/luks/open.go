@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"lvm2fs/internal/secret"
 	"lvm2fs/mapping"
@@ -17,6 +19,9 @@ type Options struct {
 	Name string
 	// Header is the device with the header, if that lies elsewhere than the payload.
 	Header mapping.Device
+	// Slot is the name, "0" to "31", of the only key slot to try. The default are all, but for those
+	// that LUKS2 has a priority of 0 for.
+	Slot string
 }
 
 // Container is the payload of a container that was opened. It is a
@@ -47,7 +52,7 @@ type Info struct {
 // Open opens the container on dev with the first of the keys that fits one of its key
 // slots; slots are tried in the order of their priorities. A key is a passphrase, or the
 // bytes of a key file, and stays the caller's. Errors name dev; they wrap ErrPassphrase if
-// no key fits, ErrNoHeader, ErrHeader, ErrUnsupported, or what dev gave.
+// no key fits, ErrSlot, ErrNoHeader, ErrHeader, ErrUnsupported, or what dev gave.
 func Open(dev mapping.Device, keys [][]byte, opts Options) (Container, error) {
 	headerDevice := dev
 	if opts.Header != nil {
@@ -63,6 +68,9 @@ func Open(dev mapping.Device, keys [][]byte, opts Options) (Container, error) {
 	p, err := h.payload.within(dev)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dev.Name(), err)
+	}
+	if err := h.choose(opts.Slot); err != nil {
+		return nil, fmt.Errorf("%s: %w", headerDevice.Name(), err)
 	}
 	s, key, err := h.unlock(headerDevice, keys)
 	if err != nil {
@@ -103,6 +111,28 @@ func (p payload) within(dev mapping.Device) (payload, error) {
 		return p, damaged("the device has %d bytes, and its payload is to begin at byte %d and have %d", dev.Size(), p.offset, p.size)
 	}
 	return p, nil
+}
+
+// choose keeps the slot of that name, or else all, of which some are not to be tried.
+func (h *header) choose(name string) error {
+	if name == "" {
+		for i := range h.slots {
+			if s := &h.slots[i]; s.ignored && s.err == nil {
+				s.err = errIgnored
+			}
+		}
+		return nil
+	}
+	i := slices.IndexFunc(h.slots, func(s slot) bool { return s.name == name })
+	if i < 0 {
+		var names []string
+		for _, s := range h.slots {
+			names = append(names, s.name)
+		}
+		return fmt.Errorf("%w: %s; in use: %s", ErrSlot, name, strings.Join(names, ", "))
+	}
+	h.slots = h.slots[i : i+1]
+	return nil
 }
 
 // unlock returns the first key slot that one of the keys opens, and the key of the payload.

@@ -80,8 +80,24 @@ func TestSlotsAreTriedByPriority(t *testing.T) {
 		t.Errorf("opened slot %s, but 2 is preferred", slot)
 	}
 	d = recipe{edit: func(m object) { m["keyslots"].(object)["0"].(object)["priority"] = 0 }}.make(t)
-	if slot := opened(t, d).Info().Slot; slot != "0" {
-		t.Errorf("opened slot %s", slot)
+	if _, err := Open(d, [][]byte{[]byte("banana")}, Options{}); !errors.Is(err, errIgnored) {
+		t.Error(err)
+	}
+	c, err := Open(d, [][]byte{[]byte("banana")}, Options{Slot: "0"})
+	if err != nil || c.Info().Slot != "0" {
+		t.Error(err)
+	}
+}
+
+func TestOfOneSlotThatIsAskedForNoOtherIsTried(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		d := recipe{version: version, passphrases: []string{"one", "two", "three"}}.make(t)
+		for slot, want := range map[string]error{"0": ErrPassphrase, "1": nil, "2": ErrPassphrase, "3": ErrSlot, "01": ErrSlot, "-1": ErrSlot} {
+			c, err := Open(d, [][]byte{[]byte("two")}, Options{Slot: slot})
+			if !errors.Is(err, want) || err == nil && c.Info().Slot != slot {
+				t.Errorf("LUKS%d, slot %s: %v", version, slot, err)
+			}
+		}
 	}
 }
 
