@@ -9,7 +9,7 @@ import (
 )
 
 func TestFlagsMayStandAnywhere(t *testing.T) {
-	parser, err := newParser(io.Discard, io.Discard)
+	parser, err := newParser(new(CLI), io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func (versionFlag) BeforeReset(ctx *kong.Context) error {
 // returns the exit code. Errors are one line on stderr that starts with "lvm2fs: ".
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := newApp(args, stdin, stdout, stderr)
-	parser, err := newParser(stdout, stderr)
+	parser, err := newParser(new(CLI), stdout, stderr)
 	if err != nil {
 		return a.fail(err)
 	}
@@ -85,8 +85,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return a.fail(ctx.Run(a))
 }
 
-func newParser(stdout, stderr io.Writer) (*kong.Kong, error) {
-	return kong.New(new(CLI),
+func newParser(line *CLI, stdout, stderr io.Writer) (*kong.Kong, error) {
+	return kong.New(line,
 		kong.Name("lvm2fs"),
 		kong.Description("Mount LVM2 volume groups without device-mapper."),
 		kong.NoDefaultHelp(),

@@ -72,8 +72,15 @@ func newGrammar(model *kong.Application) grammar {
 		g.commands = append(g.commands, command)
 	}
 	g.options = slices.Concat([]string{
-		"ro", "rw", "allow_other", "kernel_cache", "exclusive", "remount", "uid=", "gid=", "umask=", "fsname=", "subtype=", "device=",
+		"ro", "rw", "allow_other", "kernel_cache", "remount", "uid=", "gid=", "umask=", "fsname=", "subtype=", "device=",
 	}, passedOn)
+	for name, flag := range optionFlags(model) {
+		if !flag.IsBool() {
+			name += "="
+		}
+		g.options = append(g.options, name)
+	}
+	slices.Sort(g.options)
 	return g
 }
 

@@ -48,7 +48,7 @@ func hasItem(section, item string) bool {
 }
 
 func TestTheManualDescribesEveryCommandFlagAndMountOption(t *testing.T) {
-	parser, err := newParser(io.Discard, io.Discard)
+	parser, err := newParser(new(CLI), io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestTheManualDescribesEveryCommandFlagAndMountOption(t *testing.T) {
 }
 
 func TestTheManualDescribesNoFlagThatIsNotThere(t *testing.T) {
-	parser, err := newParser(io.Discard, io.Discard)
+	parser, err := newParser(new(CLI), io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestTheManualDescribesNoFlagThatIsNotThere(t *testing.T) {
 }
 
 func TestEveryCommandAndFlagHasHelpAndEveryCommandExamples(t *testing.T) {
-	parser, err := newParser(io.Discard, io.Discard)
+	parser, err := newParser(new(CLI), io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

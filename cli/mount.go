@@ -3,9 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/alecthomas/kong"
 
 	"lvm2fs/fusefs"
 	"lvm2fs/lvm2"
@@ -53,10 +56,11 @@ Mount options:
   uid=, gid=, umask=         owner, group and missing permissions of the files
   fsname=, subtype=          what the mount table shows as source and type
   device=PATH                a further device; may be repeated, \, is a comma
-  exclusive                  the same as --exclusive
   remount                    have the running mount read the metadata again
   nodev, nosuid, noexec, noatime, sync, dirsync
                              as for mount(8)
+  exclusive, scan, nested, key-file=, key-slot=, ...
+                             every flag below but -f, for a line of /etc/fstab
   Others that mount(8) hands to every file system (nofail, _netdev, user, x-*, ...)
   are accepted and have no effect here.
 
@@ -64,9 +68,12 @@ Signals: INT and TERM unmount; a second one unmounts even if files are in use. H
 reads the metadata again.`
 }
 
-func (c *mountCmd) Run(a *app) error {
-	options, err := parseMountOptions(c.Options, c.Sloppy)
+func (c *mountCmd) Run(a *app, ctx *kong.Context) error {
+	options, err := parseMountOptions(c.Options, optionFlags(ctx.Model), c.Sloppy)
 	if err != nil {
+		return err
+	}
+	if c, err = c.with(options.flags, a.args); err != nil {
 		return err
 	}
 	options.readOnly = options.readOnly || c.ReadOnly
@@ -85,6 +92,20 @@ func (c *mountCmd) Run(a *app) error {
 		return startInBackground(a, mountpoint)
 	}
 	return c.serve(a, devices, mountpoint, options, ready)
+}
+
+// with is the command of the command line args with more flags, before those that are there.
+func (c *mountCmd) with(flags, args []string) (*mountCmd, error) {
+	if len(flags) == 0 {
+		return c, nil
+	}
+	var line CLI
+	parser, err := newParser(&line, io.Discard, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	_, err = parser.Parse(canonicalArgs(parser.Model, slices.Concat(flags, args)))
+	return &line.Mount, err
 }
 
 // places are the paths of the command line, absolute, because a mount in the background
@@ -107,6 +128,9 @@ func (c *mountCmd) places(options mountOptions) (devices []string, mountpoint st
 		return nil, "", err
 	}
 	for _, path := range slices.Concat(c.Args[:last], options.devices) {
+		if c.Scan && path == noSource {
+			continue
+		}
 		path, err := filepath.Abs(path)
 		if err != nil {
 			return nil, "", err
@@ -116,13 +140,15 @@ func (c *mountCmd) places(options mountOptions) (devices []string, mountpoint st
 	return devices, mountpoint, nil
 }
 
+// noSource is what stands in fstab(5) where there is no device to name.
+const noSource = "none"
+
 // serve mounts and stays until the mount is gone.
 func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mountOptions, ready *os.File) error {
 	log, err := c.openLog(a, ready != nil)
 	if err != nil {
 		return err
 	}
-	c.deviceOptions.Exclusive = c.deviceOptions.Exclusive || options.exclusive
 	if ready != nil {
 		a.ask = remote{ready}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/alecthomas/kong"
 )
 
 // mountOptions is what the options of -o mean together.
@@ -16,7 +18,6 @@ type mountOptions struct {
 	readOnly    bool // the last of ro and rw was ro
 	writable    bool // the last of ro and rw was rw
 	allowOther  bool
-	exclusive   bool
 	remount     bool
 	kernelCache bool
 	uid, gid    *uint32 // nil for those of the mounting user
@@ -25,6 +26,7 @@ type mountOptions struct {
 	subtype     string
 	devices     []string // of device=PATH
 	kernel      []string // passed on as they are
+	flags       []string // those of the command line that options stand for
 }
 
 // ignored are the options of mount(8) and fstab(5) that are not for file systems to
@@ -46,13 +48,40 @@ var passedOnDarwin = []string{"local", "nobrowse", "noappledouble", "noapplexatt
 // labels are the options about the SELinux labels of all files.
 var labels = []string{"context", "fscontext", "defcontext", "rootcontext"}
 
+// notOptions are the flags of mount that are no mount options: they have other names there, or are about
+// the command and not the mount.
+var notOptions = []string{"options", "read-only", "foreground"}
+
+// optionFlags are the flags of mount that are mount options too, by name: a line of fstab(5) has no other
+// place for them.
+func optionFlags(model *kong.Application) map[string]*kong.Flag {
+	flags := map[string]*kong.Flag{}
+	for _, flag := range find(model, "mount").Flags {
+		if !flag.Hidden && !slices.Contains(notOptions, flag.Name) {
+			flags[flag.Name] = flag
+		}
+	}
+	return flags
+}
+
+func checkFlagOption(flag *kong.Flag, hasValue bool, value string) error {
+	switch {
+	case flag.IsBool() && hasValue:
+		return errors.New("takes no value")
+	case !flag.IsBool() && value == "":
+		return errors.New("a value is missing")
+	}
+	return nil
+}
+
 // parseMountOptions reads the arguments of -o. Of options that exclude each other the
-// last one counts. sloppy lets unknown options pass, as mount -s asks.
-func parseMountOptions(args []string, sloppy bool) (mountOptions, error) {
+// last one counts. flags are those that are options too. sloppy lets unknown options pass, as mount -s
+// asks.
+func parseMountOptions(args []string, flags map[string]*kong.Flag, sloppy bool) (mountOptions, error) {
 	var o mountOptions
 	for _, arg := range args {
 		for _, option := range splitOptions(arg) {
-			err := o.set(option)
+			err := o.set(option, flags)
 			if errors.Is(err, errUnknownOption) && sloppy {
 				continue
 			}
@@ -92,14 +121,14 @@ func splitOptions(s string) []string {
 
 var errUnknownOption = errors.New("unknown option")
 
-func (o *mountOptions) set(option string) (err error) {
+func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err error) {
 	name, value, hasValue := strings.Cut(option, "=")
 	switch name {
 	case "uid", "gid", "umask", "fsname", "subtype", "device":
 		if value == "" {
 			return errors.New("a value is missing")
 		}
-	case "ro", "rw", "allow_other", "kernel_cache", "exclusive", "remount", "update":
+	case "ro", "rw", "allow_other", "kernel_cache", "remount", "update":
 		if hasValue {
 			return errors.New("takes no value")
 		}
@@ -111,8 +140,6 @@ func (o *mountOptions) set(option string) (err error) {
 		o.allowOther = true
 	case name == "kernel_cache":
 		o.kernelCache = true
-	case name == "exclusive":
-		o.exclusive = true
 	case name == "remount" || name == "update": // mount -u of the BSDs
 		o.remount = true
 	case name == "uid":
@@ -131,6 +158,9 @@ func (o *mountOptions) set(option string) (err error) {
 		slices.Contains(labels, name) && labelled(),
 		runtime.GOOS == "darwin" && slices.Contains(passedOnDarwin, name):
 		o.kernel = append(o.kernel, option)
+	case flags[name] != nil:
+		o.flags = append(o.flags, "--"+option)
+		err = checkFlagOption(flags[name], hasValue, value)
 	case slices.Contains(ignored, name), slices.Contains(labels, name), name == "comment",
 		strings.HasPrefix(option, "x-"), strings.HasPrefix(option, "X-"):
 	default:

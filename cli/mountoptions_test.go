@@ -2,8 +2,10 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -28,9 +30,18 @@ func TestSplitOptionsSplitsAtCommasThatAreNotEscaped(t *testing.T) {
 	}
 }
 
+func flagsOfMount(t *testing.T) map[string]*kong.Flag {
+	t.Helper()
+	parser, err := newParser(new(CLI), io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return optionFlags(parser.Model)
+}
+
 func parse(t *testing.T, args ...string) mountOptions {
 	t.Helper()
-	o, err := parseMountOptions(args, false)
+	o, err := parseMountOptions(args, flagsOfMount(t), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +53,9 @@ var compareOptions = cmp.AllowUnexported(mountOptions{})
 func id(n uint32) *uint32 { return &n }
 
 func TestMountOptionsMeanWhatTheManualSays(t *testing.T) {
-	got := parse(t, `ro,allow_other,uid=1000,gid=100,umask=027`, `fsname=disk,subtype=x,device=/a\,b,device=/c,exclusive,remount,kernel_cache`)
+	got := parse(t, `ro,allow_other,uid=1000,gid=100,umask=027`, `fsname=disk,subtype=x,device=/a\,b,device=/c,remount,kernel_cache`)
 	want := mountOptions{
-		readOnly: true, allowOther: true, exclusive: true, remount: true, kernelCache: true,
+		readOnly: true, allowOther: true, remount: true, kernelCache: true,
 		uid: id(1000), gid: id(100), umask: id(0o27),
 		fsName: "disk", subtype: "x", devices: []string{"/a,b", "/c"},
 	}
@@ -81,8 +92,9 @@ func TestBadOptionsAreUsageErrors(t *testing.T) {
 	for _, option := range []string{
 		"frobnicate", "ro=1", "allow_other=yes", "uid", "uid=", "uid=-1", "uid=4294967295", "uid=no such user",
 		"gid=no such group", "umask=8", "umask=1000", "device", "device=", "fsname=", "nodev=1",
+		"scan=1", "key-file", "key-file=", "options=ro", "foreground", "read-only", "help",
 	} {
-		_, err := parseMountOptions([]string{option}, false)
+		_, err := parseMountOptions([]string{option}, flagsOfMount(t), false)
 		var usage usageError
 		if !errors.As(err, &usage) {
 			t.Errorf("-o %s: got %v, want a usage error", option, err)
@@ -91,11 +103,11 @@ func TestBadOptionsAreUsageErrors(t *testing.T) {
 }
 
 func TestSloppyMountingIgnoresUnknownOptionsButNotBadValues(t *testing.T) {
-	o, err := parseMountOptions([]string{"frobnicate,ro"}, true)
+	o, err := parseMountOptions([]string{"frobnicate,ro"}, flagsOfMount(t), true)
 	if err != nil || !o.readOnly {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	if _, err := parseMountOptions([]string{"uid="}, true); err == nil {
+	if _, err := parseMountOptions([]string{"uid="}, nil, true); err == nil {
 		t.Error("uid= passed")
 	}
 }
@@ -104,5 +116,23 @@ func TestUsersAndGroupsMayBeNamed(t *testing.T) {
 	o := parse(t, "uid=root")
 	if o.uid == nil || *o.uid != 0 {
 		t.Errorf("uid=root is %v", o.uid)
+	}
+}
+
+func TestFlagsAreMountOptionsTooAndThoseOfTheCommandLineComeAfterThem(t *testing.T) {
+	o := parse(t, `ro,exclusive,key-file=a.img=b\,c,key-file=-,key-slot=3,raid0-layout=original,offset=1048576`, "nested,trust-leg=vg/lv:1,log-file=/x")
+	command, err := new(mountCmd).with(o.flags, []string{"-r", "a.img", "--offset=0", "--key-file=d", "/mnt", "--", "-o"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var offset int64
+	want := mountCmd{ReadOnly: true, LogFile: "/x", Args: []string{"a.img", "/mnt", "-o"}}
+	want.Exclusive, want.Nested, want.Offset, want.RAID0Layout = true, true, &offset, "original"
+	want.KeyFile, want.KeySlot, want.TrustLeg = []string{"a.img=b,c", "-", "d"}, []string{"3"}, []string{"vg/lv:1"}
+	if diff := cmp.Diff(want, *command, cmp.AllowUnexported(mountCmd{}, deviceOptions{})); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := new(mountCmd).with(parse(t, "raid0-layout=none").flags, nil); err == nil {
+		t.Error("a layout that there is not")
 	}
 }

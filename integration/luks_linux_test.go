@@ -38,7 +38,7 @@ func TestVolumesInContainersReadThroughTheMountAndTheDump(t *testing.T) {
 			c := testimages.Load(t, name)
 			asEach(t, func(t *testing.T, who person) {
 				disk, key := who.unpack(t, c)[0], who.keyFile(t, c)
-				dir := who.mount(t, "-r", "--key-file", disk+"="+key, disk)
+				dir := who.mount(t, "-r", "-o", "key-slot=0,key-file="+disk+"="+key, disk)
 				out := who.tempDir(t)
 				who.must(t, program, "dump", "-C", out, "--key-file", key, disk)
 				for i := range c.LVs {
