@@ -134,6 +134,25 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	return nil, fmt.Errorf("%w: segment type %s", ErrUnsupported, seg.Type)
 }
 
+// soleMapping is the mapping of a pool, which has one segment, of one type.
+func soleMapping[M any](lv *LV) (m M, err error) {
+	if lv.broken != nil {
+		return m, lv.broken
+	}
+	if len(lv.Segments) != 1 {
+		return m, fmt.Errorf("%w: it has %d segments", ErrMetadata, len(lv.Segments))
+	}
+	seg := lv.Segments[0]
+	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
+		return m, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags)
+	}
+	m, ok := seg.Mapping.(M)
+	if !ok {
+		return m, fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type)
+	}
+	return m, nil
+}
+
 func (a *assembly) striped(seg *Segment, m *Striped) (mapping.Volume, error) {
 	stripes := make([]mapping.Volume, len(m.Stripes))
 	for i, area := range m.Stripes {

@@ -79,19 +79,9 @@ func (a *assembly) cachePool(m *Cache) (metadata, data mapping.Volume, settings 
 		}
 		return target.Linear(v, m.MetadataStart, m.MetadataLen), target.Linear(v, m.DataStart, m.DataLen), &m.CacheSettings, nil
 	}
-	if m.Pool.broken != nil {
-		return nil, nil, nil, m.Pool.broken
-	}
-	if len(m.Pool.Segments) != 1 {
-		return nil, nil, nil, fmt.Errorf("%w: it has %d segments", ErrMetadata, len(m.Pool.Segments))
-	}
-	seg := m.Pool.Segments[0]
-	pool, ok := seg.Mapping.(*CachePool)
-	if !ok {
-		return nil, nil, nil, fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type)
-	}
-	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
-		return nil, nil, nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags)
+	pool, err := soleMapping[*CachePool](m.Pool)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	if metadata, err = a.volume(pool.Metadata); err != nil {
 		return nil, nil, nil, err

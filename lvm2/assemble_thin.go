@@ -149,19 +149,8 @@ func (a *assembly) needsCheck(lv *LV) bool {
 
 // thinPoolParts is the metadata and the data of the pool that an LV is.
 func (a *assembly) thinPoolParts(lv *LV, opts ThinPoolOptions) (m *ThinPool, metadata, data mapping.Volume, err error) {
-	if lv.broken != nil {
-		return nil, nil, nil, lv.broken
-	}
-	if len(lv.Segments) != 1 {
-		return nil, nil, nil, fmt.Errorf("%w: it has %d segments", ErrMetadata, len(lv.Segments))
-	}
-	seg := lv.Segments[0]
-	m, ok := seg.Mapping.(*ThinPool)
-	if !ok {
-		return nil, nil, nil, fmt.Errorf("%w: it is of type %s", ErrMetadata, seg.Type)
-	}
-	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
-		return nil, nil, nil, fmt.Errorf("%w: segment type %s with flags %v", ErrUnsupported, seg.Type, flags)
+	if m, err = soleMapping[*ThinPool](lv); err != nil {
+		return nil, nil, nil, err
 	}
 	if m.ChunkSize <= 0 {
 		return nil, nil, nil, fmt.Errorf("%w: chunk_size = 0", ErrMetadata)

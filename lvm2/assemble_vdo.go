@@ -11,15 +11,9 @@ import (
 // vdo is what a segment of type vdo shows: a part of the logical space of its pool.
 // (docs/format/09-vdo.md, section 1)
 func (a *assembly) vdo(seg *Segment, m *VDO) (mapping.Volume, error) {
-	if m.Pool.broken != nil {
-		return nil, m.Pool.broken
-	}
-	if len(m.Pool.Segments) != 1 {
-		return nil, fmt.Errorf("%w: VDO pool %s has %d segments", ErrMetadata, m.Pool.Name, len(m.Pool.Segments))
-	}
-	pool, ok := m.Pool.Segments[0].Mapping.(*VDOPool)
-	if !ok {
-		return nil, fmt.Errorf("%w: VDO pool %s is of type %s", ErrMetadata, m.Pool.Name, m.Pool.Segments[0].Type)
+	pool, err := soleMapping[*VDOPool](m.Pool)
+	if err != nil {
+		return nil, fmt.Errorf("VDO pool %s: %w", m.Pool.Name, err)
 	}
 	space, err := a.vdoPool(m.Pool, pool)
 	if err != nil {
