@@ -25,6 +25,16 @@ type assembly struct {
 	kept    map[*LV][]keptArray // nil unless they are to be verified
 
 	lostCaches map[*LV]bool // the origin is read alone
+	states     map[*Segment]state
+}
+
+// state is what a segment has on disk beside its data, and was assembled from.
+type state interface {
+	// ReadOnlyReason is why the segment cannot be written, as a phrase; "" if it can be.
+	ReadOnlyReason() string
+	// Recheck reads again what may have changed since the segment was assembled, but for what
+	// the segment itself has written, and fails if it has.
+	Recheck() error
 }
 
 type assembled struct {
@@ -33,7 +43,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}}
+	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}, states: map[*Segment]state{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -214,10 +224,48 @@ func (a *assembly) pv(pv *PV) (mapping.Volume, error) {
 	return v, nil
 }
 
-// writePath says whether a segment can be written as safely as the kernel does it.
-func writePath(seg *Segment) bool {
-	_, ok := seg.Mapping.(*Striped)
-	return ok || seg.Type == "error"
+// readOnlyReason is why a segment cannot be written as safely as the kernel does it, as a phrase; "" if
+// it can be.
+func (a *assembly) readOnlyReason(seg *Segment) string {
+	switch seg.Mapping.(type) {
+	case *Striped, *CachePool: // the cache speaks for its pool
+		return ""
+	case *Cache:
+		if _, err := a.contents(seg.LV); err != nil {
+			return "its cache cannot be read"
+		}
+		if s := a.state(seg); s != nil {
+			return s.ReadOnlyReason()
+		}
+		return "its cache is not used"
+	}
+	if seg.Type == "error" {
+		return ""
+	}
+	return "writing to segments of type " + seg.Type + " is unsupported"
+}
+
+// state is nil if the segment has none, or has not been assembled.
+func (a *assembly) state(seg *Segment) state {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.states[seg]
+}
+
+// recheck reads again, for all that has been assembled beneath lv, what others may have changed on disk. It
+// fails with ErrStale if they have.
+func (a *assembly) recheck(lv *LV) error {
+	var err error
+	lv.through(func(seg *Segment) bool {
+		if s := a.state(seg); s != nil {
+			err = s.Recheck()
+		}
+		return err != nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w: reload", ErrStale, err)
+	}
+	return nil
 }
 
 // readOnlyReason is why the LV cannot be written, as a phrase; "" if it can be.
@@ -264,9 +312,7 @@ func (lv *LV) readOnlyReason() string {
 	}
 	reason := ""
 	lv.through(func(seg *Segment) bool {
-		if !writePath(seg) {
-			reason = "writing to segments of type " + seg.Type + " is unsupported"
-		}
+		reason = vg.assembly.readOnlyReason(seg)
 		return reason != ""
 	})
 	return reason

@@ -20,10 +20,11 @@ func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 	}
 	cached, mode, err := a.cached(origin, m)
 	if err == nil {
+		a.states[seg] = cached
 		return cached, nil
 	}
 	// In these modes all that was written is in the origin too.
-	if (mode == "writethrough" || mode == "passthrough") && lostCache(err) {
+	if (mode == target.CacheWritethrough || mode == target.CachePassthrough) && lostCache(err) {
 		a.lostCaches[seg.LV] = true
 		if a.opts.CacheLost != nil {
 			a.opts.CacheLost(seg.LV, err)
@@ -46,13 +47,13 @@ func lostCache(err error) bool {
 }
 
 // cached is origin with what is in its cache, and the mode of the cache.
-func (a *assembly) cached(origin mapping.Volume, m *Cache) (v mapping.Volume, mode string, err error) {
+func (a *assembly) cached(origin mapping.Volume, m *Cache) (v *target.Cached, mode target.CacheMode, err error) {
 	metadata, data, settings, err := a.cachePool(m)
 	if err != nil {
 		return nil, "", err
 	}
-	if mode = settings.Mode; mode == "" {
-		mode = "writethrough"
+	if mode = target.CacheMode(settings.Mode); mode == "" {
+		mode = target.CacheWritethrough
 	}
 	if settings.ChunkSize <= 0 {
 		return nil, "", fmt.Errorf("%w: chunk_size = 0", ErrMetadata)
@@ -61,7 +62,7 @@ func (a *assembly) cached(origin mapping.Volume, m *Cache) (v mapping.Volume, mo
 	if err != nil {
 		return nil, mode, err
 	}
-	v, err = c.Cached(origin, data, mode == "passthrough")
+	v, err = c.Cached(origin, data, mode)
 	return v, mode, err
 }
 

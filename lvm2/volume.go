@@ -55,7 +55,11 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 		}
 		v.claims = append(v.claims, w)
 	}
-	if err := lv.VG.recheck(); err != nil {
+	err = lv.VG.recheck()
+	if err == nil {
+		err = lv.VG.assembly.recheck(lv)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, err), v.Close())
 	}
 	v.writer, _ = v.contents.(mapping.Writable)

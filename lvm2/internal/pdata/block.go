@@ -41,7 +41,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Check says whether b, which is block number of its device, is of the kind.
 func (k Kind) Check(b []byte, number uint64) error {
 	stored := binary.LittleEndian.Uint32(b)
-	if sum := ^crc32.Checksum(b[4:], castagnoli) ^ k.salt; sum != stored {
+	if sum := k.sum(b); sum != stored {
 		return fmt.Errorf("%w: %s %d at byte %d: checksum 0x%08x stored, 0x%08x computed", ErrDamaged, k.name, number, number*BlockSize, stored, sum)
 	}
 	if own := binary.LittleEndian.Uint64(b[k.numberAt:]); own != number {
@@ -49,6 +49,11 @@ func (k Kind) Check(b []byte, number uint64) error {
 	}
 	return nil
 }
+
+// Seal sets the checksum of b.
+func (k Kind) Seal(b []byte) { binary.LittleEndian.PutUint32(b, k.sum(b)) }
+
+func (k Kind) sum(b []byte) uint32 { return ^crc32.Checksum(b[4:], castagnoli) ^ k.salt }
 
 // cachedBlocks bounds the memory of a Blocks, to 4 MiB.
 const cachedBlocks = 1024

@@ -30,6 +30,10 @@ type Cache struct {
 	// NeedsCheck: the kernel gave up writing the metadata.
 	NeedsCheck bool
 
+	metadata   mapping.Volume
+	superblock []byte // as it was read; as it was written, once it was
+	refused    string // why the kernel would not write this cache, or we do not know that it would
+
 	blocks    *pdata.Blocks
 	version   uint32
 	clean     bool // shut down in an orderly way, so that the dirty bits count
@@ -43,6 +47,7 @@ const (
 	cacheMagic         = 0o6142003
 	cacheCleanShutdown = 1
 	cacheNeedsCheck    = 2
+	cacheFlagsAt       = 4
 	cacheValid         = 1
 	cacheDirty         = 2
 	cacheFlagBits      = 16
@@ -55,10 +60,12 @@ const (
 //
 //	  4 u32 flags    32 u64 magic   40 u32 version   192 u64 root of the mappings
 //	232 u32 block size, sectors    236 u32 metadata block size, sectors
-//	240 u32 cache blocks           252 u32 incompatible flags     284 u64 root of the dirty bits
+//	240 u32 cache blocks           248 u32 flags incompatible for writing, 252 for all
+//	284 u64 root of the dirty bits
 func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
-	c := &Cache{blocks: pdata.NewBlocks(metadata, metadata.Size()), blockSize: blockSize, clean: true}
+	c := &Cache{metadata: metadata, blocks: pdata.NewBlocks(metadata, metadata.Size()), blockSize: blockSize, clean: true}
 	b, err := c.blocks.Read(0, pdata.CacheSuperblock)
+	c.superblock = b
 	if errors.Is(err, pdata.ErrDamaged) && allZero(b) {
 		return c, nil
 	}
@@ -69,8 +76,14 @@ func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
 	bad := func(at int, format string, args ...any) error {
 		return fmt.Errorf("%w: superblock, byte %d: %s", ErrCache, at, fmt.Sprintf(format, args...))
 	}
-	flags := le.Uint32(b[4:])
+	flags := le.Uint32(b[cacheFlagsAt:])
 	c.clean, c.NeedsCheck = flags&cacheCleanShutdown != 0, flags&cacheNeedsCheck != 0
+	switch {
+	case c.NeedsCheck:
+		c.refused = "the metadata of its cache need a check"
+	case flags&^(cacheCleanShutdown|cacheNeedsCheck) != 0, le.Uint32(b[248:]) != 0:
+		c.refused = fmt.Sprintf("the metadata of its cache have unknown flags 0x%x, 0x%x", flags, le.Uint32(b[248:]))
+	}
 	c.version = le.Uint32(b[40:])
 	c.mapping, c.dirty = le.Uint64(b[192:]), le.Uint64(b[284:])
 	c.count = uint64(le.Uint32(b[240:]))
@@ -131,21 +144,27 @@ func (c *Cache) load(capacity uint64) ([]cacheEntry, error) {
 	return entries, nil
 }
 
-// Cached is origin, with the blocks that are in the cache taken from data. passthrough says that
-// the cache is not read; then none of it may be dirty. A block whose bytes in data are lost is taken
-// from the origin, unless it is dirty.
-func (c *Cache) Cached(origin, data mapping.Volume, passthrough bool) (mapping.Volume, error) {
+// Cached is origin, with the blocks that are in the cache taken from data. A block whose bytes in data are
+// lost is taken from the origin, unless it is dirty. In passthrough mode the cache is not read; then none of
+// it may be dirty.
+func (c *Cache) Cached(origin, data mapping.Volume, mode CacheMode) (*Cached, error) {
 	entries, err := c.load(uint64(data.Size() / c.blockSize))
 	if err != nil {
 		return nil, err
 	}
+	v := &Cached{cache: c, mode: mode, origin: origin, data: data, refused: c.refused}
 	var table []redirection
 	for _, e := range entries {
-		if passthrough && e.dirty {
+		v.inUse++
+		if e.dirty {
+			v.dirty++
+		}
+		if mode == CachePassthrough && e.dirty {
 			return nil, fmt.Errorf("%w: block %d of the origin", ErrCacheDirty, e.origin)
 		}
 		// A block that begins beyond the origin is never read.
-		if passthrough || e.origin > math.MaxInt64/uint64(c.blockSize) {
+		if e.origin > math.MaxInt64/uint64(c.blockSize) || int64(e.origin)*c.blockSize >= origin.Size() {
+			v.refused = "blocks beyond its end are in the cache"
 			continue
 		}
 		if !e.dirty {
@@ -154,6 +173,7 @@ func (c *Cache) Cached(origin, data mapping.Volume, passthrough bool) (mapping.V
 				return nil, err
 			}
 			if lost {
+				v.refused = "parts of its cache are missing"
 				continue
 			}
 		}
@@ -162,7 +182,11 @@ func (c *Cache) Cached(origin, data mapping.Volume, passthrough bool) (mapping.V
 	if block, ok := sortRedirections(table); !ok {
 		return nil, fmt.Errorf("%w: block %d of the origin is in the cache twice", ErrCache, block)
 	}
-	return redirected(origin, data, c.blockSize, origin.Size(), table), nil
+	if mode == CachePassthrough {
+		table = nil
+	}
+	v.remapped = redirected(origin, data, c.blockSize, origin.Size(), table)
+	return v, nil
 }
 
 // missingWithin says whether any of n bytes of v from off is missing.

@@ -1,0 +1,189 @@
+package target
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"lvm2fs/lvm2/internal/pdata"
+	"lvm2fs/mapping"
+)
+
+// CacheMode says where what is written goes, as the VG's metadata call it.
+type CacheMode string
+
+// The modes of a cache.
+const (
+	CacheWritethrough CacheMode = "writethrough" // to the cache and the origin
+	CacheWriteback    CacheMode = "writeback"    // to the cache, and later to the origin
+	CachePassthrough  CacheMode = "passthrough"  // to the origin; the cache is not read
+)
+
+// ErrCacheChanged: the metadata of a cache are not what they were when it was opened.
+var ErrCacheChanged = errors.New("the metadata of the cache have changed")
+
+// Cached is an origin with its cache. Unless ReadOnlyReason says why not it can be written:
+//
+//  1. Before the first write the flag for an orderly shutdown is cleared, which is flushed. From then on the
+//     kernel takes every block in the cache for newer than the origin's, and forgets which blocks of
+//     the origin had been discarded. The flag is never set again: to do that is the kernel's.
+//  2. A block in the cache is written in both places, the origin first. Others are written in the origin.
+//     No mapping is ever changed.
+//
+// Whatever of the two copies survives a power cut, what counts is the copy in the cache, for us and for the
+// kernel alike, which then writes it back.
+// (docs/format/07-cache.md, section 8)
+type Cached struct {
+	*remapped
+	cache        *Cache
+	mode         CacheMode
+	origin, data mapping.Volume
+	inUse, dirty uint64 // blocks, when it was opened
+	refused      string
+
+	// copies keeps two writes of the same bytes from leaving one in each place.
+	copies sync.Mutex
+	mu     sync.Mutex
+	begun  bool // the superblock on disk, flushed, tells the kernel that there may have been writes
+}
+
+var _ mapping.Writable = (*Cached)(nil)
+
+// ReadOnlyReason is why the volume cannot be written, as a phrase; "" if it can be.
+func (c *Cached) ReadOnlyReason() string {
+	switch {
+	case c.refused != "":
+		return c.refused
+	case c.mode == CacheWritethrough:
+		return ""
+	case c.mode == CachePassthrough && c.inUse > 0:
+		// A block written in the origin alone would have to leave the cache; and with the flag
+		// cleared the kernel would not activate it.
+		return "blocks are in its cache, which is in passthrough mode"
+	case c.mode == CacheWriteback && c.dirty > 0 && !c.cache.clean:
+		return "its cache is in writeback mode and was not shut down in order, so the kernel has to write it back first"
+	case c.mode == CacheWriteback && c.dirty > 0:
+		return "blocks in its cache are newer than those of its origin"
+	case c.mode != CachePassthrough && c.mode != CacheWriteback:
+		return fmt.Sprintf("its cache is in mode %q", string(c.mode))
+	}
+	return ""
+}
+
+// Recheck reads the superblock of the cache again. It fails with ErrCacheChanged if it is not what it
+// was, or what was written since.
+func (c *Cached) Recheck() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cache.recheck()
+}
+
+func (c *Cache) recheck() error {
+	b := make([]byte, pdata.BlockSize)
+	if _, err := c.metadata.ReadAt(b, 0); err != nil {
+		return fmt.Errorf("cache superblock: %w", err)
+	}
+	if !bytes.Equal(b, c.superblock) {
+		return fmt.Errorf("cache superblock: %w", ErrCacheChanged)
+	}
+	return nil
+}
+
+// begin makes it known that blocks are about to be written, once.
+func (c *Cached) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.begun {
+		return nil
+	}
+	if reason := c.ReadOnlyReason(); reason != "" {
+		return fmt.Errorf("%w: %s", mapping.ErrNotWritable, reason)
+	}
+	if err := c.cache.recheck(); err != nil {
+		return err
+	}
+	if err := c.cache.clearCleanShutdown(); err != nil {
+		return fmt.Errorf("cache superblock: %w", err)
+	}
+	c.begun = true
+	return nil
+}
+
+// clearCleanShutdown returns once the superblock is on stable storage without the flag. The bytes that change
+// lie in one sector, so a power cut leaves the old or the new.
+func (c *Cache) clearCleanShutdown() error {
+	w, err := writable(c.metadata)
+	if err != nil {
+		return err
+	}
+	b := bytes.Clone(c.superblock)
+	flags := binary.LittleEndian.Uint32(b[cacheFlagsAt:])
+	if flags&cacheCleanShutdown != 0 {
+		binary.LittleEndian.PutUint32(b[cacheFlagsAt:], flags&^cacheCleanShutdown)
+		pdata.CacheSuperblock.Seal(b)
+		if _, err := w.WriteAt(b[:cacheFlagsAt+4], 0); err != nil {
+			return err
+		}
+		c.superblock = b
+	}
+	return w.Sync()
+}
+
+// WriteAt implements [mapping.Writable].
+func (c *Cached) WriteAt(p []byte, off int64) (int, error) {
+	n, err := c.change(off, int64(len(p)), func(w mapping.Writable, at, from, to int64) error {
+		_, err := w.WriteAt(p[from-off:to-off], at)
+		return err
+	})
+	return int(n), err
+}
+
+// PunchHole implements [mapping.Writable].
+func (c *Cached) PunchHole(off, n int64) error {
+	_, err := c.change(off, n, func(w mapping.Writable, at, from, to int64) error {
+		return w.PunchHole(at, to-from)
+	})
+	return err
+}
+
+// change calls do for each place where the bytes of [off, off+n) lie: for those of [from, to), at byte at
+// of w. It gives the number of bytes from off that have been changed in all their places.
+func (c *Cached) change(off, n int64, do func(w mapping.Writable, at, from, to int64) error) (int64, error) {
+	if err := checkRange(c.size, off, n); err != nil || n == 0 {
+		return 0, err
+	}
+	if err := c.begin(); err != nil {
+		return 0, err
+	}
+	from, end := off, off+n
+	for from < end {
+		beneath, at, length := c.locate(from)
+		to := min(from+length, end)
+		if err := c.changeRun(beneath, at, from, to, do); err != nil {
+			return from - off, err
+		}
+		from = to
+	}
+	return n, nil
+}
+
+func (c *Cached) changeRun(beneath mapping.Volume, at, from, to int64, do func(w mapping.Writable, at, from, to int64) error) error {
+	w, err := writable(beneath)
+	if err != nil {
+		return err
+	}
+	if beneath == c.data {
+		origin, err := writable(c.origin)
+		if err != nil {
+			return err
+		}
+		c.copies.Lock()
+		defer c.copies.Unlock()
+		if err := do(origin, from, from, to); err != nil {
+			return err
+		}
+	}
+	return do(w, at, from, to)
+}
