@@ -43,9 +43,8 @@ func (lv *LV) Usage() Usage {
 			return Usage{}
 		}
 		u := p.Usage()
-		// The kernel counts what it keeps for itself as used: a tenth, up to 16 MiB
-		// (seen with 6.12 and metadata of 2 MiB to 4 GiB).
-		const maxReserve = 16 << 20 / 4096
+		// The kernel counts what it keeps for itself as used (docs/format/06-thin.md, section 6).
+		const maxReserve = 4096
 		return Usage{
 			Data:     &Percent{u.Data.Used, u.Data.Total},
 			Metadata: &Percent{u.Metadata.Used + min(u.Metadata.Total/10, maxReserve), u.Metadata.Total},
