@@ -23,7 +23,7 @@ type arrayLab struct {
 	disk   mapping.Device
 	sizes  []int64           // of the slices that are the members
 	disks  map[string][]int  // of each array: the numbers of its slices
-	sums   map[string]string // of each array: size and SHA-256, or "refused"
+	sums   map[string]string // of each array: size and SHA-256, or "refused" or "hangs"
 	copied map[string][]byte // of some: what the kernel read
 	names  []string
 }
@@ -184,8 +184,9 @@ func TestArraysAreReadAsTheKernelReadsThem(t *testing.T) {
 				t.Error("what was to be caught in the middle was not")
 			}
 			t.Logf("%v; %v", array, r.Warnings)
-			if name == "r10grow" {
-				// Of a raid10 in a reshape, that is not to go on with it, kernel 6.12 reads wrong bytes.
+			if name == "r10grow" || want == "hangs" && underWay[name] {
+				// Of a raid10 in a reshape, that is not to go on with it, kernel 6.12 reads wrong bytes;
+				// of a raid5, it may wait for the reshape for ever.
 				checkStamps(t, array)
 				return
 			}

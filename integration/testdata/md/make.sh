@@ -83,7 +83,7 @@ take 4; set -- $D; create journal 5 3 -c 64 --write-journal $4 $1 $2 $3; fill jo
 take 4; set -- $D; create busyjournal 5 3 -c 64 --write-journal $4 $1 $2 $3; fill busyjournal
 
 # Under way when the power goes: a first synchronisation, rebuilding, replacing, reshaping.
-speed 150
+speed 100
 slow() { # NAME LEVEL DISKS ARGUMENT...: as create, but fresh disks are zeros, and in sync.
     create "$@" --assume-clean
     fill $1

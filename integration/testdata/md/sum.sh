@@ -1,5 +1,6 @@
 # Has the kernel assemble what make.sh left, and read it: /out/sums has size and SHA-256 of each array,
-# and those named in /in/copied are copied as they are.
+# and those named in /in/copied are copied as they are. Of an array in a reshape, that is not to go on with
+# it, the kernel may wait for ever for the stripe where it stopped: "hangs".
 set -u
 modprobe -a loop raid0 raid1 raid10 raid456
 echo 1 >/sys/module/md_mod/parameters/start_dirty_degraded
@@ -23,7 +24,16 @@ while read -r name disks; do
     mdadm --assemble $mode --run /dev/md/$name $devices >>/out/mdadm 2>&1
     size=$(blockdev --getsize64 /dev/md/$name 2>/dev/null)
     if [ "${size:-0}" -gt 0 ]; then
-        echo "$name $size $(sha256sum </dev/md/$name | cut -d' ' -f1)" >>/out/sums
+        sha256sum </dev/md/$name >/tmp/sum &
+        for n in $(seq 120); do
+            kill -0 $! 2>/dev/null || break
+            sleep 0.5
+        done
+        if kill -0 $! 2>/dev/null; then
+            echo "$name hangs" >>/out/sums
+            continue
+        fi
+        echo "$name $size $(cut -d' ' -f1 /tmp/sum)" >>/out/sums
         if grep -qx $name /in/copied; then cp /dev/md/$name /out/$name.img; fi
     else
         echo "$name refused" >>/out/sums
