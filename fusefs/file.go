@@ -2,7 +2,6 @@ package fusefs
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -42,18 +41,14 @@ type lvFile struct {
 // currentLV is what the newest metadata says of a file's LV.
 type currentLV struct {
 	*lvm2.LV
-	readOnly error // why it cannot be opened for writing
+	readOnly func() error // why it cannot be opened for writing; may have to open it for reading
 	print    fingerprint
 }
 
 var errGone = errors.New("the LV is gone")
 
 func newCurrentLV(lv *lvm2.LV) *currentLV {
-	c := &currentLV{LV: lv, readOnly: lv.ReadOnlyReason(), print: fingerprintOf(lv)}
-	if c.readOnly == nil && !lv.Visible() {
-		c.readOnly = fmt.Errorf("LV %s/%s: %w: it is internal", lv.VG.Name, lv.Name, lvm2.ErrReadOnly)
-	}
-	return c
+	return &currentLV{LV: lv, print: fingerprintOf(lv), readOnly: sync.OnceValue(lv.ReadOnlyReason)}
 }
 
 // openWritable opens the LV for writing. There may be none: c may be nil.
@@ -61,8 +56,8 @@ func (c *currentLV) openWritable() (*lvm2.Volume, error) {
 	switch {
 	case c == nil:
 		return nil, errGone
-	case c.readOnly != nil:
-		return nil, c.readOnly
+	case c.readOnly() != nil:
+		return nil, c.readOnly()
 	}
 	return c.OpenWritable()
 }
@@ -70,7 +65,7 @@ func (c *currentLV) openWritable() (*lvm2.Volume, error) {
 // sameContents says whether a volume of c can go on to serve as one of o.
 func (c *currentLV) sameContents(o *currentLV) bool {
 	// Others may have written what a stateful LV was opened from.
-	return !c.Stateful() && c.print == o.print && (c.readOnly == nil) == (o.readOnly == nil) && slices.Equal(c.Devices(), o.Devices())
+	return !c.Stateful() && c.print == o.print && (c.readOnly() == nil) == (o.readOnly() == nil) && slices.Equal(c.Devices(), o.Devices())
 }
 
 func newFile(key fileKey, ino uint64, c *currentLV, now time.Time) *lvFile {

@@ -70,7 +70,7 @@ func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 		mtime:  time.Unix(0, f.mtime.Load()),
 		birth:  c.CreationTime,
 	}
-	if c.readOnly != nil || n.s.cfg.ReadOnly {
+	if n.s.cfg.ReadOnly || c.readOnly() != nil {
 		a.mode = 0o440
 	}
 	a.dense = a.size - f.holeBytes()
@@ -160,8 +160,8 @@ func (n *lvNode) xattrs() []xattr {
 	if !c.CreationTime.IsZero() {
 		attrs = append(attrs, xattr{"creation_time", c.CreationTime.UTC().Format(time.RFC3339)})
 	}
-	if c.readOnly != nil {
-		attrs = append(attrs, xattr{"readonly", c.readOnly.Error()})
+	if err := c.readOnly(); err != nil {
+		attrs = append(attrs, xattr{"readonly", err.Error()})
 	}
 	return attrs
 }

@@ -58,6 +58,11 @@ func (s *Server) change(scan *lvm2.Scan, now time.Time) (changed map[fileKey]boo
 		sw.file.io.Lock()
 	}
 	for _, sw := range switches {
+		if err := sw.suspend(); err != nil {
+			s.log.Error("close", "lv", sw.file.name(), "err", err)
+		}
+	}
+	for _, sw := range switches {
 		sw.perform(now)
 	}
 	for _, sw := range switches {
@@ -119,6 +124,16 @@ func planSwitches(old *tree, lvs map[fileKey]*currentLV) []*switching {
 		switches = append(switches, &switching{file: f, to: is})
 	}
 	return switches
+}
+
+// suspend ends writing to an LV that keeps more than its bytes on disk: nobody finds that in order while
+// it is written to. The caller holds opening and io.
+func (sw *switching) suspend() error {
+	f := sw.file
+	if was := f.lv.Load(); f.writers == 0 || was == nil || !was.Stateful() {
+		return nil
+	}
+	return closeVolume(f.swap(nil, nil))
 }
 
 // perform makes the file one of its new LV. The caller holds opening and io.

@@ -2,7 +2,6 @@ package lvm2
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 
 	"lvm2fs/lvm2/internal/target"
@@ -25,16 +24,8 @@ type assembly struct {
 	kept    map[*LV][]keptArray // nil unless they are to be verified
 
 	lostCaches map[*LV]bool // the origin is read alone
-	states     map[*Segment]state
-}
 
-// state is what a segment has on disk beside its data, and was assembled from.
-type state interface {
-	// ReadOnlyReason is why the segment cannot be written, as a phrase; "" if it can be.
-	ReadOnlyReason() string
-	// Recheck reads again what may have changed since the segment was assembled, but for what
-	// the segment itself has written, and fails if it has.
-	Recheck() error
+	states states
 }
 
 type assembled struct {
@@ -43,7 +34,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}, states: map[*Segment]state{}}
+	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -222,98 +213,4 @@ func (a *assembly) pv(pv *PV) (mapping.Volume, error) {
 	}
 	a.pvs[pv] = v
 	return v, nil
-}
-
-// readOnlyReason is why a segment cannot be written as safely as the kernel does it, as a phrase; "" if
-// it can be.
-func (a *assembly) readOnlyReason(seg *Segment) string {
-	switch seg.Mapping.(type) {
-	case *Striped, *CachePool: // the cache speaks for its pool
-		return ""
-	case *Cache:
-		if _, err := a.contents(seg.LV); err != nil {
-			return "its cache cannot be read"
-		}
-		if s := a.state(seg); s != nil {
-			return s.ReadOnlyReason()
-		}
-		return "its cache is not used"
-	}
-	if seg.Type == "error" {
-		return ""
-	}
-	return "writing to segments of type " + seg.Type + " is unsupported"
-}
-
-// state is nil if the segment has none, or has not been assembled.
-func (a *assembly) state(seg *Segment) state {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.states[seg]
-}
-
-// recheck reads again, for all that has been assembled beneath lv, what others may have changed on disk. It
-// fails with ErrStale if they have.
-func (a *assembly) recheck(lv *LV) error {
-	var err error
-	lv.through(func(seg *Segment) bool {
-		if s := a.state(seg); s != nil {
-			err = s.Recheck()
-		}
-		return err != nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w: reload", ErrStale, err)
-	}
-	return nil
-}
-
-// readOnlyReason is why the LV cannot be written, as a phrase; "" if it can be.
-func (lv *LV) readOnlyReason() string {
-	vg := lv.VG
-	switch {
-	case vg.Exported():
-		return "the VG is exported"
-	case vg.SystemID != "":
-		return fmt.Sprintf("the VG belongs to the host with system ID %q", vg.SystemID)
-	case vg.LockType != "" && vg.LockType != "none", slices.Contains(vg.Status, "CLUSTERED"), slices.Contains(vg.Status, "SHARED"):
-		return "the VG is shared with other hosts"
-	case vg.ambiguous:
-		return "copies of the VG's metadata differ"
-	case !allowsWriting(vg.Status, vg.Flags):
-		return "the VG is read-only"
-	case !allowsWriting(lv.Status, lv.Flags):
-		return "the LV is read-only"
-	case !lv.Visible():
-		return "the LV is internal"
-	case len(lv.snapshots()) > 0:
-		return "it is the origin of a snapshot"
-	case lv.externalOriginOf():
-		return "it is the external origin of a thin LV"
-	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
-		return "a pvmove is not finished"
-	}
-	for _, pv := range vg.PVs {
-		switch {
-		case pv.Device == nil || pv.FlaggedMissing():
-			return fmt.Sprintf("%s is missing", pv)
-		case pv.duplicate:
-			return fmt.Sprintf("the PV on %s is on another device too", pv)
-		case pv.damaged:
-			return fmt.Sprintf("the metadata on %s is damaged, so there may be newer", pv)
-		case slices.Contains(pv.Status, "EXPORTED"):
-			return fmt.Sprintf("%s is exported", pv)
-		}
-	}
-	for _, pv := range lv.pvs() {
-		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
-			return fmt.Sprintf("writing to %s is unsupported", pv)
-		}
-	}
-	reason := ""
-	lv.through(func(seg *Segment) bool {
-		reason = vg.assembly.readOnlyReason(seg)
-		return reason != ""
-	})
-	return reason
 }

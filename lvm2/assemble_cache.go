@@ -20,7 +20,7 @@ func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 	}
 	cached, mode, err := a.cached(origin, m)
 	if err == nil {
-		a.states[seg] = cached
+		a.states.add(seg, cached)
 		return cached, nil
 	}
 	// In these modes all that was written is in the origin too.

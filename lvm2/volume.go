@@ -18,6 +18,7 @@ type Volume struct {
 
 	release sync.Once
 	claims  []mapping.WritableDevice // held until Close
+	started []state                  // stopped at Close
 }
 
 var _ mapping.Writable = (*Volume)(nil)
@@ -57,7 +58,7 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 	}
 	err = lv.VG.recheck()
 	if err == nil {
-		err = lv.VG.assembly.recheck(lv)
+		v.started, err = lv.VG.assembly.states.start(lv)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, err), v.Close())
@@ -133,7 +134,7 @@ func (v *Volume) Sync() error {
 func (v *Volume) Close() error {
 	var errs []error
 	v.release.Do(func() {
-		errs = append(errs, v.Sync())
+		errs = append(errs, v.Sync(), v.lv.VG.assembly.states.stop(v.started))
 		for _, w := range v.claims {
 			errs = append(errs, w.Release())
 		}

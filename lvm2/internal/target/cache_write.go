@@ -72,13 +72,16 @@ func (c *Cached) ReadOnlyReason() string {
 	return ""
 }
 
-// Recheck reads the superblock of the cache again. It fails with ErrCacheChanged if it is not what it
+// StartWriting reads the superblock of the cache again. It fails with ErrCacheChanged if it is not what it
 // was, or what was written since.
-func (c *Cached) Recheck() error {
+func (c *Cached) StartWriting() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cache.recheck()
 }
+
+// StopWriting has nothing to do: Sync leaves all in order.
+func (c *Cached) StopWriting() error { return nil }
 
 func (c *Cache) recheck() error {
 	b := make([]byte, pdata.BlockSize)

@@ -264,7 +264,7 @@ func TestACacheThatIsWrittenIsAFlatRunOfBytesInBothCopies(t *testing.T) {
 				change(t, v, contents)
 			}
 			checkVolume(t, v, contents, never)
-			if err := v.Recheck(); err != nil {
+			if err := v.StartWriting(); err != nil {
 				t.Error(err)
 			}
 			if !bytes.Equal(u.disks[cacheOrigin], contents) {
@@ -400,7 +400,7 @@ func TestACacheThatTheKernelUsedSinceIsNotWritten(t *testing.T) {
 	super := u.disks[cacheMeta]
 	binary.LittleEndian.PutUint32(super[256:], 1) // a read hit
 	pdata.CacheSuperblock.Seal(super[:pdata.BlockSize])
-	if err := v.Recheck(); !errors.Is(err, ErrCacheChanged) {
+	if err := v.StartWriting(); !errors.Is(err, ErrCacheChanged) {
 		t.Error(err)
 	}
 	if n, err := v.WriteAt([]byte("x"), 0); n != 0 || !errors.Is(err, ErrCacheChanged) {

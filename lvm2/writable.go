@@ -1,0 +1,169 @@
+package lvm2
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"lvm2fs/mapping"
+)
+
+// state is what a segment keeps on disk beside its bytes, and was assembled from: the superblocks of a
+// RAID, the mappings of a cache.
+type state interface {
+	// ReadOnlyReason is why the segment cannot be written, as a phrase; "" if it can be.
+	ReadOnlyReason() string
+	// StartWriting is called before the first write, with all devices beneath claimed. It reads
+	// the state again, and fails if others have changed it since the segment was assembled.
+	StartWriting() error
+	// StopWriting is called after the last write, while the devices are still claimed. It brings
+	// to stable storage what was written, and leaves the state as that of a segment not in use.
+	StopWriting() error
+}
+
+// states are those of the segments that have been assembled, and how many open volumes write to them.
+type states struct {
+	mu        sync.Mutex // held also while one is started or stopped
+	bySegment map[*Segment]state
+	writers   map[state]int
+}
+
+func (s *states) add(seg *Segment, st state) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bySegment == nil {
+		s.bySegment, s.writers = map[*Segment]state{}, map[state]int{}
+	}
+	s.bySegment[seg] = st
+}
+
+// of is nil if the segment has none, or has not been assembled.
+func (s *states) of(seg *Segment) state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bySegment[seg]
+}
+
+// beneath are the states of what lv lies on, the lowest first.
+func (s *states) beneath(lv *LV) []state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []state
+	lv.through(func(seg *Segment) bool {
+		if st := s.bySegment[seg]; st != nil {
+			found = append(found, st)
+		}
+		return false
+	})
+	slices.Reverse(found)
+	return found
+}
+
+// start is for one more writer of what lv lies on. To be undone with stop.
+func (s *states) start(lv *LV) (started []state, err error) {
+	for _, st := range s.beneath(lv) {
+		if err := s.startOne(st); err != nil {
+			return nil, errors.Join(err, s.stop(started))
+		}
+		started = append(started, st)
+	}
+	return started, nil
+}
+
+func (s *states) startOne(st state) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writers[st] == 0 {
+		if err := st.StartWriting(); err != nil {
+			return fmt.Errorf("%w: %w: reload", ErrStale, err)
+		}
+	}
+	s.writers[st]++
+	return nil
+}
+
+// stop is for one writer less.
+func (s *states) stop(started []state) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, st := range slices.Backward(started) {
+		if s.writers[st]--; s.writers[st] == 0 {
+			errs = append(errs, st.StopWriting())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readOnlyReason is why a segment cannot be written as safely as the kernel does it, as a phrase; "" if
+// it can be.
+func (a *assembly) readOnlyReason(seg *Segment) string {
+	switch seg.Mapping.(type) {
+	case *Striped, *CachePool: // the cache speaks for its pool
+		return ""
+	}
+	if seg.Type == "error" {
+		return ""
+	}
+	if st := a.states.of(seg); st != nil {
+		return st.ReadOnlyReason()
+	}
+	if _, ok := seg.Mapping.(*Cache); ok {
+		return "its cache is not used"
+	}
+	return "writing to segments of type " + seg.Type + " is unsupported"
+}
+
+// readOnlyReason is why the LV cannot be written, as a phrase; "" if it can be.
+func (lv *LV) readOnlyReason() string {
+	vg := lv.VG
+	switch {
+	case vg.Exported():
+		return "the VG is exported"
+	case vg.SystemID != "":
+		return fmt.Sprintf("the VG belongs to the host with system ID %q", vg.SystemID)
+	case vg.LockType != "" && vg.LockType != "none", slices.Contains(vg.Status, "CLUSTERED"), slices.Contains(vg.Status, "SHARED"):
+		return "the VG is shared with other hosts"
+	case vg.ambiguous:
+		return "copies of the VG's metadata differ"
+	case !allowsWriting(vg.Status, vg.Flags):
+		return "the VG is read-only"
+	case !allowsWriting(lv.Status, lv.Flags):
+		return "the LV is read-only"
+	case !lv.Visible():
+		return "the LV is internal"
+	case len(lv.snapshots()) > 0:
+		return "it is the origin of a snapshot"
+	case lv.externalOriginOf():
+		return "it is the external origin of a thin LV"
+	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
+		return "a pvmove is not finished"
+	}
+	for _, pv := range vg.PVs {
+		switch {
+		case pv.Device == nil || pv.FlaggedMissing():
+			return fmt.Sprintf("%s is missing", pv)
+		case pv.duplicate:
+			return fmt.Sprintf("the PV on %s is on another device too", pv)
+		case pv.damaged:
+			return fmt.Sprintf("the metadata on %s is damaged, so there may be newer", pv)
+		case slices.Contains(pv.Status, "EXPORTED"):
+			return fmt.Sprintf("%s is exported", pv)
+		}
+	}
+	for _, pv := range lv.pvs() {
+		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
+			return fmt.Sprintf("writing to %s is unsupported", pv)
+		}
+	}
+	if _, err := vg.assembly.contents(lv); err != nil { // also finds the states
+		return "it cannot be read"
+	}
+	reason := ""
+	lv.through(func(seg *Segment) bool {
+		reason = vg.assembly.readOnlyReason(seg)
+		return reason != ""
+	})
+	return reason
+}
