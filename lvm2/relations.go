@@ -48,11 +48,11 @@ func (lv *LV) Origin() *LV {
 }
 
 // OriginSize is the size in bytes of the LV whose blocks show through where lv has none:
-// the origin of a snapshot, or the external origin of a thin LV; an origin of snapshots
-// counts as its own. It is 0 for other LVs.
+// the origin of a snapshot, as it was when the snapshot was made, or the external origin of
+// a thin LV; an origin of snapshots counts as its own. It is 0 for other LVs.
 func (lv *LV) OriginSize() int64 {
 	if seg := lv.snapshotOf(); seg != nil {
-		return seg.Mapping.(*Snapshot).Origin.Size()
+		return int64(seg.ExtentCount) * lv.VG.ExtentSize
 	}
 	if len(lv.snapshots()) > 0 {
 		return lv.Size()
