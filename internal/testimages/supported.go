@@ -6,6 +6,7 @@ import "strings"
 // device adds its cases here.
 var supported = map[string]bool{
 	"banana":                 true,
+	"cache-clean":            true,
 	"cache-crash":            true,
 	"cache-dirty":            true,
 	"cache-wt":               true,
