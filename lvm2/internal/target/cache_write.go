@@ -136,43 +136,26 @@ func (c *Cache) clearCleanShutdown() error {
 
 // WriteAt implements [mapping.Writable].
 func (c *Cached) WriteAt(p []byte, off int64) (int, error) {
-	n, err := c.change(off, int64(len(p)), func(w mapping.Writable, at, from, to int64) error {
-		_, err := w.WriteAt(p[from-off:to-off], at)
-		return err
-	})
-	return int(n), err
-}
-
-// PunchHole implements [mapping.Writable].
-func (c *Cached) PunchHole(off, n int64) error {
-	_, err := c.change(off, n, func(w mapping.Writable, at, from, to int64) error {
-		return w.PunchHole(at, to-from)
-	})
-	return err
-}
-
-// change calls do for each place where the bytes of [off, off+n) lie: for those of [from, to), at byte at
-// of w. It gives the number of bytes from off that have been changed in all their places.
-func (c *Cached) change(off, n int64, do func(w mapping.Writable, at, from, to int64) error) (int64, error) {
-	if err := checkRange(c.size, off, n); err != nil || n == 0 {
+	if err := checkRange(c.size, off, int64(len(p))); err != nil || len(p) == 0 {
 		return 0, err
 	}
 	if err := c.begin(); err != nil {
 		return 0, err
 	}
-	from, end := off, off+n
-	for from < end {
-		beneath, at, length := c.locate(from)
-		to := min(from+length, end)
-		if err := c.changeRun(beneath, at, from, to, do); err != nil {
-			return from - off, err
+	done := 0
+	for done < len(p) {
+		beneath, at, length := c.locate(off + int64(done))
+		n := int(min(length, int64(len(p)-done)))
+		if err := c.writeRun(p[done:done+n], off+int64(done), beneath, at); err != nil {
+			return done, err
 		}
-		from = to
+		done += n
 	}
-	return n, nil
+	return done, nil
 }
 
-func (c *Cached) changeRun(beneath mapping.Volume, at, from, to int64, do func(w mapping.Writable, at, from, to int64) error) error {
+// writeRun writes p, which lies at byte at of beneath.
+func (c *Cached) writeRun(p []byte, off int64, beneath mapping.Volume, at int64) error {
 	w, err := writable(beneath)
 	if err != nil {
 		return err
@@ -184,9 +167,42 @@ func (c *Cached) changeRun(beneath mapping.Volume, at, from, to int64, do func(w
 		}
 		c.copies.Lock()
 		defer c.copies.Unlock()
-		if err := do(origin, from, from, to); err != nil {
+		if _, err := origin.WriteAt(p, off); err != nil {
 			return err
 		}
 	}
-	return do(w, at, from, to)
+	_, err = w.WriteAt(p, at)
+	return err
+}
+
+// PunchHole implements [mapping.Writable]. What is in the cache gets zeros written, so that the copies are
+// equal whether or not the devices can punch holes.
+func (c *Cached) PunchHole(off, n int64) error {
+	if err := checkRange(c.size, off, n); err != nil || n == 0 {
+		return err
+	}
+	if err := c.begin(); err != nil {
+		return err
+	}
+	zeros := make([]byte, min(n, 1<<20))
+	for n > 0 {
+		beneath, at, length := c.locate(off)
+		length = min(length, n)
+		if beneath == c.data {
+			length = min(length, int64(len(zeros)))
+			if _, err := c.WriteAt(zeros[:length], off); err != nil {
+				return err
+			}
+		} else {
+			w, err := writable(beneath)
+			if err != nil {
+				return err
+			}
+			if err := w.PunchHole(at, length); err != nil {
+				return err
+			}
+		}
+		off, n = off+length, n-length
+	}
+	return nil
 }
