@@ -2,10 +2,14 @@ package lvm2
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/testpv"
 )
 
 // withoutPV is the devices of a VG but for the one that an LV lies on.
@@ -86,5 +90,131 @@ func TestOfAWritebackCacheThatIsHalfLostTheDirtyBlocksAreErrors(t *testing.T) {
 	}
 	if good == 0 || bad == 0 {
 		t.Errorf("%d chunks good, %d lost", good, bad)
+	}
+}
+
+// inMemory is the devices of a scan as disks that can be written.
+func inMemory(t *testing.T, s *Scan) []*testpv.Disk {
+	t.Helper()
+	var disks []*testpv.Disk
+	for _, pv := range s.VGs[0].PVs {
+		d := &testpv.Disk{Label: pv.Device.Name(), Bytes: make([]byte, pv.Device.Size())}
+		if _, err := pv.Device.ReadAt(d.Bytes, 0); err != nil {
+			t.Fatal(err)
+		}
+		disks = append(disks, d)
+	}
+	return disks
+}
+
+func TestCacheLVsAreWritableOrSayWhyNot(t *testing.T) {
+	for name, lvs := range map[string]map[string]string{
+		"cache-clean": {"wbpool": "", "wbvol": "", "wtpool": "", "wtvol": ""},
+		"cache-wt":    {"wtpool1": "", "wtpool2": "", "wtvol2": "", "passthru": "blocks are in its cache, which is in passthrough mode"},
+		"cache-dirty": {"wbpool1": "blocks in its cache are newer than those of its origin", "wbvol3": "blocks in its cache are newer than those of its origin"},
+		"cache-crash": {"wbpool2": "its cache is in writeback mode and was not shut down in order, so the kernel has to write it back first"},
+		"writecache":  {"wc4k": "writing to segments of type writecache is unsupported"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disks := inMemory(t, openImages(t, testimages.Load(t, name)))
+			vg := Open(devices(disks...), Options{}).VGs[0]
+			for lv, reason := range lvs {
+				got := vg.LV(lv).ReadOnlyReason()
+				if reason == "" && got != nil || reason != "" && (got == nil || !strings.HasSuffix(got.Error(), ": "+reason)) {
+					t.Errorf("%s: %v, want %q", lv, got, reason)
+				}
+				if reason != "" {
+					if _, err := vg.LV(lv).OpenWritable(); !errors.Is(err, ErrReadOnly) {
+						t.Errorf("%s: %v", lv, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestACacheThatIsNotReadIsNotWritten(t *testing.T) {
+	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
+	vg := Open(devices(disks...), Options{OriginOnly: func(lv *LV) bool { return lv.Name == "wbvol" }}).VGs[0]
+	if err := vg.LV("wbvol").ReadOnlyReason(); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("the origin alone: %v", err)
+	}
+	// The root of the mappings is damaged: the origin is read in its place.
+	where := places(t, vg.LV("p2_cpool_cmeta"))
+	for _, p := range where {
+		d := p.Device.(*testpv.Disk)
+		if b := d.Bytes[p.at/damageBlock*damageBlock:][:damageBlock]; binary.LittleEndian.Uint32(b[4:]) == 2 {
+			b[100] ^= 1
+		}
+	}
+	vg = Open(devices(disks...), Options{}).VGs[0]
+	if err := vg.LV("wtpool").ReadOnlyReason(); !errors.Is(err, ErrReadOnly) || vg.LV("wtpool").Health() != "cache-lost" {
+		t.Errorf("damaged metadata: %v, health %q", err, vg.LV("wtpool").Health())
+	}
+}
+
+func TestAWrittenCacheIsReadBackWithItAndWithout(t *testing.T) {
+	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
+	vg := Open(devices(disks...), Options{}).VGs[0]
+	want := readVG(t, vg)
+	for name, bytes := range want {
+		for range 2 { // opened for writing, closed and opened again
+			v, err := vg.LV(name).OpenWritable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				p := make([]byte, rand.IntN(200_000))
+				for i := range p {
+					p[i] = byte(rand.Uint32())
+				}
+				off := rand.Int64N(v.Size() - int64(len(p)) + 1)
+				if _, err := v.WriteAt(p, off); err != nil {
+					t.Fatal(err)
+				}
+				copy(bytes[off:], p)
+			}
+			if err := v.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sameContents(t, vg, want)
+	again := Open(devices(disks...), Options{}).VGs[0]
+	sameContents(t, again, want)
+	sameContents(t, Open(devices(disks...), Options{OriginOnly: func(*LV) bool { return true }}).VGs[0], want)
+	for _, lv := range []string{"wbpool", "wbvol"} {
+		if err := again.LV(lv).ReadOnlyReason(); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s, whose cache has not been written back since: %v", lv, err)
+		}
+	}
+	for _, d := range disks {
+		if d.Claims() != 0 || d.Syncs() == 0 {
+			t.Errorf("%s: %d claims left, %d syncs", d.Name(), d.Claims(), d.Syncs())
+		}
+	}
+}
+
+func TestACacheLVIsNotOpenedForWritingAfterItsCacheHasChanged(t *testing.T) {
+	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
+	ours, others := Open(devices(disks...), Options{}).VGs[0], Open(devices(disks...), Options{}).VGs[0]
+	if ours.LV("wbvol").ReadOnlyReason() != nil || others.LV("wbvol").ReadOnlyReason() != nil {
+		t.Fatal("not writable")
+	}
+	v, err := others.LV("wbvol").OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.WriteAt([]byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ours.LV("wbvol").OpenWritable(); !errors.Is(err, ErrStale) {
+		t.Error(err)
+	}
+	if _, err := ours.LV("wbpool").OpenWritable(); err != nil {
+		t.Errorf("another LV: %v", err)
 	}
 }
