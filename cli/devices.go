@@ -20,7 +20,7 @@ type deviceOptions struct {
 	Exclusive   bool   `help:"Refuse devices that something else is using."`
 	Scan        bool   `help:"Look at all block devices of the system too."`
 	Nested      bool   `help:"Look for PVs inside of LVs too; those are read-only."`
-	Offset      *int64 `placeholder:"BYTES" help:"A PV begins at this byte of each DEVICE, whatever else shows on it."`
+	Offset      *int64 `placeholder:"BYTES" help:"A PV begins at this byte of each DEVICE, or the disk in an image, whatever else shows there."`
 	RAID0Layout string `name:"raid0-layout" enum:"unknown,original,alternate" default:"unknown" placeholder:"LAYOUT" help:"The layout of MD raid0 arrays over unequal members that do not tell: original (made before Linux 3.14) or alternate."`
 	keyOptions
 	imageOptions

@@ -85,7 +85,10 @@ func (l *layers) openLUKS(dev mapping.Device) (mapping.Device, error) {
 // openDetached opens a device that --luks-header names: nothing on it tells what it is.
 func (l *layers) openDetached(dev mapping.Device) (mapping.Device, error) {
 	for device, file := range l.headers {
-		if _, stacked := dev.(mapping.Stacked); stacked && dev.Name() != device || !liesOn(dev, device) {
+		if named, err := isNamed(dev, device); err != nil || !named {
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
 		header, err := blockdev.Open(file, blockdev.Options{})
@@ -98,20 +101,42 @@ func (l *layers) openDetached(dev mapping.Device) (mapping.Device, error) {
 	return nil, nil
 }
 
-// openImage opens an image of one format. A file that is called raw is raw, and so is a
-// device with a PV label where a PV has it: its first bytes are what it was used for before.
-func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, error) {
-	file, _ := dev.(*blockdev.Device)
-	if file != nil && strings.HasSuffix(strings.ToLower(file.Path()), ".raw") {
-		return nil, nil
+// isNamed says whether dev is what the user calls device, and nothing that lies on that. Of an image
+// that is the disk in it.
+func isNamed(dev mapping.Device, device string) (bool, error) {
+	if s, ok := dev.(mapping.Stacked); ok {
+		_, image := dev.(vdisk.Image)
+		return dev.Name() == device || image && liesOn(s.Beneath()[0], device), nil
 	}
-	is, err := vdisk.Is(dev)
-	if err != nil || is != format {
-		return nil, err
+	if !liesOn(dev, device) {
+		return false, nil
+	}
+	format, err := imageFormat(dev)
+	return format == "", err
+}
+
+// imageFormat is the format of the image on dev; "" if there is none. A file that is called raw is raw, and
+// so is a device with a PV label where a PV has it: its first bytes are what it was used for before.
+func imageFormat(dev mapping.Device) (string, error) {
+	if file, ok := dev.(*blockdev.Device); ok && strings.HasSuffix(strings.ToLower(file.Path()), ".raw") {
+		return "", nil
+	}
+	format, err := vdisk.Is(dev)
+	if err != nil || format == "" {
+		return "", err
 	}
 	if plain, err := isPlain(dev); plain || err != nil {
+		return "", err
+	}
+	return format, nil
+}
+
+// openImage opens an image of one format.
+func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, error) {
+	if is, err := imageFormat(dev); err != nil || is != format {
 		return nil, err
 	}
+	file, _ := dev.(*blockdev.Device)
 	opts := vdisk.Options{}
 	if file != nil {
 		opts.Files = vdisk.Beside(file, l.anyFile)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -82,6 +83,22 @@ func TestAMissingMemberIsRebuilt(t *testing.T) {
 		}
 		if a.Array.String() != "raid5, 2 of 3 members" {
 			t.Errorf("got %q", a.Array.String())
+		}
+	}
+}
+
+func TestEveryLevelIsReadWithoutTheMembersThatItCanSpare(t *testing.T) {
+	data := random(600 << 10)
+	for level, lost := range map[int][][]int{
+		4: {{}, {0}, {3}}, 6: {{}, {0}, {1, 2}, {0, 3}, {2, 3}}, 10: {{}, {0}, {1, 2}},
+	} {
+		layout := map[int]uint32{4: 0, 6: 2, 10: 0x102}[level]
+		for _, without := range lost {
+			disks := testmd.Set(testmd.Member{Version: "1.2", Name: "lab:a", Level: level, Layout: layout, Chunk: 8, Disks: 4, Resync: testmd.All}, size, data)
+			for _, i := range without {
+				disks[i] = nil
+			}
+			t.Run(fmt.Sprint(level, without), func(t *testing.T) { assemble(t, disks).holds(t, data) })
 		}
 	}
 }

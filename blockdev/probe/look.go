@@ -14,11 +14,11 @@ import (
 
 // look finds out what is on a device.
 func (r *run) look(n *Node) {
-	if r.opts.Offset != nil && len(n.beneath) == 0 {
-		r.lookAtOffset(n, *r.opts.Offset)
+	if r.open(n, r.opts.Images) {
 		return
 	}
-	if r.open(n, r.opts.Images) {
+	if r.opts.Offset != nil && n.isDisk() {
+		r.lookAtOffset(n, *r.opts.Offset)
 		return
 	}
 	component, err := signature.Component(n.Device, n.Device.Size())
@@ -39,6 +39,11 @@ func (r *run) look(n *Node) {
 		n.Content = marks[0].Name
 	}
 	r.lookAtDisk(n, marks)
+}
+
+// isDisk says whether the node is a device that was given, or the disk in an image.
+func (n *Node) isDisk() bool {
+	return len(n.beneath) == 0 || n.inImage && n.beneath[0].isDisk()
 }
 
 // lookAtOffset takes the user's word for where a PV is.
@@ -90,7 +95,7 @@ func (r *run) open(n *Node, layers []Layer) bool {
 			n.Err = fmt.Errorf("%w (%s)", err, n.Content)
 			return true
 		}
-		r.add([]*Node{n}, d, d.Name(), l.Type)
+		r.add([]*Node{n}, d, d.Name(), l.Type).inImage = true
 		return true
 	}
 	return false

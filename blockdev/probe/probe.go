@@ -44,8 +44,8 @@ type Options struct {
 	Images []Layer
 	// Containers are asked about what is a component of something else, but not of an MD array.
 	Containers []Layer
-	// Offset is the byte of each device at which a PV begins, whatever else shows on it; nil to look
-	// for PVs.
+	// Offset is the byte of each device, or of the disk in an image, at which a PV begins, whatever else
+	// shows on it; nil to look for PVs.
 	Offset *int64
 	// SectorSize is the size in bytes of a disk's sectors; 0 if it does not tell. May be nil.
 	SectorSize func(mapping.Device) int64
@@ -69,6 +69,7 @@ type Node struct {
 	beneath []*Node
 	depth   int
 	leftOut bool // by the array that it is a member of
+	inImage bool // it is what a layer makes of the one beneath
 }
 
 // Result is what was found. It does not change.

@@ -347,6 +347,10 @@ func TestAnOffsetIsTakenAtItsWord(t *testing.T) {
 	probe(Options{Offset: &off}, both).finds(t, []string{"d0 (from byte 0)"})
 	off = 8192
 	probe(Options{Offset: &off}, stripes(1, pv(mib), 3)[0]).refuses(t, "d0: not a bare PV: it is member 0 of MD array lab:s1")
+	off = 12345
+	r = probe(Options{Offset: &off, Images: []Layer{{Type: "reversed", Open: openReversed}}}, reverse(b))
+	r.finds(t, []string{"d0 (reversed) (from byte 12345)"})
+	holds(t, r.PVs[0], content)
 }
 
 // reversed is a container of the tests: a magic, and then all bytes the other way round.

@@ -6,6 +6,7 @@
 //
 //	make bench
 //	VSLVMMOUNT=/path/to/vslvmmount BENCHSIZE=2048 BENCHDIR=/var/tmp make bench
+//	BENCHONLY="raid thin" go run ./integration/bench
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,11 +82,29 @@ func setUp() (*bench, error) {
 }
 
 func (b *bench) measure() error {
-	for _, part := range []func() error{
-		b.sequential, b.random, b.fileSystem, b.dump, b.reflink, b.thin, b.list, b.memory,
+	only := strings.Fields(os.Getenv("BENCHONLY"))
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"sequential", b.sequential},
+		{"random", b.random},
+		{"filesystem", b.fileSystem},
+		{"dump", b.dump},
+		{"reflink", b.reflink},
+		{"thin", b.thin},
+		{"raid", b.raid},
+		{"md", b.md},
+		{"below", b.below},
+		{"cached", b.cached},
+		{"list", b.list},
+		{"memory", b.memory},
 	} {
-		if err := part(); err != nil {
-			return err
+		if len(only) > 0 && !slices.Contains(only, part.name) {
+			continue
+		}
+		if err := part.run(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil

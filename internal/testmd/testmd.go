@@ -192,8 +192,8 @@ func Sum090(b []byte, order binary.ByteOrder) {
 }
 
 // Set is the disks of an array, in the order of their places, in good order: one role for each. data is
-// what the array holds; parity and copies are made of it. Level 1, 0, -1 (linear) and 5
-// (left-symmetric) are known. Each disk has size bytes.
+// what the array holds; parity and copies are made of it. Level 1, 0, -1 (linear), 4, 5 and 6
+// (left-symmetric), and 10 (two near copies) are known. Each disk has size bytes.
 func Set(m Member, size int64, data []byte) [][]byte {
 	if m.Roles == nil {
 		for i := range m.Disks {
@@ -239,15 +239,32 @@ func Set(m Member, size int64, data []byte) [][]byte {
 			q := off / chunk
 			copy(disks[q%n][base+q/n*chunk:][:chunk], data[off:])
 			off += chunk
-		case 5:
+		case 4, 5, 6:
+			parities := int64(1)
+			if m.Level == 6 {
+				parities = 2
+			}
 			q := off / chunk
-			row, k := q/(n-1), q%(n-1)
-			p := n - 1 - row%n
+			row, k := q/(n-parities), q%(n-parities)
+			p := n - 1
+			if m.Level != 4 {
+				p -= row % n
+			}
 			at := base + row*chunk
-			d, parity := disks[(p+1+k)%n][at:][:chunk], disks[p][at:][:chunk]
+			d := disks[(p+parities+k)%n][at:][:chunk]
 			copy(d, data[off:])
-			for i := range d {
-				parity[i] ^= d[i]
+			for j := range parities {
+				parity := disks[(p+j)%n][at:][:chunk]
+				for i := range d {
+					parity[i] ^= times(d[i], j*k)
+				}
+			}
+			off += chunk
+		case 10:
+			q := off / chunk
+			for j := range int64(2) {
+				i := 2*q + j
+				copy(disks[i%n][base+i/n*chunk:][:chunk], data[off:])
 			}
 			off += chunk
 		default:
@@ -259,6 +276,15 @@ func Set(m Member, size int64, data []byte) [][]byte {
 		m.Write(d)
 	}
 	return disks
+}
+
+// times is b multiplied by x to the k-th in GF(2^8), as RAID6 has it.
+func times(b byte, k int64) byte {
+	for range k {
+		carry := b >> 7 * 0x1d
+		b = b<<1 ^ carry
+	}
+	return b
 }
 
 // Change writes the superblock of a disk of an array anew.

@@ -1,0 +1,104 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// rounds is how often each of several files is read, in turn with the others: often and briefly, so that
+// what else the machine does meets all alike.
+const (
+	rounds = 60
+	turn   = 64 * mib
+)
+
+// speeds are what the files of a race were read with, in MiB/s, by file and round.
+type speeds [][]float64
+
+// race reads the first size bytes of files, or as much as they have, by 1 MiB in turn. Small ones are read
+// over and over.
+func race(size int64, files ...*mounted) (speeds, error) {
+	all := make(speeds, len(files))
+	at := make([]int64, len(files))
+	for round := range rounds + 1 {
+		for i, m := range files {
+			speed, err := m.readOn(&at[i], size)
+			if err != nil {
+				return nil, err
+			}
+			if round > 0 {
+				all[i] = append(all[i], speed)
+			}
+		}
+	}
+	return all, nil
+}
+
+// of is the median speed of file i.
+func (s speeds) of(i int) float64 { return median(s[i]) }
+
+// ratio is the median of the speeds of file i by those of file j in the same round.
+func (s speeds) ratio(i, j int) float64 {
+	ratios := make([]float64, rounds)
+	for round := range ratios {
+		ratios[round] = s[i][round] / s[j][round]
+	}
+	return median(ratios)
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// goal prints a row for file i of a race, with its ratio to file j, which is to be at least so much.
+func (s speeds) goal(name string, i, j int, note string, wanted float64) {
+	ratio := s.ratio(i, j)
+	const noise = 0.05
+	if note += fmt.Sprintf("; wanted: %.2f", wanted); ratio < wanted*(1-noise) {
+		note += ", MISSED"
+	}
+	row(name, s.of(i), "MiB/s", s.of(i)/ratio, note)
+}
+
+// readOn reads on in the first size bytes of a file, from at, for one turn, and gives MiB/s.
+func (m *mounted) readOn(at *int64, size int64) (float64, error) {
+	f, err := os.Open(m.file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	p := make([]byte, mib)
+	start := time.Now()
+	for total := int64(0); total < turn; {
+		if *at >= size {
+			*at = 0
+		}
+		n, err := f.ReadAt(p[:min(mib, size-*at)], m.skip+*at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if n == 0 && *at == 0 {
+			return 0, fmt.Errorf("%s is empty", m.file)
+		}
+		*at += int64(n)
+		if err != nil {
+			*at = 0
+		}
+		total += int64(n)
+	}
+	return turn / mib / time.Since(start).Seconds(), nil
+}
+
+// sibling is the path of another file of the same directory.
+func sibling(path, name string) string { return filepath.Join(filepath.Dir(path), name) }
+
+// removeLater removes a file or directory with the scope.
+func (b *bench) removeLater(path string) { b.later(func() { os.RemoveAll(path) }) }

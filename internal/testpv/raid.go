@@ -1,0 +1,143 @@
+package testpv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// RAID is an LV, lv of a VG, with a leg on each of as many disks. Its contents are zeros, and so are
+// parity and copies: all is in sync. Beside it the VG has an LV plain of the same size, which is striped, or
+// linear instead of raid1.
+type RAID struct {
+	VG      string
+	Type    string // "raid0", "raid1", "raid4", "raid5_ls", "raid6_zr", "raid10"
+	Legs    int
+	LegSize int64 // bytes
+	Stripe  int64 // bytes; of raid1 0
+}
+
+// raidNumbers are level and layout in superblocks, and how many legs hold no data of their own.
+var raidNumbers = map[string]struct {
+	level, layout uint32
+	parity        int
+}{
+	"raid0": {0, 0, 0}, "raid1": {1, 0, 0}, "raid4": {5, 4, 1}, "raid5_ls": {5, 2, 1}, "raid6_zr": {6, 8, 2}, "raid10": {10, 0x102, 0},
+}
+
+const (
+	raidRegion = 2 << 20 // bytes
+	raidMeta   = 16      // extents of each rmeta LV
+)
+
+// Size of the LV, in bytes.
+func (r RAID) Size() int64 {
+	switch r.Type {
+	case "raid1":
+		return r.LegSize
+	case "raid10":
+		return r.LegSize * int64(r.Legs) / 2
+	}
+	return r.LegSize * int64(r.Legs-raidNumbers[r.Type].parity)
+}
+
+// PlainStripes is over how many disks plain is striped.
+func (r RAID) PlainStripes() int { return int(r.Size() / r.LegSize) }
+
+// Write makes an image file of each disk in a directory.
+func (r RAID) Write(dir string) (paths []string, err error) {
+	extents := int(r.LegSize / ExtentSize)
+	vg := VG{Name: r.VG, Seqno: 1, PVExtents: raidMeta + 2*extents}
+	const hidden = `"READ", "WRITE"`
+	var legs []string
+	for i := range r.Legs {
+		vg.PVs = append(vg.PVs, fmt.Sprint(r.VG, i))
+		pv, meta, data := fmt.Sprint("pv", i), fmt.Sprint("lv_rmeta_", i), fmt.Sprint("lv_rimage_", i)
+		vg.LVs = append(vg.LVs,
+			LV{Name: meta, Status: hidden, Segments: []string{Linear(0, raidMeta, pv, 0)}},
+			LV{Name: data, Status: hidden, Segments: []string{Linear(0, extents, pv, raidMeta)}})
+		if r.Type == "raid0" {
+			legs = append(legs, fmt.Sprintf("%q", data))
+		} else {
+			legs = append(legs, fmt.Sprintf("%q, %q", meta, data))
+		}
+	}
+	list := "raids"
+	if r.Type == "raid0" {
+		list = "raid0_lvs"
+	}
+	vg.LVs = append(vg.LVs, LV{Name: "lv", Segments: []string{fmt.Sprintf(
+		"start_extent = 0\nextent_count = %d\ntype = %q\ndevice_count = %d\nstripe_count = %d\nstripe_size = %d\nregion_size = %d\n%s = [%s]",
+		r.Size()/ExtentSize, r.Type, r.Legs, r.Legs, r.Stripe/512, raidRegion/512, list, strings.Join(legs, ", "))}})
+	var areas []any
+	for i := range r.PlainStripes() {
+		areas = append(areas, fmt.Sprint("pv", i), raidMeta+extents)
+	}
+	vg.LVs = append(vg.LVs, LV{Name: "plain", Segments: []string{Striped(0, int(r.Size()/ExtentSize), int(r.Stripe/512), areas...)}})
+	for i, name := range vg.PVs {
+		head := New(name, UUID(name), DataStart+raidMeta*ExtentSize, vg.Text())
+		if r.Type != "raid0" {
+			r.writeMeta(head.Bytes[DataStart:], i)
+		}
+		path := filepath.Join(dir, name+".img")
+		paths = append(paths, path)
+		if err := WriteZeroed(path, head.Bytes, 2*r.LegSize); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// writeMeta writes the superblock of a leg in good order, and a bitmap without a bit set.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7)
+func (r RAID) writeMeta(b []byte, leg int) {
+	const events, bitmap = 20, 4096
+	le := binary.LittleEndian
+	numbers := raidNumbers[r.Type]
+	copy(b, "DmRd")
+	le.PutUint32(b[4:], 1)
+	le.PutUint32(b[8:], uint32(r.Legs))
+	le.PutUint32(b[12:], uint32(leg))
+	le.PutUint64(b[16:], events)
+	le.PutUint64(b[32:], math.MaxUint64) // wholly recovered
+	le.PutUint64(b[40:], math.MaxUint64) // wholly in sync
+	for _, at := range []int{48, 72} {
+		le.PutUint32(b[at:], numbers.level)
+		le.PutUint32(b[at+4:], numbers.layout)
+		le.PutUint32(b[at+8:], uint32(r.Stripe/512))
+	}
+	le.PutUint64(b[64:], math.MaxUint64) // no reshape
+	le.PutUint64(b[88:], uint64(r.Size()/512))
+	le.PutUint64(b[112:], uint64(r.LegSize/512))
+	covered := r.LegSize
+	if r.Type == "raid10" {
+		covered = r.Size()
+	}
+	copy(b[bitmap:], "bitm")
+	le.PutUint32(b[bitmap+4:], 4)
+	le.PutUint64(b[bitmap+24:], events)
+	le.PutUint64(b[bitmap+32:], events)
+	le.PutUint64(b[bitmap+40:], uint64(covered/512))
+	le.PutUint32(b[bitmap+52:], raidRegion)
+	le.PutUint32(b[bitmap+56:], 5)
+}
+
+// WriteZeroed writes a file with head and, behind it, n zeros that are written and no hole.
+func WriteZeroed(path string, head []byte, n int64) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(head)
+	zeros := make([]byte, 1<<20)
+	for n > 0 && err == nil {
+		var done int
+		done, err = f.Write(zeros[:min(n, int64(len(zeros)))])
+		n -= int64(done)
+	}
+	return errors.Join(err, f.Close())
+}
