@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -72,14 +73,54 @@ func (c *container) ReadAt(p []byte, off int64) (int, error) {
 	if c.mode == nil {
 		return 0, fmt.Errorf("%s: %w", c.name, os.ErrClosed)
 	}
-	for done := 0; done < len(p); {
+	if n, err := c.readParts(p, off); err != nil {
+		return n, fmt.Errorf("%s: reading at byte %d: %w", c.name, off+int64(n), err)
+	}
+	return len(p), end
+}
+
+// partSize is the least number of bytes worth a processor of their own.
+const partSize = 256 << 10
+
+// readParts reads all of p, a large one on several processors. n is that of the bytes before the first that
+// cannot be read.
+func (c *container) readParts(p []byte, off int64) (n int, err error) {
+	parts := min(runtime.GOMAXPROCS(0), len(p)/partSize)
+	if parts < 2 {
+		return c.readAll(p, off)
+	}
+	each := len(p) / parts / chunk * chunk
+	type result struct {
+		n   int
+		err error
+	}
+	results := make([]result, parts)
+	var wait sync.WaitGroup
+	for i := range parts {
+		part := p[i*each:]
+		if i < parts-1 {
+			part = part[:each]
+		}
+		wait.Go(func() { results[i].n, results[i].err = c.readAll(part, off+int64(i*each)) })
+	}
+	wait.Wait()
+	for i, r := range results {
+		if r.err != nil {
+			return i*each + r.n, r.err
+		}
+	}
+	return len(p), nil
+}
+
+func (c *container) readAll(p []byte, off int64) (done int, err error) {
+	for done < len(p) {
 		n, err := c.readSome(p[done:], off+int64(done))
 		done += n
 		if err != nil {
-			return done, fmt.Errorf("%s: reading at byte %d: %w", c.name, off+int64(done), err)
+			return done, err
 		}
 	}
-	return len(p), end
+	return done, nil
 }
 
 // readSome reads whole sectors straight to p, or a part of one.

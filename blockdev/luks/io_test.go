@@ -29,6 +29,28 @@ func TestAnyRangeCanBeRead(t *testing.T) {
 	}
 }
 
+func TestALargeReadIsWholeOrEndsBeforeTheFirstBadSector(t *testing.T) {
+	r := recipe{payload: 4 << 20}
+	want, d := r.plain(), r.make(t)
+	c := opened(t, d)
+	for _, off := range []int{0, 1, 512, 12345} {
+		for _, n := range []int{2*partSize - 1, 2 * partSize, 3*partSize + 77, len(want) - off} {
+			p := make([]byte, n)
+			if got, err := c.ReadAt(p, int64(off)); got != n || err != nil || !bytes.Equal(p, want[off:off+n]) {
+				t.Fatalf("%d bytes at %d: read %d, %v", n, off, got, err)
+			}
+		}
+	}
+	for _, sector := range []int{0, 700, 5000, 8000} {
+		first := sector * 512
+		d.bad = func(off int64) bool { return off == payloadOffset+int64(first) || off == payloadOffset+8100*512 }
+		p := make([]byte, len(want))
+		if n, err := c.ReadAt(p, 0); n != first || !errors.Is(err, errBad) || !bytes.Equal(p[:n], want[:n]) {
+			t.Errorf("sector %d: read %d, %v", sector, n, err)
+		}
+	}
+}
+
 func TestReadsStopAtTheEnd(t *testing.T) {
 	r := recipe{}
 	want, c := r.plain(), opened(t, r.make(t))

@@ -97,6 +97,7 @@ func (b *bench) measure() error {
 		{"md", b.md},
 		{"below", b.below},
 		{"cached", b.cached},
+		{"computing", b.inMemory},
 		{"list", b.list},
 		{"memory", b.memory},
 	} {

@@ -60,12 +60,16 @@ func median(values []float64) float64 {
 
 // goal prints a row for file i of a race, with its ratio to file j, which is to be at least so much.
 func (s speeds) goal(name string, i, j int, note string, wanted float64) {
-	ratio := s.ratio(i, j)
+	goal(name, s.of(i), "MiB/s", s.of(i)/s.ratio(i, j), note, wanted)
+}
+
+// goal prints a row whose ratio is to be at least so much.
+func goal(name string, value float64, unit string, against float64, note string, wanted float64) {
 	const noise = 0.05
-	if note += fmt.Sprintf("; wanted: %.2f", wanted); ratio < wanted*(1-noise) {
+	if note += fmt.Sprintf("; wanted: %.2f", wanted); value/against < wanted*(1-noise) {
 		note += ", MISSED"
 	}
-	row(name, s.of(i), "MiB/s", s.of(i)/ratio, note)
+	row(name, value, unit, against, note)
 }
 
 // readOn reads on in the first size bytes of a file, from at, for one turn, and gives MiB/s.
