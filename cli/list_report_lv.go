@@ -75,14 +75,30 @@ func lvRow(lv *lvm2.LV) row {
 	return r
 }
 
-// usage adds how full the LV is. lvs calls the share of a pool's data snap_percent too.
+// usage adds how full the LV is. lvs gives some shares under two names.
 func (r *row) usage(u lvm2.Usage) {
-	if u.Data != nil {
-		r.text("data_percent", u.Data.String())
-		r.text("snap_percent", u.Data.String())
+	percent := func(p *lvm2.Percent, names ...string) {
+		for _, name := range names {
+			if p != nil {
+				r.text(name, p.String())
+			}
+		}
 	}
-	if u.Metadata != nil {
-		r.text("metadata_percent", u.Metadata.String())
+	percent(u.Data, "data_percent", "snap_percent")
+	percent(u.Metadata, "metadata_percent")
+	percent(u.Copied, "copy_percent", "sync_percent")
+	if c := u.Cache; c != nil {
+		r.number("cache_total_blocks", c.Total)
+		r.number("cache_used_blocks", c.Used)
+		r.number("cache_dirty_blocks", c.Dirty)
+		r.number("cache_read_hits", c.ReadHits)
+		r.number("cache_read_misses", c.ReadMisses)
+		r.number("cache_write_hits", c.WriteHits)
+		r.number("cache_write_misses", c.WriteMisses)
+	}
+	if w := u.Writecache; w != nil {
+		r.number("writecache_total_blocks", w.Total)
+		r.number("writecache_free_blocks", w.Free)
 	}
 }
 

@@ -1,15 +1,32 @@
 package lvm2
 
-import "fmt"
+import (
+	"fmt"
 
-// Usage is how full an LV is, in percent; nil for what cannot be told.
+	"lvm2fs/lvm2/internal/target"
+)
+
+// Usage is how full an LV is; nil for what cannot be told.
 type Usage struct {
 	// Data is the share that is in use of a thin pool's data, a snapshot's COW store
 	// or a cache, or that is provisioned of a thin LV.
 	Data *Percent
 	// Metadata is the share that is in use of a pool's metadata.
 	Metadata *Percent
+	// Copied is the share that is dirty of what is in a cache.
+	Copied     *Percent
+	Cache      *CacheUsage
+	Writecache *WritecacheUsage
 }
+
+// CacheUsage is what is in a cache.
+type CacheUsage = target.CacheUsage
+
+// WritecacheUsage is how many blocks a writecache has, and how many of them are free.
+type WritecacheUsage struct{ Total, Free uint64 }
+
+// maxCounted bounds the bytes of metadata that are read to count what is in use of an LV: 64 MiB.
+const maxCounted = 64 << 20
 
 // Percent is a share of a whole.
 type Percent struct{ Part, Whole uint64 }
@@ -25,7 +42,8 @@ func (p Percent) String() string {
 	return fmt.Sprintf("%.2f", min(max(100*float64(p.Part)/float64(p.Whole), 0.01), 99.99))
 }
 
-// Usage reads from the metadata of pools and snapshots how full the LV is.
+// Usage reads from the metadata of pools, caches and snapshots how full the LV is. Where that
+// takes to read more than 64 MiB it is not told.
 func (lv *LV) Usage() Usage {
 	a := lv.VG.assembly
 	a.mu.Lock()
@@ -65,8 +83,46 @@ func (lv *LV) Usage() Usage {
 		}
 		whole := uint64((lv.Size() + pool.ChunkSize - 1) / pool.ChunkSize)
 		return Usage{Data: &Percent{chunks, whole}}
+	case *Cache:
+		return a.cacheUsage(lv.Segments[0])
+	case *CachePool:
+		for _, seg := range lv.users {
+			if m, ok := seg.Mapping.(*Cache); ok && m.Pool == lv {
+				return a.cacheUsage(seg)
+			}
+		}
+	case *Writecache:
+		return a.writecacheUsage(lv)
 	}
 	return Usage{}
+}
+
+// cacheUsage is that of the cache of a segment.
+func (a *assembly) cacheUsage(seg *Segment) Usage {
+	_, _ = a.volume(seg.LV) // if it fails there is no state
+	c, ok := a.states.of(seg).(*target.Cached)
+	if !ok {
+		return Usage{}
+	}
+	u := c.Usage()
+	usage := Usage{Data: &Percent{u.Used, u.Total}, Copied: &Percent{u.Dirty, u.Used}, Cache: &u}
+	if u.MetadataTotal > 0 {
+		usage.Metadata = &Percent{u.MetadataUsed, u.MetadataTotal}
+	}
+	return usage
+}
+
+func (a *assembly) writecacheUsage(lv *LV) Usage {
+	v, err := a.volume(lv)
+	w, ok := v.(*target.Writecached)
+	if err != nil || !ok || w.Total > maxCounted/target.WritecacheEntrySize {
+		return Usage{}
+	}
+	used, err := w.Used()
+	if err != nil {
+		return Usage{}
+	}
+	return Usage{Data: &Percent{used, w.Total}, Writecache: &WritecacheUsage{w.Total, w.Total - used}}
 }
 
 func (a *assembly) snapshotUsage(lv *LV, m *Snapshot) Usage {

@@ -41,6 +41,14 @@ type Cache struct {
 	count     uint64 // of cache blocks
 	mapping   uint64 // root of the array of mappings
 	dirty     uint64 // root of the bitset of dirty blocks, of version 2
+	usage     CacheUsage
+}
+
+// CacheUsage is how full a cache is, as the kernel would find it.
+type CacheUsage struct {
+	Total, Used, Dirty                           uint64 // blocks
+	MetadataTotal, MetadataUsed                  uint64 // blocks of metadata; 0 before the first activation
+	ReadHits, ReadMisses, WriteHits, WriteMisses uint64 // counted until the last orderly shutdown
 }
 
 const (
@@ -60,8 +68,9 @@ const (
 //
 //	  4 u32 flags    32 u64 magic   40 u32 version   192 u64 root of the mappings
 //	232 u32 block size, sectors    236 u32 metadata block size, sectors
+//	 64 space map of the metadata: u64 blocks, u64 in use
 //	240 u32 cache blocks           248 u32 flags incompatible for writing, 252 for all
-//	284 u64 root of the dirty bits
+//	256 u32 read hits, read misses, write hits, write misses     284 u64 root of the dirty bits
 func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
 	c := &Cache{metadata: metadata, blocks: pdata.NewBlocks(metadata, metadata.Size()), blockSize: blockSize, clean: true}
 	b, err := c.blocks.Read(0, pdata.CacheSuperblock)
@@ -87,6 +96,11 @@ func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
 	c.version = le.Uint32(b[40:])
 	c.mapping, c.dirty = le.Uint64(b[192:]), le.Uint64(b[284:])
 	c.count = uint64(le.Uint32(b[240:]))
+	c.usage = CacheUsage{
+		MetadataTotal: le.Uint64(b[64:]), MetadataUsed: le.Uint64(b[72:]),
+		ReadHits: uint64(le.Uint32(b[256:])), ReadMisses: uint64(le.Uint32(b[260:])),
+		WriteHits: uint64(le.Uint32(b[264:])), WriteMisses: uint64(le.Uint32(b[268:])),
+	}
 	switch size := int64(le.Uint32(b[232:])) * 512; {
 	case le.Uint64(b[32:]) != cacheMagic:
 		return nil, bad(32, "magic %d", le.Uint64(b[32:]))

@@ -51,6 +51,18 @@ type Cached struct {
 
 var _ mapping.Writable = (*Cached)(nil)
 
+// Usage is how full the cache is. Once it has been written, all of it counts as dirty.
+func (c *Cached) Usage() CacheUsage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.cache.usage
+	u.Total, u.Used, u.Dirty = uint64(c.data.Size()/c.cache.blockSize), c.inUse, c.dirty
+	if c.begun {
+		u.Dirty = u.Used
+	}
+	return u
+}
+
 // ReadOnlyReason is why the volume cannot be written, as a phrase; "" if it can be.
 func (c *Cached) ReadOnlyReason() string {
 	switch {

@@ -28,13 +28,24 @@ const (
 	writecacheMagic      = 0x23489321
 	writecacheVersion    = 1
 	writecacheHeaderSize = 64
-	writecacheEntrySize  = 16
+	WritecacheEntrySize  = 16
 	maxWritecacheBlocks  = 1 << 26 // bounds the memory of the table, to 1 GiB
 )
 
+// Writecached is an origin with its writecache. Its table is read when it is first used.
+type Writecached struct {
+	*lazy
+	// Total is the number of blocks of the cache.
+	Total uint64
+	used  func() (uint64, error)
+}
+
+// Used is the number of blocks of the cache that count. It reads the table, 16 bytes a block.
+func (w *Writecached) Used() (uint64, error) { return w.used() }
+
 // Writecache is origin, with the blocks that are in the cache taken from fast. blockSize, in bytes,
 // is what the VG's metadata says.
-func Writecache(origin, fast mapping.Volume, blockSize int64) (mapping.Volume, error) {
+func Writecache(origin, fast mapping.Volume, blockSize int64) (*Writecached, error) {
 	var h [writecacheHeaderSize]byte
 	if _, err := fast.ReadAt(h[:], 0); err != nil {
 		return nil, fmt.Errorf("superblock of the writecache: %w", err)
@@ -45,8 +56,8 @@ func Writecache(origin, fast mapping.Volume, blockSize int64) (mapping.Volume, e
 		return fmt.Errorf("%w: superblock, byte %d: %s", ErrWritecache, at, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case magic == 0 && version == 0:
-		return Linear(origin, 0, origin.Size()), nil
+	case magic == 0 && version == 0: // never activated
+		size, count = 512, 0
 	case magic != writecacheMagic:
 		return nil, bad(0, "magic 0x%08x", magic)
 	case version != writecacheVersion:
@@ -56,18 +67,28 @@ func Writecache(origin, fast mapping.Volume, blockSize int64) (mapping.Volume, e
 	case count > maxWritecacheBlocks:
 		return nil, bad(16, "%d blocks, more than %d", count, maxWritecacheBlocks)
 	}
-	table := writecacheHeaderSize + int64(count)*writecacheEntrySize
+	table := writecacheHeaderSize + int64(count)*WritecacheEntrySize
 	data := (table + size - 1) / size * size
 	if data+int64(count)*size > fast.Size() {
 		return nil, bad(16, "%d blocks of %d bytes, in %d", count, size, fast.Size())
 	}
-	return &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
-		entries, err := writecacheEntries(fast, int64(count), committed, size, origin.Size())
-		if err != nil {
-			return nil, err
-		}
-		return redirected(origin, Linear(fast, data, int64(count)*size), size, origin.Size(), entries), nil
-	})}, nil
+	entries := sync.OnceValues(func() ([]redirection, error) {
+		return writecacheEntries(fast, int64(count), committed, size, origin.Size())
+	})
+	return &Writecached{
+		lazy: &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
+			table, err := entries()
+			if err != nil {
+				return nil, err
+			}
+			return redirected(origin, Linear(fast, data, int64(count)*size), size, origin.Size(), table), nil
+		})},
+		Total: count,
+		used: func() (uint64, error) {
+			table, err := entries()
+			return uint64(len(table)), err
+		},
+	}, nil
 }
 
 func writecacheEntries(fast mapping.Volume, count int64, committed uint64, size, originSize int64) ([]redirection, error) {
@@ -76,14 +97,14 @@ func writecacheEntries(fast mapping.Volume, count int64, committed uint64, size,
 		sequence uint64
 		at       int
 	}{}
-	piece := make([]byte, 4096*writecacheEntrySize)
+	piece := make([]byte, 4096*WritecacheEntrySize)
 	for first := int64(0); first < count; first += 4096 {
-		p := piece[:min(4096, count-first)*writecacheEntrySize]
-		at := writecacheHeaderSize + first*writecacheEntrySize
+		p := piece[:min(4096, count-first)*WritecacheEntrySize]
+		at := writecacheHeaderSize + first*WritecacheEntrySize
 		if _, err := fast.ReadAt(p, at); err != nil {
 			return nil, fmt.Errorf("entries at byte %d of the writecache: %w", at, err)
 		}
-		for i := 0; i < len(p); i += writecacheEntrySize {
+		for i := 0; i < len(p); i += WritecacheEntrySize {
 			sector, sequence := binary.LittleEndian.Uint64(p[i:]), binary.LittleEndian.Uint64(p[i+8:])
 			if sequence >= committed {
 				continue
@@ -94,7 +115,7 @@ func writecacheEntries(fast mapping.Volume, count int64, committed uint64, size,
 			if sector >= math.MaxInt64/512 || int64(sector)*512%size != 0 || int64(sector)*512 >= originSize {
 				return nil, bad("sector %d of the origin", sector)
 			}
-			block, store := sector*512/uint64(size), uint64(first)+uint64(i/writecacheEntrySize)
+			block, store := sector*512/uint64(size), uint64(first)+uint64(i/WritecacheEntrySize)
 			other, twice := newest[block]
 			switch {
 			case !twice:
