@@ -73,11 +73,7 @@ var notCompared = map[string]string{
 	"kernel_discards":             "the kernel's settings of an active pool",
 	"writecache_writeback_blocks": "status of an active writecache",
 	"writecache_error":            "status of an active writecache",
-	"vdo_operating_mode":          "status of an active VDO pool",
-	"vdo_compression_state":       "status of an active VDO pool",
-	"vdo_index_state":             "status of an active VDO pool",
-	"vdo_used_size":               "status of an active VDO pool",
-	"vdo_saving_percent":          "status of an active VDO pool",
+	"vdo_index_state":             "whether the kernel has read the index, once the pool is active",
 	"pv_major":                    "number of the host's device",
 	"pv_minor":                    "number of the host's device",
 }
@@ -111,6 +107,10 @@ var oursAlone = map[string]string{
 	"cache_write_misses":      "as copy_percent",
 	"writecache_total_blocks": "lvm asks the kernel, we the table of the writecache",
 	"writecache_free_blocks":  "as writecache_total_blocks",
+	"vdo_operating_mode":      "lvm asks the kernel, we the block map of the pool",
+	"vdo_compression_state":   "as vdo_operating_mode",
+	"vdo_used_size":           "as vdo_operating_mode",
+	"vdo_saving_percent":      "as vdo_operating_mode",
 }
 
 // fullness are the fields that tell how full an LV is, and of what is in a cache how much is not yet
@@ -126,7 +126,7 @@ func comparable(field string, ours, lvm reportRow) bool {
 	attr := fmt.Sprint(lvm["lv_attr"])
 	switch {
 	case fullness[field]:
-		return strings.Contains("VtsCo", attr[:1]) && lvm["vdo_operating_mode"] == nil && lvm["segtype"] != "vdo" && lvm["segtype"] != "vdo-pool"
+		return strings.Contains("VtsCodv", attr[:1])
 	case progress[field]:
 		return lvm["cache_total_blocks"] != nil && ours["cache_dirty_blocks"] == "0"
 	}

@@ -65,7 +65,7 @@ func lvRow(lv *lvm2.LV) row {
 	r.list("lv_modules", lv.Modules())
 	r.text("writecache_block_size", orMinusOne(lv.WritecacheBlockSize()))
 	r.flag("lv_permissions", permissions(lv.Writable()), lv.HasDevice())
-	r.usage(lv.Usage())
+	r.usage(lv)
 	r.text("lv_health_status", lv.HealthStatus())
 	r.flag("lv_snapshot_invalid", "snapshot invalid", lv.InvalidSnapshot())
 	r.text("lv_attr", lv.Attr())
@@ -76,7 +76,8 @@ func lvRow(lv *lvm2.LV) row {
 }
 
 // usage adds how full the LV is. lvs gives some shares under two names.
-func (r *row) usage(u lvm2.Usage) {
+func (r *row) usage(lv *lvm2.LV) {
+	u := lv.Usage()
 	percent := func(p *lvm2.Percent, names ...string) {
 		for _, name := range names {
 			if p != nil {
@@ -99,6 +100,13 @@ func (r *row) usage(u lvm2.Usage) {
 	if w := u.Writecache; w != nil {
 		r.number("writecache_total_blocks", w.Total)
 		r.number("writecache_free_blocks", w.Free)
+	}
+	if v := u.VDO; v != nil {
+		// A pool in any other mode has not been opened.
+		r.text("vdo_operating_mode", "normal")
+		r.text("vdo_compression_state", map[bool]string{true: "online", false: "offline"}[lv.Segments[0].VDOPool().Compression])
+		r.size("vdo_used_size", int64(v.Data+v.Overhead)*4096)
+		r.text("vdo_saving_percent", lvm2.Percent{Part: v.Logical - min(v.Logical, v.Data), Whole: v.Logical}.String())
 	}
 }
 

@@ -14,14 +14,15 @@ type assembly struct {
 	vg   *VG
 	opts Options
 
-	mu      sync.Mutex
-	views   map[*LV]assembled // see contents
-	volumes map[*LV]assembled // see volume
-	pvs     map[*PV]mapping.Volume
-	pools   map[*LV]*thinPool
-	spaces  map[*LV]assembled // the logical space of VDO pools
-	arrays  map[*LV]*arrayState
-	kept    map[*LV][]keptArray // nil unless they are to be verified
+	mu        sync.Mutex
+	views     map[*LV]assembled // see contents
+	volumes   map[*LV]assembled // see volume
+	pvs       map[*PV]mapping.Volume
+	pools     map[*LV]*thinPool
+	spaces    map[*LV]assembled // the logical space of VDO pools
+	vdoUsages map[*LV]*VDOUsage // nil for what is not told
+	arrays    map[*LV]*arrayState
+	kept      map[*LV][]keptArray // nil unless they are to be verified
 
 	lostCaches map[*LV]bool // the origin is read alone
 
@@ -34,7 +35,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}}
+	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel

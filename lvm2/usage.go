@@ -17,7 +17,11 @@ type Usage struct {
 	Copied     *Percent
 	Cache      *CacheUsage
 	Writecache *WritecacheUsage
+	VDO        *VDOUsage // of the pool, also for an LV in it
 }
+
+// VDOUsage is how full a VDO pool is.
+type VDOUsage = target.VDOUsage
 
 // CacheUsage is what is in a cache.
 type CacheUsage = target.CacheUsage
@@ -93,6 +97,15 @@ func (lv *LV) Usage() Usage {
 		}
 	case *Writecache:
 		return a.writecacheUsage(lv)
+	case *VDOPool:
+		if u := a.vdoUsage(lv); u != nil {
+			return Usage{Data: &Percent{u.Data + u.Overhead, u.Physical}, VDO: u}
+		}
+	case *VDO:
+		// What the kernel tells of the pool, lvm takes as a share of the LV.
+		if u := a.vdoUsage(m.Pool); u != nil {
+			return Usage{Data: &Percent{u.Data, uint64(lv.Size() / target.VDOBlock)}, VDO: u}
+		}
 	}
 	return Usage{}
 }
@@ -139,4 +152,20 @@ func (a *assembly) snapshotUsage(lv *LV, m *Snapshot) Usage {
 		return Usage{}
 	}
 	return Usage{Data: &Percent{uint64(used), total}}
+}
+
+func (a *assembly) vdoUsage(pool *LV) *VDOUsage {
+	if u, ok := a.vdoUsages[pool]; ok {
+		return u
+	}
+	var usage *VDOUsage
+	if m, err := soleMapping[*VDOPool](pool); err == nil {
+		if space, err := a.vdoPool(pool, m); err == nil {
+			if u, err := target.CountVDO(space, maxCounted/target.VDOBlock); err == nil {
+				usage = &u
+			}
+		}
+	}
+	a.vdoUsages[pool] = usage
+	return usage
 }

@@ -47,7 +47,7 @@ type vdo struct {
 }
 
 const (
-	vdoBlock        = 4096
+	VDOBlock        = 4096
 	vdoMaxPages     = 1024 // held, 4 MiB
 	vdoMaxBlocks    = 256  // held, 1 MiB
 	vdoMaxFragments = 14
@@ -78,7 +78,7 @@ func VDO(data mapping.Volume) (mapping.Volume, error) {
 	if err := v.readSuperBlock(superBlock); err != nil {
 		return nil, err
 	}
-	size := int64(v.logicalBlocks) * vdoBlock
+	size := int64(v.logicalBlocks) * VDOBlock
 	switch v.state {
 	case vdoNew:
 		return Zero(size), nil
@@ -100,7 +100,7 @@ func vdoChecksum(b []byte) uint32 { return crc32.Update(0xffffffff, crc32.IEEETa
 //	0 "dmvdo001"  8 u32 ID 5  12 u32 major  16 u32 minor  20 u64 size  32 u64 nonce
 //	56 u64 bio offset (version 5 only)  then two regions: u32 ID  u64 first block …  u32 checksum
 func (v *vdo) readGeometry() (uint64, error) {
-	b := make([]byte, vdoBlock)
+	b := make([]byte, VDOBlock)
 	if _, err := v.data.ReadAt(b, 0); err != nil {
 		return 0, fmt.Errorf("VDO geometry: %w", err)
 	}
@@ -188,7 +188,7 @@ func (v *vdo) readSuperBlock(number uint64) error {
 	v.journal = vdoJournal{size: le.Uint64(b[84:]), start: le.Uint64(b[265:])}
 	const maxBlocks = 1 << 50
 	switch {
-	case v.bioOffset > maxBlocks || v.physical > maxBlocks || int64(v.physical) > v.data.Size()/vdoBlock:
+	case v.bioOffset > maxBlocks || v.physical > maxBlocks || int64(v.physical) > v.data.Size()/VDOBlock:
 		return bad(68, "%d physical blocks, the device has %d bytes", v.physical, v.data.Size())
 	case v.logicalBlocks > maxBlocks:
 		return bad(60, "%d logical blocks", v.logicalBlocks)
@@ -227,28 +227,28 @@ func (v *vdo) readPhysical(p []byte, number uint64) error {
 }
 
 // at is the byte of the device at which a block begins, by its physical number.
-func (v *vdo) at(number uint64) int64 { return (int64(number) - int64(v.bioOffset)) * vdoBlock }
+func (v *vdo) at(number uint64) int64 { return (int64(number) - int64(v.bioOffset)) * VDOBlock }
 
-func (v *vdo) Size() int64 { return int64(v.logicalBlocks) * vdoBlock }
+func (v *vdo) Size() int64 { return int64(v.logicalBlocks) * VDOBlock }
 
 func (v *vdo) Map(off, max int64) (mapping.Extent, error) {
-	block, within := uint64(off/vdoBlock), off%vdoBlock
+	block, within := uint64(off/VDOBlock), off%VDOBlock
 	first, err := v.lookup(block)
 	if err != nil {
 		return mapping.Extent{}, err
 	}
 	room := min(max, v.Size()-off)
 	if first.compressed() {
-		return mapping.Extent{Kind: mapping.Computed, Length: min(room, vdoBlock-within)}, nil
+		return mapping.Extent{Kind: mapping.Computed, Length: min(room, VDOBlock-within)}, nil
 	}
 	n := uint64(1)
-	for ; int64(n)*vdoBlock-within < room; n++ {
+	for ; int64(n)*VDOBlock-within < room; n++ {
 		next, err := v.lookup(block + n)
 		if err != nil || next.compressed() || next.zero() != first.zero() || !first.zero() && next.block != first.block+n {
 			break
 		}
 	}
-	length := min(room, int64(n)*vdoBlock-within)
+	length := min(room, int64(n)*VDOBlock-within)
 	if first.zero() {
 		return mapping.Extent{Kind: mapping.Zero, Length: length}, nil
 	}
@@ -260,7 +260,7 @@ func (v *vdo) ReadAt(p []byte, off int64) (int, error) {
 		done := 0
 		for done < len(p) {
 			at := off + int64(done)
-			n, err := v.readBlock(p[done:min(len(p), done+int(vdoBlock-at%vdoBlock))], at)
+			n, err := v.readBlock(p[done:min(len(p), done+int(VDOBlock-at%VDOBlock))], at)
 			done += n
 			if err != nil {
 				return done, err
@@ -272,8 +272,8 @@ func (v *vdo) ReadAt(p []byte, off int64) (int, error) {
 
 // readBlock reads within one block.
 func (v *vdo) readBlock(p []byte, off int64) (int, error) {
-	within := off % vdoBlock
-	e, err := v.lookup(uint64(off / vdoBlock))
+	within := off % VDOBlock
+	e, err := v.lookup(uint64(off / VDOBlock))
 	switch {
 	case err != nil:
 		return 0, err
@@ -295,7 +295,7 @@ func (v *vdo) readBlock(p []byte, off int64) (int, error) {
 //	0 u32 major 1  4 u32 minor 0  8 u16 length of each of 14 fragments  36 fragments
 func (v *vdo) fragment(e vdoEntry) ([]byte, error) {
 	b, err := v.blocks.Get(e.block, func() ([]byte, error) {
-		b := make([]byte, vdoBlock)
+		b := make([]byte, VDOBlock)
 		return b, v.readPhysical(b, e.block)
 	})
 	if err != nil {
@@ -314,11 +314,11 @@ func (v *vdo) fragment(e vdoEntry) ([]byte, error) {
 		start += int(le.Uint16(b[8+2*i:]))
 	}
 	end := start + int(le.Uint16(b[8+2*f:]))
-	if end > vdoBlock {
+	if end > VDOBlock {
 		return nil, bad("fragment %d ends at byte %d", f, end)
 	}
-	out := make([]byte, vdoBlock)
-	if n, err := lz4.UncompressBlock(b[start:end], out); err != nil || n != vdoBlock {
+	out := make([]byte, VDOBlock)
+	if n, err := lz4.UncompressBlock(b[start:end], out); err != nil || n != VDOBlock {
 		return nil, bad("fragment %d of %d bytes gives %d: %v", f, end-start, n, err)
 	}
 	return out, nil

@@ -50,7 +50,7 @@ type vdoPage struct {
 
 func (v *vdo) page(number uint64) (*vdoPage, error) {
 	return v.pages.Get(number, func() (*vdoPage, error) {
-		b := make([]byte, vdoBlock)
+		b := make([]byte, VDOBlock)
 		if err := v.readPhysical(b, number); err != nil {
 			return nil, fmt.Errorf("block map page %d: %w", number, err)
 		}
@@ -118,9 +118,16 @@ func (v *vdo) lookup(block uint64) (vdoEntry, error) {
 		if e.state == 0 {
 			return vdoEntry{}, nil
 		}
-		if e.state != vdoUncompressed || e.block == 0 {
-			return vdoEntry{}, fmt.Errorf("%w: block map page %d, entry %d: leads to block %d in state %d", ErrVDO, page, at.slot, e.block, e.state)
+		if page, err = e.child(at); err != nil {
+			return vdoEntry{}, err
 		}
-		page = e.block
 	}
+}
+
+// child is the page that an entry of an inner page, at a place, leads to.
+func (e vdoEntry) child(at vdoSlot) (uint64, error) {
+	if e.state != vdoUncompressed || e.block == 0 {
+		return 0, fmt.Errorf("%w: block map page %d, entry %d: leads to block %d in state %d", ErrVDO, at.page, at.slot, e.block, e.state)
+	}
+	return e.block, nil
 }

@@ -56,7 +56,7 @@ func (v *vdo) replay() (map[vdoSlot]vdoEntry, error) {
 	if j.size > maxVDOJournal {
 		return nil, fmt.Errorf("%w: a recovery journal of %d blocks, more than %d", ErrVDO, j.size, maxVDOJournal)
 	}
-	block := make([]byte, vdoBlock)
+	block := make([]byte, VDOBlock)
 	read := func(i uint64) error {
 		if err := v.readPhysical(block, j.first+i); err != nil {
 			return fmt.Errorf("recovery journal, block %d: %w", i, err)
@@ -112,7 +112,7 @@ func (v *vdo) replay() (map[vdoSlot]vdoEntry, error) {
 // says whether another block may follow.
 func (v *vdo) replayBlock(block []byte, h vdoJournalHeader, apply bool, overlay map[vdoSlot]vdoEntry) (whole bool, err error) {
 	remaining := h.entries
-	for s := 512; s < vdoBlock; s += 512 {
+	for s := 512; s < VDOBlock; s += 512 {
 		sector := block[s : s+512]
 		count := int(sector[2])
 		if sector[0] != h.checkByte || sector[1] != h.recoveryCount || count > vdoJournalSectorEntries {

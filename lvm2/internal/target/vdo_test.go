@@ -16,7 +16,7 @@ import (
 // newVDO makes a pool in memory: roots at block 1, slabs from 64, and a journal of 8 blocks from 32.
 func newVDO(m memory) *vdo {
 	return &vdo{
-		data: volumeOf(m), nonce: 99, recoveries: 3, logicalBlocks: 3 * vdoPageEntries, physical: uint64(len(m) / vdoBlock),
+		data: volumeOf(m), nonce: 99, recoveries: 3, logicalBlocks: 3 * vdoPageEntries, physical: uint64(len(m) / VDOBlock),
 		slabBlocks: 1000, dataBlocks: 900, firstSlab: 64, lastSlab: 1064, rootOrigin: 1, rootCount: 2,
 		journal:     vdoJournal{first: 32, size: 8, start: 1},
 		openOverlay: func() (map[vdoSlot]vdoEntry, error) { return nil, nil },
@@ -24,10 +24,10 @@ func newVDO(m memory) *vdo {
 	}
 }
 
-func vdoMemory() memory { return random(1064 * vdoBlock) }
+func vdoMemory() memory { return random(1064 * VDOBlock) }
 
 func (m memory) vdoPage(number uint64) []byte {
-	b := m[number*vdoBlock:][:vdoBlock]
+	b := m[number*VDOBlock:][:VDOBlock]
 	clear(b)
 	le := binary.LittleEndian
 	le.PutUint32(b, 4)
@@ -45,7 +45,7 @@ func putVDOEntry(b []byte, e vdoEntry) {
 
 // map0 builds the way to leaf page 0, in blocks 64 to 67, and returns the entries of the leaf.
 func (m memory) map0() []byte {
-	clear(m[2*vdoBlock : 3*vdoBlock]) // root 1 is empty
+	clear(m[2*VDOBlock : 3*VDOBlock]) // root 1 is empty
 	page := m.vdoPage(1)
 	for next := uint64(64); next < 68; next++ {
 		putVDOEntry(page, vdoEntry{next, vdoUncompressed})
@@ -58,22 +58,22 @@ func TestVDOBlocksAreZerosOrDataOrFragments(t *testing.T) {
 	m := vdoMemory()
 	leaf := m.map0()
 	put := func(i int, block uint64, state uint8) { putVDOEntry(leaf[i*vdoEntrySize:], vdoEntry{block, state}) }
-	want := make([]byte, 3*vdoPageEntries*vdoBlock)
+	want := make([]byte, 3*vdoPageEntries*VDOBlock)
 	data := func(i int, block uint64) {
 		put(i, block, vdoUncompressed)
-		copy(want[i*vdoBlock:], m[block*vdoBlock:][:vdoBlock])
+		copy(want[i*VDOBlock:], m[block*VDOBlock:][:VDOBlock])
 	}
 	for i := range 10 {
 		data(i, 100+uint64(i))
 	}
 	data(11, 100)
 	put(12, 0, vdoUncompressed)
-	compressed := m[200*vdoBlock:][:vdoBlock]
+	compressed := m[200*VDOBlock:][:VDOBlock]
 	clear(compressed)
 	compressed[0] = 1
 	at := 36
 	for f := range 3 {
-		text := bytes.Repeat([]byte{byte(f), 7}, vdoBlock/2)
+		text := bytes.Repeat([]byte{byte(f), 7}, VDOBlock/2)
 		n, err := lz4.CompressBlock(text, compressed[at:], nil)
 		if err != nil || n == 0 {
 			t.Fatal(n, err)
@@ -81,18 +81,18 @@ func TestVDOBlocksAreZerosOrDataOrFragments(t *testing.T) {
 		binary.LittleEndian.PutUint16(compressed[8+2*f:], uint16(n))
 		at += n
 		put(20+f, 200, uint8(vdoFirstFragment+f))
-		copy(want[(20+f)*vdoBlock:], text)
+		copy(want[(20+f)*VDOBlock:], text)
 	}
 	v := newVDO(m)
 	for range 200 {
-		off := rand.IntN(30 * vdoBlock)
-		p := make([]byte, rand.IntN(5*vdoBlock)+1)
+		off := rand.IntN(30 * VDOBlock)
+		p := make([]byte, rand.IntN(5*VDOBlock)+1)
 		if _, err := v.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+len(p)]) {
 			t.Fatalf("%d bytes at %d: %v", len(p), off, err)
 		}
 	}
 	var kinds []mapping.Kind
-	if err := mapping.Walk(v, 0, 30*vdoBlock, func(_ int64, e mapping.Extent) error { kinds = append(kinds, e.Kind); return nil }); err != nil {
+	if err := mapping.Walk(v, 0, 30*VDOBlock, func(_ int64, e mapping.Extent) error { kinds = append(kinds, e.Kind); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(kinds) != 6 {
@@ -105,12 +105,12 @@ func TestVDOEntriesThatMakeNoSenseAreErrors(t *testing.T) {
 	leaf := m.map0()
 	for i, e := range []vdoEntry{{5, 1}, {64 + 950, 1}, {1 << 35, 1}, {100, 0}, {0, 5}} {
 		putVDOEntry(leaf[i*vdoEntrySize:], e)
-		if _, err := newVDO(m).ReadAt(make([]byte, 1), int64(i*vdoBlock)); !errors.Is(err, ErrVDO) {
+		if _, err := newVDO(m).ReadAt(make([]byte, 1), int64(i*VDOBlock)); !errors.Is(err, ErrVDO) {
 			t.Errorf("%+v: %v", e, err)
 		}
 	}
 	putVDOEntry(leaf[5*vdoEntrySize:], vdoEntry{300, vdoFirstFragment})
-	if _, err := newVDO(m).ReadAt(make([]byte, 1), 5*vdoBlock); !errors.Is(err, ErrVDO) {
+	if _, err := newVDO(m).ReadAt(make([]byte, 1), 5*VDOBlock); !errors.Is(err, ErrVDO) {
 		t.Errorf("no compressed block: %v", err)
 	}
 }
@@ -118,7 +118,7 @@ func TestVDOEntriesThatMakeNoSenseAreErrors(t *testing.T) {
 func TestAVDOPageOfAnotherLifeIsEmpty(t *testing.T) {
 	m := vdoMemory()
 	m.map0()
-	m[67*vdoBlock+8]++
+	m[67*VDOBlock+8]++
 	p := []byte{1}
 	if _, err := newVDO(m).ReadAt(p, 0); err != nil || p[0] != 0 {
 		t.Error(p, err)
@@ -127,7 +127,7 @@ func TestAVDOPageOfAnotherLifeIsEmpty(t *testing.T) {
 
 // journalBlock writes the block of the recovery journal with sequence number q.
 func (m memory) journalBlock(q, head uint64, entries map[vdoSlot]vdoEntry, count int) {
-	b := m[(32+q%8)*vdoBlock:][:vdoBlock]
+	b := m[(32+q%8)*VDOBlock:][:VDOBlock]
 	clear(b)
 	le := binary.LittleEndian
 	le.PutUint64(b, head)
@@ -158,7 +158,7 @@ func TestTheVDOJournalIsNewerThanTheBlockMap(t *testing.T) {
 	}
 	m := vdoMemory()
 	m.map0()
-	clear(m[32*vdoBlock : 40*vdoBlock])
+	clear(m[32*VDOBlock : 40*VDOBlock])
 	for q := uint64(6); q < 12; q++ { // wraps around the ring of 8
 		m.journalBlock(q, 7, one(int(q), 100+q), vdoJournalEntries)
 	}
@@ -174,7 +174,7 @@ func TestTheVDOJournalIsNewerThanTheBlockMap(t *testing.T) {
 		}
 	}
 	t.Run("up to the first block that is torn", func(t *testing.T) {
-		m[(32+10%8)*vdoBlock+512*3] ^= 0x80
+		m[(32+10%8)*VDOBlock+512*3] ^= 0x80
 		overlay, err := v.replay()
 		if _, later := overlay[slot(11)]; err != nil || later || overlay[slot(10)].block != 110 || overlay[slot(8)].block != 108 {
 			t.Error(overlay, err)
@@ -192,9 +192,9 @@ func FuzzVDOJournal(f *testing.F) {
 	m := vdoMemory()
 	m.map0()
 	m.journalBlock(1, 1, map[vdoSlot]vdoEntry{{67, 3}: {100, 1}}, 1)
-	f.Add([]byte(m[32*vdoBlock : 34*vdoBlock]))
+	f.Add([]byte(m[32*VDOBlock : 34*VDOBlock]))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		copy(m[32*vdoBlock:40*vdoBlock], b)
+		copy(m[32*VDOBlock:40*VDOBlock], b)
 		_, _ = newVDO(m).replay()
 	})
 }
@@ -203,14 +203,14 @@ func FuzzVDOGeometry(f *testing.F) {
 	m := vdoMemory()
 	f.Add([]byte(m[:8192]))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) < vdoBlock {
+		if len(b) < VDOBlock {
 			return
 		}
 		d := memory(b)
 		copy(d, "dmvdo001")
 		binary.LittleEndian.PutUint32(d[97:], vdoChecksum(d[:97]))
-		if len(d) >= 2*vdoBlock {
-			binary.LittleEndian.PutUint32(d[vdoBlock+vdoSuperBlockSize:], vdoChecksum(d[vdoBlock:][:vdoSuperBlockSize]))
+		if len(d) >= 2*VDOBlock {
+			binary.LittleEndian.PutUint32(d[VDOBlock+vdoSuperBlockSize:], vdoChecksum(d[VDOBlock:][:vdoSuperBlockSize]))
 		}
 		if v, err := VDO(volumeOf(d)); err == nil {
 			_, _ = v.ReadAt(make([]byte, 1<<16), 0)
