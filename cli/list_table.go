@@ -243,7 +243,11 @@ func usageNotes(u lvm2.Usage) []string {
 	case u.Metadata == nil:
 		return []string{u.Data.String() + "% used"}
 	}
-	return []string{u.Data.String() + "% of data and " + u.Metadata.String() + "% of metadata used"}
+	notes := []string{u.Data.String() + "% of data and " + u.Metadata.String() + "% of metadata used"}
+	if u.Cache != nil && u.Cache.Dirty > 0 {
+		notes = append(notes, fmt.Sprintf("%d blocks are dirty", u.Cache.Dirty))
+	}
+	return notes
 }
 
 // kinNotes say what an LV is to the LVs that it was made from.

@@ -174,3 +174,28 @@ func TestWarningsDoNothingToATerminalEither(t *testing.T) {
 		t.Errorf("standard error is %q", stderr.String())
 	}
 }
+
+// The kernel writes dirty blocks back as soon as the cache is active, so lvm's reports have none.
+func TestListTellsHowManyBlocksOfACacheAreDirty(t *testing.T) {
+	for _, c := range []struct{ image, lv, used, dirty, percent string }{
+		{"cache-dirty", "wbpool1", "35", "32", "91.43"},
+		{"cache-dirty", "[wbpool2_fast_cpool]", "35", "32", "91.43"},
+		{"cache-dirty", "wbvol3", "69", "64", "92.75"},
+		{"cache-crash", "wbpool2", "35", "35", "100.00"},
+		{"cache-crash", "wbvol3", "69", "69", "100.00"},
+	} {
+		found := false
+		for _, row := range listJSON(t, testimages.Load(t, c.image).Unpack(t))["lv"] {
+			if row["lv_name"] != c.lv {
+				continue
+			}
+			found = true
+			if row["cache_used_blocks"] != c.used || row["cache_dirty_blocks"] != c.dirty || row["copy_percent"] != c.percent || row["sync_percent"] != c.percent {
+				t.Errorf("%s of %s: %v", c.lv, c.image, row)
+			}
+		}
+		if !found {
+			t.Errorf("%s has no %s", c.image, c.lv)
+		}
+	}
+}

@@ -188,6 +188,39 @@ func TestTheVDOJournalIsNewerThanTheBlockMap(t *testing.T) {
 	})
 }
 
+func TestVDOUsageIsCountedInTheBlockMapAndTheJournal(t *testing.T) {
+	m := vdoMemory()
+	leaf := m.map0()
+	for i, e := range []vdoEntry{{100, 1}, {101, 1}, {100, 1}, {0, 1}, {102, 2}, {102, 3}} {
+		putVDOEntry(leaf[i*vdoEntrySize:], e)
+	}
+	v := newVDO(m)
+	// 1064 blocks, of which 900 are for data; and 4 pages of the block map that are no roots.
+	want := VDOUsage{Logical: 6, Data: 3, Overhead: 164 + 4, Physical: 1064}
+	if u, err := CountVDO(v, 6); err != nil || u != want {
+		t.Errorf("%+v, %v, want %+v", u, err, want)
+	}
+	if _, err := CountVDO(v, 5); !errors.Is(err, ErrTooMuch) {
+		t.Errorf("of more pages than asked for: %v", err)
+	}
+	v.openOverlay = func() (map[vdoSlot]vdoEntry, error) {
+		return map[vdoSlot]vdoEntry{{67, 0}: {}, {67, 9}: {103, 1}, {67, 10}: {104, 1}}, nil
+	}
+	want.Logical, want.Data = 7, 5
+	if u, err := CountVDO(v, 6); err != nil || u != want {
+		t.Errorf("after a crash: %+v, %v, want %+v", u, err, want)
+	}
+	for _, e := range []vdoEntry{{66, 2}, {5, 1}} {
+		putVDOEntry(m.vdoPage(65), e)
+		if _, err := CountVDO(newVDO(m), 6); !errors.Is(err, ErrVDO) {
+			t.Errorf("through %+v: %v", e, err)
+		}
+	}
+	if _, err := CountVDO(Zero(4096), 1); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
 func FuzzVDOJournal(f *testing.F) {
 	m := vdoMemory()
 	m.map0()
@@ -214,6 +247,7 @@ func FuzzVDOGeometry(f *testing.F) {
 		}
 		if v, err := VDO(volumeOf(d)); err == nil {
 			_, _ = v.ReadAt(make([]byte, 1<<16), 0)
+			_, _ = CountVDO(v, 100)
 		}
 	})
 }
