@@ -15,7 +15,7 @@ import (
 	"lvm2fs/internal/testimages"
 )
 
-// What is written to cache LVs through the mount, in pieces or as a file system, is what the real kernel
+// What is written to LVs with a cache or a writecache, in pieces or as a file system, is what the real kernel
 // reads, with the cache and, after the cache is gone, without it.
 func TestTheKernelReadsWhatWasWrittenToCaches(t *testing.T) {
 	testenv.NeedVM(t)
@@ -23,7 +23,7 @@ func TestTheKernelReadsWhatWasWrittenToCaches(t *testing.T) {
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "mkfs.ext4", "e2fsck")
 	var disks, want []string
-	for _, name := range []string{"cache-clean", "cache-wt"} {
+	for _, name := range []string{"cache-clean", "cache-wt", "writecache", "writecache-crash"} {
 		c := testimages.Load(t, name)
 		own := me().unpack(t, c)
 		dir := me().mount(t, own...)
@@ -35,7 +35,7 @@ func TestTheKernelReadsWhatWasWrittenToCaches(t *testing.T) {
 				if _, err := os.OpenFile(path, os.O_WRONLY, 0); !errors.Is(err, syscall.EROFS) {
 					t.Errorf("%s: %v", lv.LV, err)
 				}
-			case "wbvol", "wtpool1":
+			case "wbvol", "wtpool1", "wc512":
 				loop := loopDevice(t, path)
 				me().must(t, "mkfs.ext4", "-q", "-F", loop)
 				inner := mountFileSystem(t, loop)
@@ -64,12 +64,12 @@ func TestTheKernelReadsWhatWasWrittenToCaches(t *testing.T) {
 	got := kernel(t, `
 vgchange -ay --sysinit >/dev/null
 sum() { sha256sum `+devices(want)+` >>/out/result; }
-for lv in vg_cacheclean/wbvol vg_cachewt/wtpool1; do e2fsck -f -n /dev/$lv || echo e2fsck $lv >>/out/result; done
+for lv in vg_cacheclean/wbvol vg_cachewt/wtpool1 vg_wc/wc512; do e2fsck -f -n /dev/$lv || echo e2fsck $lv >>/out/result; done
 sum
-for lv in vg_cacheclean/wbpool vg_cacheclean/wbvol vg_cacheclean/wtpool vg_cacheclean/wtvol vg_cachewt/wtpool1 vg_cachewt/wtpool2 vg_cachewt/wtvol2 vg_cachewt/passthru; do
+for lv in vg_cacheclean/wbpool vg_cacheclean/wbvol vg_cacheclean/wtpool vg_cacheclean/wtvol vg_cachewt/wtpool1 vg_cachewt/wtpool2 vg_cachewt/wtvol2 vg_cachewt/passthru vg_wc/wc4k vg_wc/wc512 vg_wccrash/wc4k vg_wccrash/wc512; do
 	lvconvert -y --uncache $lv
 done
-if dmsetup status --target cache | grep .; then echo caches are left >>/out/result; fi
+if dmsetup status --target cache | grep . || dmsetup status --target writecache | grep .; then echo caches are left >>/out/result; fi
 sum
 `, disks...)
 	sums := strings.Join(want, "\n")

@@ -119,7 +119,7 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	case *Cache:
 		return a.cache(seg, m)
 	case *Writecache:
-		return a.writecache(m)
+		return a.writecache(seg, m)
 	case *Integrity:
 		return a.integrity(seg, m)
 	case *VDO:

@@ -92,7 +92,7 @@ func (a *assembly) cachePool(m *Cache) (metadata, data mapping.Volume, settings 
 }
 
 // writecache is what a segment of type writecache shows.
-func (a *assembly) writecache(m *Writecache) (mapping.Volume, error) {
+func (a *assembly) writecache(seg *Segment, m *Writecache) (mapping.Volume, error) {
 	origin, err := a.volume(m.Origin)
 	if err != nil {
 		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
@@ -105,5 +105,6 @@ func (a *assembly) writecache(m *Writecache) (mapping.Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writecache %s: %w", m.Fast.Name, err)
 	}
+	a.states.add(seg, v)
 	return v, nil
 }

@@ -113,7 +113,7 @@ func TestCacheLVsAreWritableOrSayWhyNot(t *testing.T) {
 		"cache-wt":    {"wtpool1": "", "wtpool2": "", "wtvol2": "", "passthru": "blocks are in its cache, which is in passthrough mode"},
 		"cache-dirty": {"wbpool1": "blocks in its cache are newer than those of its origin", "wbvol3": "blocks in its cache are newer than those of its origin"},
 		"cache-crash": {"wbpool2": "its cache is in writeback mode and was not shut down in order, so the kernel has to write it back first"},
-		"writecache":  {"wc4k": "writing to segments of type writecache is unsupported"},
+		"writecache":  {"wc4k": "", "wc512": ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			disks := inMemory(t, openImages(t, testimages.Load(t, name)))
@@ -153,30 +153,59 @@ func TestACacheThatIsNotReadIsNotWritten(t *testing.T) {
 	}
 }
 
+func TestAWrittenWritecacheIsReadBack(t *testing.T) {
+	for _, name := range []string{"writecache", "writecache-crash"} {
+		disks := inMemory(t, openImages(t, testimages.Load(t, name)))
+		vg := Open(devices(disks...), Options{}).VGs[0]
+		want := readVG(t, vg)
+		before := [][]byte{disks[0].Contents(), disks[1].Contents()}
+		for name, bytes := range want {
+			scribble(t, vg.LV(name), bytes)
+		}
+		sameContents(t, vg, want)
+		again := Open(devices(disks...), Options{}).VGs[0]
+		sameContents(t, again, want)
+		if bytes.Equal(before[0], disks[0].Bytes) || bytes.Equal(before[1], disks[1].Bytes) {
+			t.Error("the cache or the origin has not been written")
+		}
+		for lv := range want {
+			if was, is := vg.LV(lv).Usage().Writecache, again.LV(lv).Usage().Writecache; *was != *is || was.Free == 0 {
+				t.Errorf("%s: %+v became %+v", lv, was, is)
+			}
+		}
+	}
+}
+
+// scribble writes to an LV, and the same to its contents.
+func scribble(t *testing.T, lv *LV, contents []byte) {
+	t.Helper()
+	v, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		p := make([]byte, rand.IntN(200_000))
+		for i := range p {
+			p[i] = byte(rand.Uint32())
+		}
+		off := rand.Int64N(v.Size() - int64(len(p)) + 1)
+		if _, err := v.WriteAt(p, off); err != nil {
+			t.Fatal(err)
+		}
+		copy(contents[off:], p)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAWrittenCacheIsReadBackWithItAndWithout(t *testing.T) {
 	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
 	vg := Open(devices(disks...), Options{}).VGs[0]
 	want := readVG(t, vg)
 	for name, bytes := range want {
 		for range 2 { // opened for writing, closed and opened again
-			v, err := vg.LV(name).OpenWritable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for range 20 {
-				p := make([]byte, rand.IntN(200_000))
-				for i := range p {
-					p[i] = byte(rand.Uint32())
-				}
-				off := rand.Int64N(v.Size() - int64(len(p)) + 1)
-				if _, err := v.WriteAt(p, off); err != nil {
-					t.Fatal(err)
-				}
-				copy(bytes[off:], p)
-			}
-			if err := v.Close(); err != nil {
-				t.Fatal(err)
-			}
+			scribble(t, vg.LV(name), bytes)
 		}
 	}
 	sameContents(t, vg, want)

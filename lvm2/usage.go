@@ -128,14 +128,14 @@ func (a *assembly) cacheUsage(seg *Segment) Usage {
 func (a *assembly) writecacheUsage(lv *LV) Usage {
 	v, err := a.volume(lv)
 	w, ok := v.(*target.Writecached)
-	if err != nil || !ok || w.Total > maxCounted/target.WritecacheEntrySize {
+	if err != nil || !ok || w.Total() > maxCounted/target.WritecacheEntrySize {
 		return Usage{}
 	}
 	used, err := w.Used()
 	if err != nil {
 		return Usage{}
 	}
-	return Usage{Data: &Percent{used, w.Total}, Writecache: &WritecacheUsage{w.Total, w.Total - used}}
+	return Usage{Data: &Percent{used, w.Total()}, Writecache: &WritecacheUsage{w.Total(), w.Total() - used}}
 }
 
 func (a *assembly) snapshotUsage(lv *LV, m *Snapshot) Usage {

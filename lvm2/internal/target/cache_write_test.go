@@ -4,108 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
 )
-
-// step is a write of one sector, or without data a flush.
-type step struct {
-	disk int
-	off  int64
-	data []byte
-}
-
-const sector = 512
-
-// unplugged is disks that remember what was done to them, in order, to have the power cut at any point of it.
-type unplugged struct {
-	disks  []memory // as programs see them
-	before []memory
-	steps  []step
-	fail   int // number of writes and flushes that succeed before all others fail; negative: all
-}
-
-func newUnplugged(disks ...memory) *unplugged {
-	u := &unplugged{disks: disks, fail: -1}
-	for _, d := range disks {
-		u.before = append(u.before, bytes.Clone(d))
-	}
-	return u
-}
-
-// volume is all of a disk.
-func (u *unplugged) volume(disk int) mapping.Volume {
-	return Device(&unpluggedDisk{&u.disks[disk], u, disk}, 0, u.disks[disk].Size())
-}
-
-type unpluggedDisk struct {
-	*memory
-	u    *unplugged
-	disk int
-}
-
-var errUnplugged = errors.New("the power is off")
-
-func (d *unpluggedDisk) Claim() error   { return nil }
-func (d *unpluggedDisk) Release() error { return nil }
-
-func (d *unpluggedDisk) change(off int64, p []byte) error {
-	if d.u.fail == 0 {
-		return errUnplugged
-	}
-	d.u.fail--
-	copy((*d.memory)[off:], p)
-	// What a disk does as a whole is a sector.
-	for first := off / sector * sector; first < off+int64(len(p)); first += sector {
-		end := min(first+sector, d.Size())
-		d.u.steps = append(d.u.steps, step{d.disk, first, bytes.Clone((*d.memory)[first:end])})
-	}
-	return nil
-}
-
-func (d *unpluggedDisk) WriteAt(p []byte, off int64) (int, error) {
-	if err := d.change(off, p); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-func (d *unpluggedDisk) PunchHole(off, n int64) error { return d.change(off, make([]byte, n)) }
-
-func (d *unpluggedDisk) Sync() error {
-	if d.u.fail == 0 {
-		return errUnplugged
-	}
-	d.u.fail--
-	d.u.steps = append(d.u.steps, step{disk: d.disk})
-	return nil
-}
-
-// cut is the disks after a power cut behind the first n steps: what was flushed is there, and of the rest
-// whatever may be.
-func (u *unplugged) cut(n int) []memory {
-	out := make([]memory, len(u.disks))
-	for i := range out {
-		out[i] = bytes.Clone(u.before[i])
-	}
-	flushed := make([]int, len(u.disks))
-	for i, s := range u.steps[:n] {
-		if s.data == nil {
-			flushed[s.disk] = i
-		}
-	}
-	survives := rand.IntN(3)
-	for i, s := range u.steps[:n] {
-		if s.data != nil && (i < flushed[s.disk] || survives > 0 && (survives == 2 || rand.IntN(2) == 0)) {
-			copy(out[s.disk][s.off:], s.data)
-		}
-	}
-	return out
-}
 
 // The disks of a cache.
 const (
@@ -227,30 +131,6 @@ var writableCaches = map[string]struct {
 	"never filled":         {testCache{blockSize: 4096, version: 2, flags: cacheCleanShutdown, origin: 10 * 4096}, CacheWriteback},
 }
 
-// change makes a random change to v, and the same to contents.
-func change(t *testing.T, v *Cached, contents memory) (off, n int) {
-	t.Helper()
-	off = rand.IntN(len(contents))
-	n = min(len(contents)-off, 1+rand.IntN([]int{10, 600, 5000, 20000}[rand.IntN(4)]))
-	if rand.IntN(4) == 0 {
-		off -= off % 4096
-		n = min(4096, len(contents)-off)
-	}
-	if rand.IntN(8) == 0 {
-		if err := v.PunchHole(int64(off), int64(n)); err != nil {
-			t.Fatal(err)
-		}
-		clear(contents[off : off+n])
-		return off, n
-	}
-	p := random(n)
-	if got, err := v.WriteAt(p, int64(off)); got != n || err != nil {
-		t.Fatal(got, err)
-	}
-	copy(contents[off:], p)
-	return off, n
-}
-
 func TestACacheThatIsWrittenIsAFlatRunOfBytesInBothCopies(t *testing.T) {
 	for name, w := range writableCaches {
 		t.Run(name, func(t *testing.T) {
@@ -292,53 +172,13 @@ func TestAPowerCutWhileACacheIsWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			disks, contents := w.cache.disks()
 			u := newUnplugged(disks...)
-			v := openUnplugged(t, w.cache, w.mode, u)
-			type moment struct {
-				steps    int // when it was over
-				contents memory
-				flushed  bool
+			open := func(after []memory) mapping.Volume {
+				return openTestCache(t, w.cache, w.mode, volumeOf(after[cacheMeta]), volumeOf(after[cacheData]), volumeOf(after[cacheOrigin]))
 			}
-			moments := []moment{{0, bytes.Clone(contents), true}}
-			for i := range 24 {
-				change(t, v, contents)
-				moments = append(moments, moment{len(u.steps), bytes.Clone(contents), false})
-				if i%6 == 5 {
-					if err := v.Sync(); err != nil {
-						t.Fatal(err)
-					}
-					moments = append(moments, moment{len(u.steps), bytes.Clone(contents), true})
-				}
-			}
-			for n := range len(u.steps) + 1 {
-				after := u.cut(n)
-				metadata := after[cacheMeta]
-				clean := binary.LittleEndian.Uint32(metadata[4:])&cacheCleanShutdown != 0
+			u.cutEverywhere(t, openUnplugged(t, w.cache, w.mode, u), contents, open, func(n int, after []memory, got []byte) {
+				clean := binary.LittleEndian.Uint32(after[cacheMeta][4:])&cacheCleanShutdown != 0
 				if clean && !(bytes.Equal(after[cacheData], u.before[cacheData]) && bytes.Equal(after[cacheOrigin], u.before[cacheOrigin])) {
 					t.Fatalf("cut at %d: there are writes, and the flag for an orderly shutdown is set", n)
-				}
-				var possible []memory
-				for i, m := range moments {
-					if m.flushed && m.steps <= n {
-						possible = nil
-					}
-					possible = append(possible, m.contents)
-					if m.steps > n && i > 0 {
-						break
-					}
-				}
-				ours := openTestCache(t, w.cache, w.mode, volumeOf(metadata), volumeOf(after[cacheData]), volumeOf(after[cacheOrigin]))
-				got := make([]byte, len(contents))
-				if _, err := ours.ReadAt(got, 0); err != nil {
-					t.Fatal(err)
-				}
-				for i := range got {
-					ok := false
-					for _, p := range possible {
-						ok = ok || p[i] == got[i]
-					}
-					if !ok {
-						t.Fatalf("cut at %d: byte %d is neither what was flushed nor what was written later", n, i)
-					}
 				}
 				// What the kernel takes for dirty it writes back; what it does not was not written.
 				origin := after[cacheOrigin]
@@ -350,7 +190,7 @@ func TestAPowerCutWhileACacheIsWritten(t *testing.T) {
 				if w.cache.flags&cacheCleanShutdown != 0 && !bytes.Equal(origin, got) {
 					t.Fatalf("cut at %d: without the cache the LV has changed", n)
 				}
-			}
+			})
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"lvm2fs/mapping"
@@ -32,81 +33,167 @@ const (
 	maxWritecacheBlocks  = 1 << 26 // bounds the memory of the table, to 1 GiB
 )
 
-// Writecached is an origin with its writecache. Its table is read when it is first used.
+// Writecached is an origin with its writecache. The table is read when it is first used.
+//
+// It is written without a change to the table: blocks in the cache there, others in the origin. Each byte has one
+// place that counts, before and after a power cut.
 type Writecached struct {
 	*lazy
-	// Total is the number of blocks of the cache.
-	Total uint64
-	used  func() (uint64, error)
+	origin, fast mapping.Volume
+	blockSize    int64 // that the VG's metadata says
+	header       writecacheHeader
+	table        func() ([]redirection, error)
 }
 
-// Used is the number of blocks of the cache that count. It reads the table, 16 bytes a block.
-func (w *Writecached) Used() (uint64, error) { return w.used() }
+var _ mapping.Writable = (*Writecached)(nil)
 
 // Writecache is origin, with the blocks that are in the cache taken from fast. blockSize, in bytes,
 // is what the VG's metadata says.
 func Writecache(origin, fast mapping.Volume, blockSize int64) (*Writecached, error) {
-	var h [writecacheHeaderSize]byte
-	if _, err := fast.ReadAt(h[:], 0); err != nil {
-		return nil, fmt.Errorf("superblock of the writecache: %w", err)
+	h, err := readWritecacheHeader(fast, blockSize)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writecached{origin: origin, fast: fast, blockSize: blockSize, header: h}
+	w.table = sync.OnceValues(func() ([]redirection, error) { return writecacheEntries(fast, h, origin.Size()) })
+	w.lazy = &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
+		table, err := w.table()
+		if err != nil {
+			return nil, err
+		}
+		return redirected(origin, Linear(fast, h.data, h.count*h.blockSize), h.blockSize, origin.Size(), table), nil
+	})}
+	return w, nil
+}
+
+// Total is the number of blocks of the cache.
+func (w *Writecached) Total() uint64 { return uint64(w.header.count) }
+
+// Used is the number of blocks of the cache that count. It reads the table, WritecacheEntrySize bytes a block.
+func (w *Writecached) Used() (uint64, error) {
+	table, err := w.table()
+	return uint64(len(table)), err
+}
+
+// ReadOnlyReason is why the volume cannot be written: nothing.
+func (w *Writecached) ReadOnlyReason() string { return "" }
+
+// StartWriting reads the table again. It fails with ErrCacheChanged if other blocks count than when it was
+// first read.
+func (w *Writecached) StartWriting() error {
+	table, err := w.table()
+	if err != nil {
+		return err
+	}
+	h, err := readWritecacheHeader(w.fast, w.blockSize)
+	if err != nil {
+		return err
+	}
+	again, err := writecacheEntries(w.fast, h, w.origin.Size())
+	if err != nil {
+		return err
+	}
+	if h.data != w.header.data || !slices.Equal(again, table) {
+		return fmt.Errorf("table of the writecache: %w", ErrCacheChanged)
+	}
+	return nil
+}
+
+// StopWriting has nothing to do: the table is as it was.
+func (w *Writecached) StopWriting() error { return nil }
+
+// WriteAt implements [mapping.Writable].
+func (w *Writecached) WriteAt(p []byte, off int64) (int, error) {
+	v, err := w.writable()
+	if err != nil {
+		return 0, err
+	}
+	return v.WriteAt(p, off)
+}
+
+// PunchHole implements [mapping.Writable].
+func (w *Writecached) PunchHole(off, n int64) error {
+	v, err := w.writable()
+	if err != nil {
+		return err
+	}
+	return v.PunchHole(off, n)
+}
+
+// Sync implements [mapping.Writable].
+func (w *Writecached) Sync() error {
+	v, err := w.writable()
+	if err != nil {
+		return err
+	}
+	return v.Sync()
+}
+
+func (w *Writecached) writable() (mapping.Writable, error) {
+	v, err := w.make()
+	if err != nil {
+		return nil, err
+	}
+	return writable(v)
+}
+
+// writecacheHeader is what the superblock says.
+type writecacheHeader struct {
+	blockSize int64
+	count     int64 // of blocks
+	committed uint64
+	data      int64 // byte at which the blocks begin
+}
+
+func readWritecacheHeader(fast mapping.Volume, blockSize int64) (h writecacheHeader, err error) {
+	var b [writecacheHeaderSize]byte
+	if _, err := fast.ReadAt(b[:], 0); err != nil {
+		return h, fmt.Errorf("superblock of the writecache: %w", err)
 	}
 	le := binary.LittleEndian
-	magic, version, size, count, committed := le.Uint32(h[:]), le.Uint32(h[4:]), int64(le.Uint32(h[8:])), le.Uint64(h[16:]), le.Uint64(h[24:])
+	magic, version, size, count := le.Uint32(b[:]), le.Uint32(b[4:]), int64(le.Uint32(b[8:])), le.Uint64(b[16:])
 	bad := func(at int, format string, args ...any) error {
 		return fmt.Errorf("%w: superblock, byte %d: %s", ErrWritecache, at, fmt.Sprintf(format, args...))
 	}
 	switch {
 	case magic == 0 && version == 0: // never activated
-		size, count = 512, 0
+		return writecacheHeader{blockSize: 512}, nil
 	case magic != writecacheMagic:
-		return nil, bad(0, "magic 0x%08x", magic)
+		return h, bad(0, "magic 0x%08x", magic)
 	case version != writecacheVersion:
-		return nil, bad(4, "version %d", version)
+		return h, bad(4, "version %d", version)
 	case size != blockSize || size < 512 || size&(size-1) != 0:
-		return nil, bad(8, "blocks of %d bytes, the VG says %d", size, blockSize)
+		return h, bad(8, "blocks of %d bytes, the VG says %d", size, blockSize)
 	case count > maxWritecacheBlocks:
-		return nil, bad(16, "%d blocks, more than %d", count, maxWritecacheBlocks)
+		return h, bad(16, "%d blocks, more than %d", count, maxWritecacheBlocks)
 	}
-	table := writecacheHeaderSize + int64(count)*WritecacheEntrySize
-	data := (table + size - 1) / size * size
-	if data+int64(count)*size > fast.Size() {
-		return nil, bad(16, "%d blocks of %d bytes, in %d", count, size, fast.Size())
+	h = writecacheHeader{blockSize: size, count: int64(count), committed: le.Uint64(b[24:])}
+	table := writecacheHeaderSize + h.count*WritecacheEntrySize
+	h.data = (table + size - 1) / size * size
+	if h.data+h.count*size > fast.Size() {
+		return h, bad(16, "%d blocks of %d bytes, in %d", count, size, fast.Size())
 	}
-	entries := sync.OnceValues(func() ([]redirection, error) {
-		return writecacheEntries(fast, int64(count), committed, size, origin.Size())
-	})
-	return &Writecached{
-		lazy: &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
-			table, err := entries()
-			if err != nil {
-				return nil, err
-			}
-			return redirected(origin, Linear(fast, data, int64(count)*size), size, origin.Size(), table), nil
-		})},
-		Total: count,
-		used: func() (uint64, error) {
-			table, err := entries()
-			return uint64(len(table)), err
-		},
-	}, nil
+	return h, nil
 }
 
-func writecacheEntries(fast mapping.Volume, count int64, committed uint64, size, originSize int64) ([]redirection, error) {
+// writecacheEntries are the blocks that count, in the order of the origin.
+func writecacheEntries(fast mapping.Volume, h writecacheHeader, originSize int64) ([]redirection, error) {
+	size := h.blockSize
 	var table []redirection
 	newest := map[uint64]struct {
 		sequence uint64
 		at       int
 	}{}
 	piece := make([]byte, 4096*WritecacheEntrySize)
-	for first := int64(0); first < count; first += 4096 {
-		p := piece[:min(4096, count-first)*WritecacheEntrySize]
+	for first := int64(0); first < h.count; first += 4096 {
+		p := piece[:min(4096, h.count-first)*WritecacheEntrySize]
 		at := writecacheHeaderSize + first*WritecacheEntrySize
 		if _, err := fast.ReadAt(p, at); err != nil {
 			return nil, fmt.Errorf("entries at byte %d of the writecache: %w", at, err)
 		}
 		for i := 0; i < len(p); i += WritecacheEntrySize {
 			sector, sequence := binary.LittleEndian.Uint64(p[i:]), binary.LittleEndian.Uint64(p[i+8:])
-			if sequence >= committed {
+			if sequence >= h.committed {
 				continue
 			}
 			bad := func(format string, args ...any) error {
