@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"lvm2fs/mapping"
@@ -229,19 +228,10 @@ func (d *Device) Close() error {
 // Another error names the device and the first byte that could not be read; n bytes
 // before that one are good. io.ErrUnexpectedEOF: the device ends before Size.
 func (d *Device) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("%s: reading at byte %d: %w", d.name, off, syscall.EINVAL)
-	}
 	size := d.Size()
-	if off >= size {
-		if len(p) == 0 && off == size {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	var end error
-	if int64(len(p)) > size-off {
-		p, end = p[:size-off], io.EOF
+	p, end := mapping.ClipRead(d.name, p, off, size)
+	if len(p) == 0 {
+		return 0, end
 	}
 	n, err := d.readSectors(p, off)
 	if n == len(p) {
@@ -285,13 +275,7 @@ func (d *Device) checkWrite(off, n int64) error {
 			return fmt.Errorf("%s: %w: it has %d bytes and had %d", d.name, ErrChanged, g.size, size)
 		}
 	}
-	switch {
-	case off < 0 || n < 0:
-		return fmt.Errorf("%s: writing %d bytes at byte %d: %w", d.name, n, off, syscall.EINVAL)
-	case off > size || n > size-off:
-		return fmt.Errorf("%s: writing %d bytes at byte %d, beyond its end at byte %d: %w", d.name, n, off, size, syscall.ENOSPC)
-	}
-	return nil
+	return mapping.CheckWrite(d.name, off, n, size)
 }
 
 func (d *Device) notClaimed() error {

@@ -3,7 +3,6 @@ package mapping
 import (
 	"fmt"
 	"io"
-	"syscall"
 )
 
 // Section is n bytes of d from off as a device of its own, called name. It is a [Volume] and
@@ -59,12 +58,9 @@ func (s *section) Map(off, max int64) (Extent, error) {
 }
 
 func (s *section) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("%s: reading at byte %d: %w", s.name, off, syscall.EINVAL)
-	}
-	var end error
-	if rest := max(0, s.size-off); int64(len(p)) > rest {
-		p, end = p[:rest], io.EOF
+	p, end := ClipRead(s.name, p, off, s.size)
+	if len(p) == 0 {
+		return 0, end
 	}
 	present := p[:min(int64(len(p)), max(0, s.present()-off))]
 	n, err := 0, error(nil)
@@ -101,12 +97,10 @@ func (s *writableSection) PunchHole(off, n int64) error {
 }
 
 func (s *writableSection) checkWrite(off, n int64) error {
-	switch {
-	case off < 0 || n < 0:
-		return fmt.Errorf("%s: writing %d bytes at byte %d: %w", s.name, n, off, syscall.EINVAL)
-	case off > s.size || n > s.size-off:
-		return fmt.Errorf("%s: writing %d bytes at byte %d, beyond its end at byte %d: %w", s.name, n, off, s.size, syscall.ENOSPC)
-	case off+n > s.present():
+	if err := CheckWrite(s.name, off, n, s.size); err != nil {
+		return err
+	}
+	if off+n > s.present() {
 		return s.lost()
 	}
 	return nil

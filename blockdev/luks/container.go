@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"lvm2fs/mapping"
 )
@@ -55,18 +54,9 @@ func (c *container) Close() error {
 func (c *container) number(off int64) uint64 { return c.firstIV + uint64(off/sector512) }
 
 func (c *container) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("%s: reading at byte %d: %w", c.name, off, syscall.EINVAL)
-	}
-	if off >= c.size {
-		if len(p) == 0 && off == c.size {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	var end error
-	if int64(len(p)) > c.size-off {
-		p, end = p[:c.size-off], io.EOF
+	p, end := mapping.ClipRead(c.name, p, off, c.size)
+	if len(p) == 0 {
+		return 0, end
 	}
 	c.keys.RLock()
 	defer c.keys.RUnlock()
@@ -172,11 +162,8 @@ func (w *writable) PunchHole(off, n int64) error {
 }
 
 func (w *writable) WriteAt(p []byte, off int64) (int, error) {
-	switch {
-	case off < 0:
-		return 0, fmt.Errorf("%s: writing at byte %d: %w", w.name, off, syscall.EINVAL)
-	case off > w.size || int64(len(p)) > w.size-off:
-		return 0, fmt.Errorf("%s: writing %d bytes at byte %d, beyond its end at byte %d: %w", w.name, len(p), off, w.size, syscall.ENOSPC)
+	if err := mapping.CheckWrite(w.name, off, int64(len(p)), w.size); err != nil {
+		return 0, err
 	}
 	w.keys.RLock()
 	defer w.keys.RUnlock()

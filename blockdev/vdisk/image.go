@@ -3,7 +3,6 @@ package vdisk
 import (
 	"fmt"
 	"io"
-	"syscall"
 
 	"lvm2fs/mapping"
 )
@@ -54,19 +53,9 @@ func (m *image) extent(off, max int64) (mapping.Extent, error) {
 }
 
 func (m *image) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("%s: reading at byte %d: %w", m.name, off, syscall.EINVAL)
-	}
-	size := m.Size()
-	if off >= size {
-		if len(p) == 0 && off == size {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	var end error
-	if int64(len(p)) > size-off {
-		p, end = p[:size-off], io.EOF
+	p, end := mapping.ClipRead(m.name, p, off, m.Size())
+	if len(p) == 0 {
+		return 0, end
 	}
 	done := 0
 	err := mapping.Walk(extents{m}, off, int64(len(p)), func(at int64, e mapping.Extent) error {

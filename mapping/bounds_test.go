@@ -1,0 +1,52 @@
+package mapping
+
+import (
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestAReadIsCutAtTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		off  int64
+		n    int
+		left int
+		err  error
+	}{
+		{0, 10, 10, nil},
+		{5, 10, 5, io.EOF},
+		{10, 1, 0, io.EOF},
+		{10, 0, 0, nil},
+		{11, 0, 0, io.EOF},
+		{math.MaxInt64, 10, 0, io.EOF},
+		{-1, 10, 0, syscall.EINVAL},
+	} {
+		p, err := ClipRead("disk", make([]byte, c.n), c.off, 10)
+		if len(p) != c.left || !errors.Is(err, c.err) {
+			t.Errorf("%d bytes at %d: %d left, %v", c.n, c.off, len(p), err)
+		}
+	}
+}
+
+func TestAWriteBeyondTheEndIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		off, n int64
+		err    error
+	}{
+		{0, 10, nil},
+		{10, 0, nil},
+		{1, 10, syscall.ENOSPC},
+		{11, 0, syscall.ENOSPC},
+		{5, math.MaxInt64, syscall.ENOSPC},
+		{-1, 1, syscall.EINVAL},
+		{1, -1, syscall.EINVAL},
+	} {
+		err := CheckWrite("disk", c.off, c.n, 10)
+		if !errors.Is(err, c.err) || err != nil && !strings.HasPrefix(err.Error(), "disk: ") {
+			t.Errorf("%d bytes at %d: %v", c.n, c.off, err)
+		}
+	}
+}
