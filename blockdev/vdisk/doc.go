@@ -5,9 +5,9 @@
 // written zero (or what the backing file has), compressed ones computed.
 //
 // Images are only read. Memory is bounded: tables are read in pieces of some KiB, of which
-// the last used are kept, and so are some decompressed clusters. Every offset that an image
-// states is checked before it is followed; bytes that are said to lie beyond the end of a
-// file are missing, not zero.
+// the last used are kept, and so are some decompressed clusters; a log, of at most 64 MiB, is
+// replayed in memory. Every offset that an image states is checked before it is followed;
+// bytes that are said to lie beyond the end of a file are missing, not zero.
 //
 // An image may name other files: backing files, extents, data files. They are opened by the
 // caller's [Opener]; [Beside] is one that stays in the directory of the image.

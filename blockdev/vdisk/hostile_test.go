@@ -349,7 +349,14 @@ func TestHostileVHDX(t *testing.T) {
 	const mib = 1 << 20
 	header, regions := int(vhdxHeaderPlaces[1]), int(vhdxRegionPlaces[0])
 	checkEdits(t, sampleVHDX(), resumVHDX, []edit{
-		{"its log is not empty", le32(header+vhdxLogGUID, 1)},
+		{"a log of 0 bytes", le32(header+vhdxLogGUID, 1)},
+		{"a log of version 1", func(b []byte) { b[header+vhdxLogGUID], b[header+vhdxLogVersion] = 1, 1 }},
+		{"a log of 4294967295 bytes", func(b []byte) { b[header+vhdxLogGUID] = 1; le32(header+vhdxLogLength, 1<<32-1)(b) }},
+		{"no entry that is whole", func(b []byte) {
+			b[header+vhdxLogGUID] = 1
+			le32(header+vhdxLogLength, mib)(b)
+			le64(header+vhdxLogPlace, mib)(b)
+		}},
 		{"version 7", func(b []byte) { b[header+vhdxVersion] = 7 }},
 		{"no header", func(b []byte) { clear(b[vhdxHeaderPlaces[0]:][:4]); clear(b[header:][:4]) }},
 		{"no region table", func(b []byte) { clear(b[vhdxRegionPlaces[0]:][:4]); clear(b[vhdxRegionPlaces[1]:][:4]) }},

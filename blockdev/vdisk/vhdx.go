@@ -67,6 +67,8 @@ type guid string
 
 type vhdx struct {
 	tables  *table
+	log     *replayed // nil if there is nothing in it
+	file    mapping.Device
 	bytes   int64
 	sectors int64 // bytes, of one
 	block   int64 // bytes
@@ -76,14 +78,23 @@ type vhdx struct {
 }
 
 func openVHDX(o *opening) (layout, error) {
-	if err := checkVHDXHeaders(o.dev); err != nil {
-		return nil, err
-	}
-	regions, err := vhdxRegions(o.dev)
+	header, err := vhdxHeader(o.dev)
 	if err != nil {
 		return nil, err
 	}
-	v := &vhdx{tables: newTable(o.dev, binary.LittleEndian)}
+	v := &vhdx{file: o.dev}
+	dev := o.dev
+	if [16]byte(header[vhdxLogGUID:]) != [16]byte{} {
+		if v.log, err = replayVHDX(o.dev, header); err != nil {
+			return nil, err
+		}
+		dev = v.log
+	}
+	regions, err := vhdxRegions(dev)
+	if err != nil {
+		return nil, err
+	}
+	v.tables = newTable(dev, binary.LittleEndian)
 	bat, ok := regions[vhdxBATRegion]
 	if !ok {
 		return nil, damaged("no region for the BAT")
@@ -113,13 +124,12 @@ func checksummed(dev mapping.Device, off, size int64, mark string) ([]byte, erro
 	return b, nil
 }
 
-// checkVHDXHeaders finds the newer of the headers, and fails if its log has to be replayed.
-func checkVHDXHeaders(dev mapping.Device) error {
-	var newest []byte
+// vhdxHeader is the newer of the headers.
+func vhdxHeader(dev mapping.Device) (newest []byte, err error) {
 	for _, off := range vhdxHeaderPlaces {
 		b, err := checksummed(dev, off, vhdxHeaderSize, vhdxHeaderMark)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if b != nil && (newest == nil || binary.LittleEndian.Uint64(b[vhdxSequence:]) > binary.LittleEndian.Uint64(newest[vhdxSequence:])) {
 			newest = b
@@ -127,13 +137,11 @@ func checkVHDXHeaders(dev mapping.Device) error {
 	}
 	switch {
 	case newest == nil:
-		return damaged("no header with a good checksum")
+		return nil, damaged("no header with a good checksum")
 	case binary.LittleEndian.Uint16(newest[vhdxVersion:]) != 1:
-		return unsupported("version %d", binary.LittleEndian.Uint16(newest[vhdxVersion:]))
-	case [16]byte(newest[vhdxLogGUID:]) != [16]byte{}:
-		return unsupported("it was not closed properly and its log is not empty; qemu-img check -r all replays it")
+		return nil, unsupported("version %d", binary.LittleEndian.Uint16(newest[vhdxVersion:]))
 	}
-	return nil
+	return newest, nil
 }
 
 type region struct{ place, length int64 }
@@ -259,10 +267,31 @@ func (v *vhdx) Map(off, max int64) (mapping.Extent, error) {
 		if place > math.MaxInt64/2 {
 			return mapping.Extent{}, damaged("a block at byte %d", place)
 		}
-		return mapping.Extent{Kind: mapping.Data, Length: n, Device: v.tables.dev, Offset: int64(place) + off%v.block}, nil
+		at := int64(place) + off%v.block
+		if v.log != nil {
+			var logged bool
+			if logged, n = v.log.run(at, n); logged {
+				return mapping.Extent{Kind: mapping.Computed, Length: n}, nil
+			}
+		}
+		return mapping.Extent{Kind: mapping.Data, Length: n, Device: v.file, Offset: at}, nil
 	default:
 		return mapping.Extent{}, damaged("a block in state %d", state)
 	}
 }
 
-func (v *vhdx) compute([]byte, int64) error { return damaged("nothing in it is computed") }
+// compute reads what is in the log.
+func (v *vhdx) compute(p []byte, off int64) error {
+	for len(p) > 0 {
+		n := min(int64(len(p)), v.block-off%v.block)
+		e, err := v.tables.u64(v.bat + v.entry(off))
+		if err != nil {
+			return err
+		}
+		if err := readWhole(v.tables.dev, p[:n], int64(e>>20<<20)+off%v.block); err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
