@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"lvm2fs/mapping"
 )
@@ -47,9 +48,10 @@ type Reshape struct {
 
 // Array is an assembled array. It is safe for concurrent use.
 type Array struct {
-	size   int64
-	parts  []part
-	faults *faults
+	size    int64
+	parts   []part
+	faults  *faults
+	writing atomic.Pointer[intent] // nil: it is only read
 }
 
 // part is a run of an array's bytes with one mapping.
@@ -60,6 +62,9 @@ type part struct {
 		mapAt(off, max int64, f *faults) mapping.Extent
 		readAt(p []byte, off int64) (int, error)
 		batches(v *verifier, start, end int64) func(yield func(*batch) bool)
+		members() legs
+		writeAt(p []byte, off int64, t *intent) (int, error)
+		punch(off, n int64, t *intent) error
 	}
 	origin int64 // of the mapping
 }
@@ -117,8 +122,8 @@ func (a *Array) add(c Config, g Geometry, start, end int64, f *faults) error {
 	if start == end {
 		return nil
 	}
-	l := legs{all: c.Legs[:g.Legs], base: g.DataOffset, faults: f}
-	s := synced{c.InSync, c.Dirty}
+	l := legs{all: c.Legs[:g.Legs], base: g.DataOffset, faults: f, locks: &ranges{}}
+	s := synced{c.InSync, a.dirty(c.Dirty)}
 	switch {
 	case g.Level == RAID1:
 		a.parts = append(a.parts, part{start: start, end: end, body: &copies{l, s, one{g.Legs}}})
@@ -145,6 +150,23 @@ func (a *Array) add(c Config, g Geometry, start, end int64, f *faults) error {
 		a.parts = append(a.parts, part{start: start, end: end, body: newRows(l, s, table, g.Chunk)})
 	}
 	return nil
+}
+
+// dirty is what is dirty since writing failed, or else by what New was told.
+func (a *Array) dirty(before func(off, max int64) (bool, int64)) func(off, max int64) (bool, int64) {
+	return func(off, max int64) (bool, int64) {
+		if t := a.writing.Load(); t != nil {
+			dirty, n := t.dirty(off, max)
+			if dirty {
+				return true, n
+			}
+			max = n
+		}
+		if before == nil {
+			return false, max
+		}
+		return before(off, max)
+	}
 }
 
 // Size is the number of bytes of the array.

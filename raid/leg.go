@@ -41,6 +41,7 @@ type legs struct {
 	all    []Leg
 	base   int64
 	faults *faults
+	locks  *ranges // of what is being written; see copies and rows for the unit
 }
 
 // look says what leg i has at x, for at most max bytes: missing whatever cannot be used,

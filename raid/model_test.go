@@ -319,6 +319,9 @@ type disk struct {
 	broken []span // fail to read, but Map does not know
 	grain  int64  // Map's answers end at multiples of it
 	reads  atomic.Int64
+
+	writeFails atomic.Bool
+	holeless   bool // cannot punch holes
 }
 
 func (d *disk) Name() string { return d.name }

@@ -3,6 +3,8 @@ package raid
 import (
 	"sync"
 
+	"github.com/klauspost/reedsolomon"
+
 	"lvm2fs/mapping"
 )
 
@@ -15,8 +17,9 @@ type rows struct {
 	chunk  int64
 	stripe int64 // bytes of data in a row
 
-	mu      sync.Mutex
-	recipes map[recipeKey]recipe
+	mu       sync.Mutex
+	recipes  map[recipeKey]recipe
+	encoders map[encoderKey]reedsolomon.Encoder // for writing
 }
 
 type recipeKey struct {
@@ -31,7 +34,7 @@ const recipesMax = 1 << 12
 func newRows(l legs, s synced, table []row, chunk int64) *rows {
 	return &rows{
 		legs: l, synced: s, table: table, chunk: chunk, stripe: chunk * int64(len(table[0].data)),
-		recipes: map[recipeKey]recipe{},
+		recipes: map[recipeKey]recipe{}, encoders: map[encoderKey]reedsolomon.Encoder{},
 	}
 }
 
@@ -126,13 +129,7 @@ func (r *rows) readAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		start := off + int64(done)
-		end := off + int64(len(p))
-		if end-start > windowMax {
-			end = start + windowMax
-			if rows := end / r.stripe * r.stripe; rows > start {
-				end = rows
-			}
-		}
+		end := r.windowEnd(start, off+int64(len(p)))
 		if r.chunk >= windowMax {
 			end = min(end, (start/r.chunk+1)*r.chunk)
 		}
@@ -144,6 +141,18 @@ func (r *rows) readAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// windowEnd is where a window that begins at start ends: at the end of a row, if one is near enough.
+func (r *rows) windowEnd(start, end int64) int64 {
+	if end-start <= windowMax {
+		return end
+	}
+	end = start + windowMax
+	if rows := end / r.stripe * r.stripe; rows > start {
+		return rows
+	}
+	return end
 }
 
 // readChunk reads p if it is within a chunk of a good leg.

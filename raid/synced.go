@@ -12,9 +12,6 @@ func (s synced) at(off, max int64) (bool, int64) {
 		return false, max
 	}
 	max = min(max, s.below-off)
-	if s.dirty == nil {
-		return true, max
-	}
 	dirty, n := s.dirty(off, max)
 	return !dirty, n
 }

@@ -37,6 +37,9 @@ func (w *window) read() (int, error) {
 		w.lost[leg] = w.legs.lost(leg, from, n, w.faults, nil)
 		someLost = someLost || w.lost[leg] != nil
 	}
+	if someLost {
+		defer w.lockRows(first, last+1)() // what is rebuilt while a row changes is neither old nor new
+	}
 	w.pieces = make([]piece, 0, len(w.p)/int(w.chunk)+2)
 	for n := first; n <= last; n++ {
 		w.plan(n, someLost)
@@ -59,6 +62,9 @@ func (w *window) read() (int, error) {
 		if failed[j.row] || j.enc.Encode(j.shards) != nil {
 			w.holes = append(w.holes, j.wanted...)
 		}
+	}
+	if len(w.holes) > 0 && !someLost {
+		defer w.lockRows(first, last+1)()
 	}
 	if at, err := fill(w.holes, w.persist); err != nil {
 		return int(at - w.off), err

@@ -1,0 +1,113 @@
+package raid
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"lvm2fs/mapping"
+)
+
+// ErrNotWhole is wrapped by the errors of starting to write to an array that is not whole.
+var ErrNotWhole = errors.New("the array is not whole")
+
+var _ mapping.Writable = (*Array)(nil)
+
+// StartWriting lets the array be written, until StopWriting. All its legs must be there, rebuilt and
+// [mapping.Writable], and nothing of it may be out of sync, other than the copies behind the first of a
+// RAID1 that whoever starts it brings in sync as a whole. It fails with ErrNotWhole else. The log may be nil
+// for an array that needs none: a RAID0, or such a RAID1.
+//
+// Writes go to all copies, or to data and parity. Those that overlap, or change one row, are done one
+// after the other, so that the legs always end up in agreement. When a write to a leg or to the log fails,
+// nobody knows what the legs hold: from then on the array takes no more writes, Sync and StopWriting fail
+// with that error, and the regions concerned stay marked.
+func (a *Array) StartWriting(log Log) error {
+	switch {
+	case a.writing.Load() != nil:
+		return fmt.Errorf("raid: %w: it is being written", ErrNotWhole)
+	case len(a.parts) != 1:
+		return fmt.Errorf("raid: %w: it has %d parts", ErrNotWhole, len(a.parts))
+	}
+	body := a.parts[0].body
+	l := body.members()
+	for i := range l.all {
+		if leg := &l.all[i]; leg.Volume == nil || leg.InSync != All {
+			return fmt.Errorf("raid: leg %d: %w", i, ErrNotWhole)
+		}
+		if _, err := l.writable(i); err != nil {
+			return fmt.Errorf("raid: leg %d: %w", i, err)
+		}
+	}
+	if r, ok := body.(*rows); ok && r.parity() > 0 && (r.synced.below != All || log == nil) {
+		return fmt.Errorf("raid: %w: its parity is not known to be true", ErrNotWhole)
+	}
+	a.writing.Store(newIntent(log, l.sync))
+	return nil
+}
+
+// StopWriting brings to stable storage what was written, and then leaves the log without a mark. Nobody
+// may write any more.
+func (a *Array) StopWriting() error {
+	t := a.writing.Load()
+	if t == nil {
+		return nil
+	}
+	err := t.stop()
+	if err == nil { // else readers go on to beware of what failed
+		a.writing.Store(nil)
+	}
+	return err
+}
+
+// WriteAt writes all of p, which must end within Size; see [mapping.Writable].
+func (a *Array) WriteAt(p []byte, off int64) (int, error) {
+	t, err := a.writer(off, int64(len(p)))
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	return a.parts[0].body.writeAt(p, off, t)
+}
+
+// PunchHole makes n bytes at off read as zeros, by giving back the space on all legs, with parity for whole
+// rows, or else by writing zeros.
+func (a *Array) PunchHole(off, n int64) error {
+	t, err := a.writer(off, n)
+	if err != nil || n == 0 {
+		return err
+	}
+	return a.parts[0].body.punch(off, n, t)
+}
+
+// Sync returns once all that was written is on stable storage.
+func (a *Array) Sync() error {
+	t, err := a.writer(0, 0)
+	if err != nil {
+		return err
+	}
+	return t.flush()
+}
+
+func (a *Array) writer(off, n int64) (*intent, error) {
+	t := a.writing.Load()
+	switch {
+	case t == nil:
+		return nil, fmt.Errorf("raid: %w", mapping.ErrNotWritable)
+	case off < 0 || n < 0 || off > a.size || n > a.size-off:
+		return nil, fmt.Errorf("raid: writing %d bytes at %d, of %d: %w", n, off, a.size, syscall.EINVAL)
+	}
+	return t, nil
+}
+
+// writeZeros writes n zeros at off.
+func writeZeros(off, n int64, write func(p []byte, off int64) (int, error)) error {
+	zeros := make([]byte, min(n, joinMax))
+	for n > 0 {
+		part := zeros[:min(n, int64(len(zeros)))]
+		if _, err := write(part, off); err != nil {
+			return err
+		}
+		off, n = off+int64(len(part)), n-int64(len(part))
+	}
+	return nil
+}
