@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"lvm2fs/mapping"
 )
@@ -320,12 +322,20 @@ type disk struct {
 	grain  int64  // Map's answers end at multiples of it
 	reads  atomic.Int64
 
+	mu         sync.RWMutex // of bytes, against writers
 	writeFails atomic.Bool
-	holeless   bool // cannot punch holes
+	holeless   bool          // cannot punch holes
+	lag        time.Duration // at most, before a read or write
 }
 
 func (d *disk) Name() string { return d.name }
 func (d *disk) Size() int64  { return int64(len(d.bytes)) }
+
+func (d *disk) wait() {
+	if d.lag > 0 {
+		time.Sleep(rand.N(d.lag))
+	}
+}
 
 var errBroken = errors.New("input/output error")
 
@@ -348,6 +358,9 @@ func (d *disk) ReadAt(p []byte, off int64) (int, error) {
 			stop(max(off, s.start), errBroken)
 		}
 	}
+	d.wait()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	return copy(p[:end-off], d.bytes[off:end]), err
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"lvm2fs/mapping"
 )
@@ -16,6 +17,9 @@ func (d *disk) WriteAt(p []byte, off int64) (int, error) {
 	if d.writeFails.Load() {
 		return 0, errBroken
 	}
+	d.wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return copy(d.bytes[off:off+int64(len(p))], p), nil
 }
 
@@ -245,6 +249,9 @@ func TestLegsAgreeAfterManyWritersAtOnce(t *testing.T) {
 	for _, g := range redundant() {
 		t.Run(g.String(), func(t *testing.T) {
 			w := newWorld(seeded(t), g)
+			for _, d := range w.disks {
+				d.lag = 50 * time.Microsecond
+			}
 			log := newMarks(4096)
 			a := w.writable(t, log)
 			a.writing.Load().quiet = 1 // so that marks come and go
@@ -411,6 +418,9 @@ func TestReadsThatRebuildAreTrueWhileTheirRowsAreWritten(t *testing.T) {
 	g := Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 5, Chunk: 2048, LegSize: 1 << 14}
 	w := newWorld(seeded(t), g)
 	w.disks[2].broken = []span{{0, endless}}
+	for _, d := range w.disks {
+		d.lag = 50 * time.Microsecond
+	}
 	a := w.writable(t, newMarks(4096))
 	// Of every row the first chunk changes, and the others are read.
 	stripe := 3 * g.Chunk
