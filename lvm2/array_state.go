@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )
 
@@ -15,7 +14,7 @@ type arrayState struct {
 }
 
 // array assembles a RAID or mirror, and keeps the state of its legs for its LV's health.
-func (a *assembly) array(seg *Segment, c raid.Config) (mapping.Volume, error) {
+func (a *assembly) array(seg *Segment, c raid.Config) (*raid.Array, error) {
 	lv := seg.LV
 	state := &arrayState{degraded: lv.Partial()}
 	for _, leg := range c.Legs {

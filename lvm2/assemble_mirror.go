@@ -42,12 +42,14 @@ func (a *assembly) mirror(seg *Segment, m *Mirror) (mapping.Volume, error) {
 		}
 		c.Legs = append(c.Legs, leg)
 	}
-	v, err := a.array(seg, c)
-	if err == nil {
-		c.InSync = raid.All
-		a.keep(seg, c, stale)
+	array, err := a.array(seg, c)
+	if err != nil {
+		return nil, err
 	}
-	return v, err
+	a.states.add(seg, a.mirrorWriting(seg, m, array))
+	c.InSync = raid.All
+	a.keep(seg, c, stale)
+	return array, nil
 }
 
 // unsynced says where the legs of a mirror beyond the first may be old.

@@ -75,10 +75,12 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	}
 	size := int64(seg.ExtentCount-min(seg.ExtentCount, seg.reshapeSpace())) * a.vg.ExtentSize
 
+	var state *raidState
 	var dirty func(off, max int64) (bool, int64)
+	text := c.Geometry
 	if typ.level != raid.RAID0 {
 		var err error
-		if dirty, err = a.applySuperblocks(seg, m, &c); err != nil {
+		if state, dirty, err = a.applySuperblocks(seg, m, &c); err != nil {
 			return nil, err
 		}
 	}
@@ -88,17 +90,19 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 		size = min(size, capacity)
 	}
 	c.Size = min(size, capacity)
-	v, err := a.array(seg, c)
-	if err == nil {
-		a.keep(seg, c, dirty)
+	array, err := a.array(seg, c)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil || size <= capacity {
-		return v, err
+	a.states.add(seg, a.raidWriting(seg, m, text, c, state, array))
+	a.keep(seg, c, dirty)
+	if size <= capacity {
+		return array, nil
 	}
 	// When a reshape to fewer legs is done but not yet acknowledged by lvm2, the kernel makes
 	// a block device of the old size, whose end fails to read.
 	cut := target.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
-	return target.Concat([]mapping.Volume{v, cut}), nil
+	return target.Concat([]mapping.Volume{array, cut}), nil
 }
 
 func lostLeg(lv *LV, leg int, why error) error {
@@ -110,9 +114,9 @@ func lostLeg(lv *LV, leg int, why error) error {
 }
 
 // applySuperblocks lets the legs' superblocks say what the array is and which legs hold it.
-// They, not the metadata text, are what the kernel goes by. It returns what the write-intent bitmap
-// says, which is not always of consequence to readers.
-func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (dirty func(off, max int64) (bool, int64), err error) {
+// They, not the metadata text, are what the kernel goes by. It returns what they say, and what the
+// write-intent bitmap does, which is not always of consequence to readers.
+func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (state *raidState, dirty func(off, max int64) (bool, int64), err error) {
 	legs := make([]raidLegState, len(m.Legs))
 	for i, leg := range m.Legs {
 		legs[i].rebuild = leg.Data.hasStatus("REBUILD") || leg.Meta != nil && leg.Meta.hasStatus("REBUILD")
@@ -122,12 +126,12 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (dirt
 	if a.opts.TrustLegs != nil {
 		trusted = a.opts.TrustLegs(seg.LV)
 	}
-	state, err := judge(legs, trusted)
+	state, err = judge(legs, trusted)
 	if err == nil && len(trusted) == 0 {
 		err = state.activates()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i, leg := range state.legs {
 		if leg.lost != nil && c.Legs[i].Volume != nil {
@@ -139,7 +143,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (dirt
 	copies := c.Geometry.Level == raid.RAID1 || c.Geometry.Level == raid.RAID10
 	if state.newest == nil {
 		c.InSync = 0
-		return nil, nil
+		return state, nil, nil
 	}
 	c.InSync = state.newest.Resync
 	if copies && seg.LV.hasStatus("NOTSYNCED") {
@@ -151,7 +155,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (dirt
 	if copies || state.rebuilt() && !seg.LV.Partial() {
 		c.Dirty = dirty
 	}
-	return dirty, applyGeometry(c, state.newest)
+	return state, dirty, applyGeometry(c, state.newest)
 }
 
 // applyGeometry takes over the geometry of a superblock.

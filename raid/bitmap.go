@@ -18,6 +18,7 @@ const (
 	bitmapVersion    = 4
 	bitmapUUID       = 8
 	bitmapEvents     = 24
+	bitmapCleared    = 32
 	bitmapSyncSize   = 40
 	bitmapState      = 48
 	bitmapRegionSize = 52
@@ -82,6 +83,17 @@ func ReadBitmap(r io.ReaderAt, off, room int64) (*Bitmap, error) {
 		return fail(err)
 	}
 	return bm, nil
+}
+
+// BitsOffset is where the bits begin, in bytes from the start of the bitmap.
+const BitsOffset = bitmapBits
+
+// PutBitmapEvents changes the header of a bitmap, of which b is the first bytes: events, of the array; and
+// cleared, those of when all regions were last clean.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
+func PutBitmapEvents(b []byte, events, cleared uint64) {
+	binary.LittleEndian.PutUint64(b[bitmapEvents:], events)
+	binary.LittleEndian.PutUint64(b[bitmapCleared:], cleared)
 }
 
 // Dirty says whether a write may have been under way at off; see [Config]. What the bitmap does not

@@ -13,10 +13,12 @@ const (
 	logVersion      = 4
 	logRegions      = 8
 	logHeaderSize   = 512
-	logBits         = 1024
+	logBits         = MirrorLogBits
 	logMagicValue   = 0x4d695272 // "rRiM"
 	logKnownVersion = 2
 	logMax          = 16 << 20 // bytes of bits
+	// MirrorLogBits is the offset of the bits.
+	MirrorLogBits = 1024
 )
 
 // MirrorLog is the log of a mirror.

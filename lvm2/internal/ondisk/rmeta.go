@@ -1,6 +1,7 @@
 package ondisk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -149,6 +150,20 @@ func decodeRAIDSuperblock(b structure) (*RAIDSuperblock, error) {
 		d.err = fmt.Errorf("%w: %d legs, of which %d are new", ErrFormat, s.Devices, s.DeltaDevices)
 	}
 	return s, d.err
+}
+
+// RAIDSuperblockSize is the number of bytes of a superblock that are used.
+const RAIDSuperblockSize = rmetaSize
+
+// PutRAIDSync changes a superblock: how often the array has been updated, and below which byte of a leg, for
+// RAID10 of the array, it is in sync; All for everywhere.
+func PutRAIDSync(superblock []byte, events uint64, resync int64) {
+	sectors := uint64(math.MaxUint64)
+	if resync != All {
+		sectors = uint64(resync / SectorSize)
+	}
+	binary.LittleEndian.PutUint64(superblock[rmetaEvents:], events)
+	binary.LittleEndian.PutUint64(superblock[rmetaResync:], sectors)
 }
 
 // maxLegs is more than any array has.

@@ -1,0 +1,77 @@
+package lvm2
+
+import (
+	"bytes"
+	"fmt"
+
+	"lvm2fs/raid"
+)
+
+// arrayWriting is the [state] of a RAID or mirror: where it notes which regions are being written.
+type arrayWriting struct {
+	array  *raid.Array
+	reason string // why it cannot be written
+	notes  notes  // nil for an array that needs none
+	found  []byte // what the notes were when last read
+}
+
+// notes are what an array has on disk beside its data.
+type notes interface {
+	raid.Log
+	// read reads all of it that says in what order the array is.
+	read() ([]byte, error)
+	// reset makes it the log of an array that nobody writes to, given what read gave.
+	reset(found []byte) error
+	// finish is called after a time of writing in which nothing failed, when all regions are clean.
+	finish() error
+}
+
+// newArrayWriting is the state of an array that cannot be written because of reason, unless that is "".
+func newArrayWriting(array *raid.Array, n notes, reason string) *arrayWriting {
+	w := &arrayWriting{array: array, reason: reason, notes: n}
+	if reason != "" || n == nil {
+		return w
+	}
+	found, err := n.read()
+	if err == nil {
+		err = n.reset(found)
+	}
+	if err != nil {
+		w.reason = err.Error()
+	}
+	w.found = found
+	return w
+}
+
+// ReadOnlyReason implements [state].
+func (w *arrayWriting) ReadOnlyReason() string { return w.reason }
+
+// StartWriting implements [state].
+func (w *arrayWriting) StartWriting() error {
+	if w.notes == nil {
+		return w.array.StartWriting(nil)
+	}
+	found, err := w.notes.read()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(found, w.found) {
+		return fmt.Errorf("others have used the array")
+	}
+	if err := w.notes.reset(found); err != nil {
+		return err
+	}
+	return w.array.StartWriting(w.notes)
+}
+
+// StopWriting implements [state].
+func (w *arrayWriting) StopWriting() error {
+	if err := w.array.StopWriting(); err != nil || w.notes == nil {
+		return err
+	}
+	err := w.notes.finish()
+	if err == nil {
+		w.found, err = w.notes.read()
+	}
+	return err
+}

@@ -1,0 +1,210 @@
+package lvm2
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/mapping"
+	"lvm2fs/raid"
+)
+
+// raidNotes are the superblocks and write-intent bitmaps of a RAID, one of each on every rmeta LV.
+//
+// The kernel looks at the bitmap of an array only if the superblocks say that it is out of sync. So while
+// it is written they say that it is in sync nowhere; the bitmap then limits what is resynced.
+//
+//	before the first write   bitmaps: events + 1, dirty bits | flush | superblocks: events + 1, not in sync | flush
+//	after the last           bitmaps: clean bits | flush | bitmaps: events + 2 | flush | superblocks: events + 2, in sync | flush
+//
+// A bitmap with fewer events than the superblocks would be distrusted; superblocks of one array may be an
+// event apart after a crash, and then the greater number counts.
+// (docs/format/03-mapping-linear-striped-raid.md, sections 7.2 to 7.4)
+type raidNotes struct {
+	raid.BitLog
+	covers int64 // bytes that the bitmap has to cover, as regions are counted
+	supers [][]byte
+	heads  [][]byte // of the bitmaps
+	events uint64
+	begun  bool
+}
+
+func (n *raidNotes) read() ([]byte, error) {
+	var found []byte
+	for i, v := range n.Volumes {
+		part := make([]byte, ondisk.RAIDSuperblockSize)
+		if _, err := v.ReadAt(part, 0); err != nil {
+			return nil, fmt.Errorf("superblock of leg %d: %w", i, err)
+		}
+		bits, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
+		if err != nil {
+			return nil, fmt.Errorf("leg %d: %w", i, err)
+		}
+		head := make([]byte, raid.BitsOffset)
+		if _, err := v.ReadAt(head, ondisk.RAIDBitmap); err != nil {
+			return nil, fmt.Errorf("bitmap of leg %d: %w", i, err)
+		}
+		found = append(append(append(found, part...), head...), bits.Regions.Bits...)
+	}
+	return found, nil
+}
+
+func (n *raidNotes) reset(found []byte) error {
+	each := len(found) / len(n.Volumes)
+	n.supers, n.heads, n.begun = nil, nil, false
+	for i := range n.Volumes {
+		if (i+1)*each > len(found) {
+			break
+		}
+		part := found[i*each : (i+1)*each]
+		b := bytes.NewReader(part[ondisk.RAIDSuperblockSize:])
+		bitmap, err := raid.ReadBitmap(b, 0, b.Size())
+		if err != nil {
+			return fmt.Errorf("the bitmaps of its legs are of different sizes")
+		}
+		super, err := ondisk.ReadRAIDSuperblock(bytes.NewReader(part))
+		if err != nil {
+			return fmt.Errorf("leg %d: %w", i, err)
+		}
+		first := found[ondisk.RAIDSuperblockSize:each]
+		switch dirty, until := bitmap.Dirty(0, n.covers); {
+		case bitmap.Events < super.Events:
+			return fmt.Errorf("the bitmap of leg %d was not kept up", i)
+		case bitmap.SyncSize < n.covers:
+			return fmt.Errorf("the bitmap of leg %d covers %d bytes of %d", i, bitmap.SyncSize, n.covers)
+		case dirty || until < n.covers:
+			return errors.New("regions are marked as out of sync since a crash; lvchange --syncaction repair puts them right")
+		case i > 0 && !bytes.Equal(part[ondisk.RAIDSuperblockSize:], first):
+			return errors.New("the bitmaps of its legs differ")
+		}
+		n.supers = append(n.supers, bytes.Clone(part[:ondisk.RAIDSuperblockSize]))
+		n.heads = append(n.heads, bytes.Clone(part[ondisk.RAIDSuperblockSize:][:raid.BitsOffset]))
+		n.Region, n.Bits = bitmap.Regions.Size, bytes.Clone(bitmap.Regions.Bits)
+		n.events = super.Events
+	}
+	n.Offset = ondisk.RAIDBitmap + raid.BitsOffset
+	return nil
+}
+
+// Mark implements [raid.Log].
+func (n *raidNotes) Mark(regions []int64) error {
+	if n.begun {
+		return n.BitLog.Mark(regions)
+	}
+	if err := n.putHeads(n.events + 1); err != nil {
+		return err
+	}
+	if err := n.BitLog.Mark(regions); err != nil {
+		return err
+	}
+	n.begun = true
+	return n.putSupers(n.events+1, 0)
+}
+
+func (n *raidNotes) finish() error {
+	if !n.begun {
+		return nil
+	}
+	err := n.Sync()
+	if err == nil {
+		err = n.putHeads(n.events + 2)
+	}
+	if err == nil {
+		err = n.Sync()
+	}
+	if err == nil {
+		err = n.putSupers(n.events+2, ondisk.All)
+	}
+	if err == nil {
+		n.events, n.begun = n.events+2, false
+	}
+	return err
+}
+
+// putHeads changes the bitmaps' number of events. They go with the bits to stable storage.
+func (n *raidNotes) putHeads(events uint64) error {
+	return n.put(n.heads, ondisk.RAIDBitmap, func(b []byte) { raid.PutBitmapEvents(b, events, n.events) })
+}
+
+func (n *raidNotes) putSupers(events uint64, resync int64) error {
+	if err := n.put(n.supers, 0, func(b []byte) { ondisk.PutRAIDSync(b, events, resync) }); err != nil {
+		return err
+	}
+	return n.Sync()
+}
+
+func (n *raidNotes) put(blocks [][]byte, off int64, change func(b []byte)) error {
+	var errs []error
+	for i, v := range n.Volumes {
+		change(blocks[i])
+		if _, err := v.WriteAt(blocks[i], off); err != nil {
+			errs = append(errs, fmt.Errorf("leg %d: %w", i, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// raidWriting is the state of a RAID.
+func (a *assembly) raidWriting(seg *Segment, m *RAID, text raid.Geometry, c raid.Config, state *raidState, array *raid.Array) *arrayWriting {
+	if state == nil {
+		return newArrayWriting(array, nil, "") // RAID0
+	}
+	if reason := a.raidReadOnly(seg, m, text, c, state); reason != "" {
+		return newArrayWriting(array, nil, reason)
+	}
+	n := &raidNotes{covers: c.Geometry.LegSize}
+	if c.Geometry.Level == raid.RAID10 {
+		n.covers = array.Size()
+	}
+	for i, leg := range m.Legs {
+		v, err := a.volume(leg.Meta)
+		if err != nil {
+			return newArrayWriting(array, nil, fmt.Sprintf("leg %d: %v", i, err))
+		}
+		w, ok := v.(mapping.Writable)
+		if !ok {
+			return newArrayWriting(array, nil, fmt.Sprintf("%s: %v", leg.Meta.Name, mapping.ErrNotWritable))
+		}
+		n.Volumes = append(n.Volumes, w)
+	}
+	return newArrayWriting(array, n, "")
+}
+
+// raidReadOnly is why a RAID cannot be written, by its superblocks and the metadata, as a phrase.
+func (a *assembly) raidReadOnly(seg *Segment, m *RAID, text raid.Geometry, c raid.Config, state *raidState) string {
+	switch {
+	case a.opts.TrustLegs != nil && len(a.opts.TrustLegs(seg.LV)) > 0:
+		return "legs to be trusted were named"
+	case state.newest == nil:
+		return "it has never been activated"
+	case state.newest.Reshaping, c.Reshape != nil:
+		return "it is being reshaped"
+	case state.newest.Failed != [4]uint64{}:
+		return "a leg has failed"
+	}
+	for i, leg := range state.legs {
+		switch {
+		case leg.lost != nil:
+			return fmt.Sprintf("leg %d: %v", i, leg.lost)
+		case c.Legs[i].Volume == nil:
+			return fmt.Sprintf("leg %d is lost", i)
+		case leg.inSync != ondisk.All, leg.rebuild:
+			return fmt.Sprintf("leg %d is to be rebuilt", i)
+		case leg.behind:
+			return fmt.Sprintf("leg %d has an older superblock than others", i)
+		}
+	}
+	switch {
+	case state.newest.Resync != ondisk.All:
+		return "its legs are not in sync"
+	case c.Geometry.ParityLegs() > 0 && seg.LV.hasStatus("NOTSYNCED"):
+		return "its parity was never computed"
+	case len(seg.TypeFlags) > 0 || c.Geometry.DataOffset != 0:
+		return "it has been reshaped"
+	case c.Geometry.Level != text.Level, c.Geometry.Layout != text.Layout, c.Geometry.Legs != text.Legs,
+		text.Level != raid.RAID1 && c.Geometry.Chunk != text.Chunk:
+		return "its superblocks and the metadata describe different arrays"
+	}
+	return ""
+}
