@@ -387,17 +387,25 @@ func TestTheSuperblockKnowsBetterThanTheText(t *testing.T) {
 	}
 }
 
-func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T) {
-	mirror := func(log string) testpv.VG {
-		vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb", "sdc"}}
-		vg.LVs = []testpv.LV{
-			{Name: "r", Segments: []string{"start_extent = 0\nextent_count = 4\ntype = \"mirror\"\nmirror_count = 2\nregion_size = 16\n" + log + "\nmirrors = [\"r_mimage_0\", 0, \"r_mimage_1\", 0]"}},
-			{Name: "r_mimage_0", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
-			{Name: "r_mimage_1", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv1", 10)}},
-			{Name: "r_mlog", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv2", 0)}},
-		}
-		return vg
+// mirrorDisks hold a mirror of 4 extents, from extent 10 of the first two. Its log, on the third, has these
+// bits for two regions.
+func mirrorDisks(log string, bits byte) []*testpv.Disk {
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb", "sdc"}}
+	vg.LVs = []testpv.LV{
+		{Name: "r", Segments: []string{"start_extent = 0\nextent_count = 4\ntype = \"mirror\"\nmirror_count = 2\nregion_size = 16\n" + log + "\nmirrors = [\"r_mimage_0\", 0, \"r_mimage_1\", 0]"}},
+		{Name: "r_mimage_0", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
+		{Name: "r_mimage_1", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv1", 10)}},
+		{Name: "r_mlog", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv2", 0)}},
 	}
+	disks := vg.Disks()
+	b := disks[2].Extent(0, testpv.ExtentSize)
+	clear(b)
+	copy(b, "rRiM\x02\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00")
+	b[1024] = bits
+	return disks
+}
+
+func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T) {
 	const disk = `mirror_log = "r_mlog"`
 	for name, c := range map[string]struct {
 		log     string
@@ -415,11 +423,7 @@ func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T)
 		"core log, the user trusts a second": {without: []int{0}, trust: []int{1}, from: []int{1, 1, 1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			disks := mirror(c.log).Disks()
-			b := disks[2].Extent(0, testpv.ExtentSize)
-			clear(b)
-			copy(b, "rRiM\x02\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00")
-			b[1024] = 0b10
+			disks := mirrorDisks(c.log, 0b10)
 			if c.broken {
 				disks[0].Break(testpv.DataStart+12*testpv.ExtentSize, testpv.DataStart+14*testpv.ExtentSize)
 			}

@@ -1,0 +1,435 @@
+package lvm2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"lvm2fs/internal/testpv"
+	"lvm2fs/mapping"
+)
+
+// wholeRAID is a RAID of a type in good order.
+func wholeRAID(typ string) testRAID {
+	r := testRAID{typ: typ, legs: 4, stripe: 8}
+	if typ == "raid1" {
+		r.legs, r.stripe = 2, 0
+	}
+	return r
+}
+
+func TestOnlyARAIDInGoodOrderIsWritable(t *testing.T) {
+	good := super{events: 20, recovery: inSync, resync: inSync}
+	with := func(change func(s *super)) map[int]super {
+		s := good
+		change(&s)
+		return map[int]super{1: s}
+	}
+	all := func(n int, change func(s *super)) map[int]super {
+		out := map[int]super{}
+		for i := range n {
+			out[i] = with(change)[1]
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		typ    string
+		change func(r *testRAID)
+		why    string // "": it is
+	}{
+		"raid0":                      {"raid0", func(*testRAID) {}, ""},
+		"raid1":                      {"raid1", func(*testRAID) {}, ""},
+		"raid4":                      {"raid4", func(*testRAID) {}, ""},
+		"raid5_ra":                   {"raid5_ra", func(*testRAID) {}, ""},
+		"raid6_nc":                   {"raid6_nc", func(*testRAID) {}, ""},
+		"raid10":                     {"raid10", func(*testRAID) {}, ""},
+		"never activated":            {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.none = true }) }, "never been activated"},
+		"a new leg":                  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.none = true }) }, "leg 1: it is new"},
+		"being rebuilt":              {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.recovery = 4096 }) }, "leg 1 is to be rebuilt"},
+		"to be rebuilt":              {"raid1", func(r *testRAID) { r.status = map[int]string{1: `, "REBUILD"`} }, "leg 1 is to be rebuilt"},
+		"initial resync":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.resync = 8192 }) }, "not in sync"},
+		"an older superblock":        {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 19 }) }, "leg 1 has an older superblock"},
+		"a failed leg":               {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.failed = 2 }) }, "a leg has failed"},
+		"an older leg and its fault": {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 30; s.failed = 1 }) }, "a leg has failed"},
+		"a dirty region":             {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.dirty = 1 }) }, "syncaction repair"},
+		"a dirty region on one leg":  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.dirty = 1 }) }, "syncaction repair"},
+		"bitmaps that differ":        {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.bitmapBehind = true; s.events = 20 }) }, "not kept up"},
+		"another layout":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.level, s.layout = 5, 3 }) }, "different arrays"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := wholeRAID(c.typ)
+			c.change(&r)
+			disks := r.disks()
+			before := contentsOf(disks)
+			lv := r.open(t, disks, Options{})
+			err := lv.ReadOnlyReason()
+			v, openErr := lv.OpenWritable()
+			if c.why == "" {
+				if err != nil || openErr != nil {
+					t.Fatal(err, openErr)
+				}
+				if err := v.Close(); err != nil {
+					t.Error(err)
+				}
+			} else if !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), c.why) || !errors.Is(openErr, ErrReadOnly) {
+				t.Errorf("got %v and %v, want %s", err, openErr, c.why)
+			}
+			for i, b := range contentsOf(disks) {
+				if !bytes.Equal(b, before[i]) {
+					t.Errorf("disk %d has been changed", i)
+				}
+			}
+		})
+	}
+}
+
+func TestAMirrorIsWrittenWithItsLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		log  string
+		bits byte
+		why  string // it is read-only
+	}{
+		"in sync":     {`mirror_log = "r_mlog"`, 0b11, ""},
+		"not in sync": {`mirror_log = "r_mlog"`, 0b10, "not in sync"},
+		"core log":    {"", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disks := mirrorDisks(c.log, c.bits)
+			log := func() byte { return disks[2].Contents()[testpv.DataStart+1024] }
+			lv := testRAID{}.open(t, disks, Options{})
+			v, err := lv.OpenWritable()
+			if c.why != "" {
+				if !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), c.why) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := bytes.Repeat([]byte("mirrored"), 100)
+			if _, err := v.WriteAt(data, 8192); err != nil {
+				t.Fatal(err)
+			}
+			if c.log != "" && log() != 0b01 {
+				t.Errorf("the log while region 1 is written: %08b", log())
+			}
+			if err := v.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 2 {
+				if got := disks[i].Extent(12, testpv.ExtentSize)[:len(data)]; !bytes.Equal(got, data) {
+					t.Errorf("leg %d has other bytes", i)
+				}
+			}
+			if log() != c.bits {
+				t.Errorf("the log afterwards: %08b", log())
+			}
+		})
+	}
+}
+
+func contentsOf(disks []*testpv.Disk) (out [][]byte) {
+	for _, d := range disks {
+		out = append(out, d.Contents())
+	}
+	return out
+}
+
+// metaOf is the rmeta LV of leg i.
+func metaOf(b []byte) []byte { return b[testpv.DataStart : testpv.DataStart+2*testpv.ExtentSize] }
+
+func TestWritingChangesTheDataAndTwiceTheNumberOfEvents(t *testing.T) {
+	for _, typ := range []string{"raid1", "raid5", "raid6", "raid10"} {
+		t.Run(typ, func(t *testing.T) {
+			r := wholeRAID(typ)
+			disks := r.disks()
+			before := contentsOf(disks)
+			lv := r.open(t, disks, Options{})
+			v, err := lv.OpenWritable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := make([]byte, lv.Size())
+			for i := range data {
+				data[i] = byte(i*i>>8 + i)
+			}
+			if _, err := v.WriteAt(data, 0); err != nil {
+				t.Fatal(err)
+			}
+			le := binary.LittleEndian
+			for i, b := range contentsOf(disks) {
+				meta := metaOf(b)
+				if le.Uint64(meta[16:]) != 21 || le.Uint64(meta[40:]) != 0 || le.Uint64(meta[4096+24:]) != 21 || meta[4096+256]&1 == 0 {
+					t.Errorf("leg %d while it is written: %d events, resync at %d; bitmap: %d events, bits %08b", i, le.Uint64(meta[16:]), le.Uint64(meta[40:]), le.Uint64(meta[4096+24:]), meta[4096+256])
+				}
+			}
+			killed := r.open(t, copiesOf(disks), Options{})
+			if err := killed.ReadOnlyReason(); err == nil || !strings.Contains(err.Error(), "not in sync") {
+				t.Errorf("after a crash: %v", err)
+			}
+			if err := v.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for i, b := range contentsOf(disks) {
+				want := bytes.Clone(metaOf(before[i]))
+				le.PutUint64(want[16:], 22)
+				le.PutUint64(want[4096+24:], 22)
+				le.PutUint64(want[4096+32:], 20)
+				if !bytes.Equal(metaOf(b), want) {
+					t.Errorf("the rmeta LV of leg %d is not as it should be", i)
+				}
+			}
+			for range 2 { // at once, and as found on the disks
+				w, err := lv.OpenWritable()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, len(data))
+				if _, err := w.ReadAt(got, 0); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("read back: %v, or other bytes", err)
+				}
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+				lv = r.open(t, disks, Options{})
+			}
+		})
+	}
+}
+
+// copiesOf are disks with the same contents.
+func copiesOf(disks []*testpv.Disk) (out []*testpv.Disk) {
+	for _, d := range disks {
+		out = append(out, &testpv.Disk{Label: d.Label, Bytes: d.Contents()})
+	}
+	return out
+}
+
+func TestARAIDThatOthersHaveUsedIsStale(t *testing.T) {
+	r := wholeRAID("raid5")
+	disks := r.disks()
+	lv := r.open(t, disks, Options{})
+	if err := lv.ReadOnlyReason(); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range disks {
+		meta := metaOf(d.Bytes)
+		binary.LittleEndian.PutUint64(meta[16:], 25)
+		binary.LittleEndian.PutUint64(meta[4096+24:], 25)
+	}
+	if _, err := lv.OpenWritable(); !errors.Is(err, ErrStale) {
+		t.Errorf("got %v", err)
+	}
+	for _, d := range disks {
+		if d.Claims() != 0 {
+			t.Error("a claim is left")
+		}
+	}
+}
+
+func TestTwoOpensOfARAIDShareItsState(t *testing.T) {
+	r := wholeRAID("raid1")
+	disks := r.disks()
+	lv := r.open(t, disks, Options{})
+	a, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.WriteAt([]byte("a"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if meta := metaOf(disks[0].Contents()); meta[40] != 0 {
+		t.Error("the array is said to be in sync while it is open")
+	}
+	if _, err := b.WriteAt([]byte("b"), 1); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if meta := metaOf(disks[0].Contents()); meta[40] != 0xff {
+		t.Error("the array is not said to be in sync at the end")
+	}
+}
+
+func TestALegThatFailsLeavesTheArrayOutOfSync(t *testing.T) {
+	r := wholeRAID("raid1")
+	disks := r.disks()
+	lv := r.open(t, disks, Options{})
+	v, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int64(testpv.DataStart + 10*testpv.ExtentSize)
+	disks[1].Break(at, at+4096)
+	if _, err := v.WriteAt(make([]byte, 8192), 0); !errors.Is(err, testpv.ErrIO) {
+		t.Errorf("the write: %v", err)
+	}
+	if _, err := v.WriteAt(make([]byte, 512), 12288); !errors.Is(err, testpv.ErrIO) {
+		t.Errorf("the next one: %v", err)
+	}
+	if err := v.Sync(); !errors.Is(err, testpv.ErrIO) {
+		t.Errorf("Sync: %v", err)
+	}
+	if err := v.Close(); !errors.Is(err, testpv.ErrIO) {
+		t.Errorf("Close: %v", err)
+	}
+	for i, b := range contentsOf(disks) {
+		if meta := metaOf(b); meta[40] != 0 || meta[4096+256]&1 == 0 {
+			t.Errorf("leg %d is said to be in sync", i)
+		}
+	}
+	if _, err := lv.OpenWritable(); err == nil {
+		t.Error("it can be opened for writing again")
+	}
+}
+
+// tape notes, in order, what is written and flushed.
+type tape struct {
+	mu  sync.Mutex
+	ops []taped
+}
+
+type taped struct {
+	disk  int
+	off   int64
+	bytes []byte // nil: a flush
+}
+
+type tapedDisk struct {
+	*testpv.Disk
+	tape *tape
+	n    int
+}
+
+func (d tapedDisk) WriteAt(p []byte, off int64) (int, error) {
+	d.tape.mu.Lock()
+	defer d.tape.mu.Unlock()
+	d.tape.ops = append(d.tape.ops, taped{d.n, off, bytes.Clone(p)})
+	return d.Disk.WriteAt(p, off)
+}
+
+func (d tapedDisk) Sync() error {
+	d.tape.mu.Lock()
+	defer d.tape.mu.Unlock()
+	d.tape.ops = append(d.tape.ops, taped{disk: d.n})
+	return d.Disk.Sync()
+}
+
+func TestWhereverThePowerGoesTheKernelResyncsWhatDiffers(t *testing.T) {
+	r := wholeRAID("raid1")
+	disks := r.disks()
+	copy(leg(disks, 1), leg(disks, 0))
+	before := contentsOf(disks)
+	tp := &tape{}
+	var devices []Device
+	for i, d := range disks {
+		devices = append(devices, tapedDisk{d, tp, i})
+	}
+	lv := Open(devices, Options{}).VGs[0].LV("r")
+	for range 3 {
+		v, err := lv.OpenWritable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			p := make([]byte, 512*(1+rand.IntN(20)))
+			for i := range p {
+				p[i] = byte(rand.Uint32())
+			}
+			if _, err := v.WriteAt(p, rand.Int64N(lv.Size()/512-20)*512); err != nil {
+				t.Fatal(err)
+			}
+			if rand.IntN(2) == 0 {
+				if err := v.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at := range len(tp.ops) + 1 {
+		for range 4 {
+			after := tp.cut(at, before)
+			if err := resyncs(after); err != nil {
+				t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
+			}
+			var found []*testpv.Disk
+			for i, b := range after {
+				found = append(found, &testpv.Disk{Label: fmt.Sprint(i), Bytes: b})
+			}
+			v, err := r.open(t, found, Options{}).Open()
+			if err == nil {
+				_, err = v.ReadAt(make([]byte, v.Size()), 0)
+			}
+			if err != nil {
+				t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
+			}
+		}
+	}
+}
+
+// cut is the disks when the power goes before operation number at.
+func (tp *tape) cut(at int, before [][]byte) [][]byte {
+	var out [][]byte
+	for _, b := range before {
+		out = append(out, bytes.Clone(b))
+	}
+	flushed := make([]int, len(before))
+	for i, o := range tp.ops[:at] {
+		if o.bytes == nil {
+			flushed[o.disk] = i
+		}
+	}
+	for i, o := range tp.ops[:at] {
+		for from := int64(0); from < int64(len(o.bytes)); {
+			n := min(512-(o.off+from)%512, int64(len(o.bytes))-from)
+			if i < flushed[o.disk] || rand.IntN(2) == 0 {
+				copy(out[o.disk][o.off+from:], o.bytes[from:from+n])
+			}
+			from += n
+		}
+	}
+	return out
+}
+
+// resyncs does what the kernel does with a RAID1 (docs/format/03-mapping-linear-striped-raid.md, section
+// 7.4): it is an error if the legs differ then.
+func resyncs(disks [][]byte) error {
+	le := binary.LittleEndian
+	newest := 0
+	for i, b := range disks {
+		if le.Uint64(metaOf(b)[16:]) > le.Uint64(metaOf(disks[newest])[16:]) {
+			newest = i
+		}
+	}
+	meta := metaOf(disks[newest])
+	resync := le.Uint64(meta[40:]) == 0
+	all := le.Uint64(meta[4096+24:]) < le.Uint64(meta[16:])
+	const start = testpv.DataStart + 10*testpv.ExtentSize
+	for off := int64(0); off < testLegExtents*testpv.ExtentSize; off += 512 {
+		region := off / 8192
+		dirty := all || meta[4096+256+region/8]>>(region%8)&1 != 0
+		if !bytes.Equal(disks[0][start+off:][:512], disks[1][start+off:][:512]) && !(resync && dirty) {
+			return fmt.Errorf("legs differ at %d; array out of sync: %v, region dirty: %v", off, resync, dirty)
+		}
+	}
+	return nil
+}
+
+var _ mapping.WritableDevice = tapedDisk{}
