@@ -150,7 +150,7 @@ func (a *assembly) raidWriting(seg *Segment, m *RAID, text raid.Geometry, c raid
 	if state == nil {
 		return newArrayWriting(array, nil, "") // RAID0
 	}
-	if reason := a.raidReadOnly(seg, m, text, c, state); reason != "" {
+	if reason := a.raidReadOnly(seg, text, c, state); reason != "" {
 		return newArrayWriting(array, nil, reason)
 	}
 	n := &raidNotes{covers: c.Geometry.LegSize}
@@ -172,7 +172,7 @@ func (a *assembly) raidWriting(seg *Segment, m *RAID, text raid.Geometry, c raid
 }
 
 // raidReadOnly is why a RAID cannot be written, by its superblocks and the metadata, as a phrase.
-func (a *assembly) raidReadOnly(seg *Segment, m *RAID, text raid.Geometry, c raid.Config, state *raidState) string {
+func (a *assembly) raidReadOnly(seg *Segment, text raid.Geometry, c raid.Config, state *raidState) string {
 	switch {
 	case a.opts.TrustLegs != nil && len(a.opts.TrustLegs(seg.LV)) > 0:
 		return "legs to be trusted were named"

@@ -3,7 +3,6 @@ package raid
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"lvm2fs/mapping"
 )
@@ -94,7 +93,7 @@ func (a *Array) writer(off, n int64) (*intent, error) {
 	case t == nil:
 		return nil, fmt.Errorf("raid: %w", mapping.ErrNotWritable)
 	case off < 0 || n < 0 || off > a.size || n > a.size-off:
-		return nil, fmt.Errorf("raid: writing %d bytes at %d, of %d: %w", n, off, a.size, syscall.EINVAL)
+		return nil, fmt.Errorf("raid: writing %d bytes at %d: beyond the end, %d", n, off, a.size)
 	}
 	return t, nil
 }
