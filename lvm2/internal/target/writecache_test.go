@@ -124,3 +124,52 @@ func TestAWritecacheThatWasNeverActivatedIsItsOrigin(t *testing.T) {
 		t.Error("written elsewhere")
 	}
 }
+
+// A writecache has no checksum. A bit of the superblock that is flipped gives an error, or does not show, but for
+// the number of blocks, which says where they begin, and the sequence count, which says what counts. One of
+// an entry may show in the block that it is about, and in the one that it then seems to be about.
+func TestAFlippedBitInAWritecacheDoesNotShowOutsideOfWhatItIsAbout(t *testing.T) {
+	failed := 0
+	for at := range writecacheHeaderSize + len(writecacheTable)*WritecacheEntrySize {
+		if at >= 16 && at < 32 {
+			continue
+		}
+		for bit := range 8 {
+			disks, contents := writecacheDisks()
+			fast := disks[writecacheFast]
+			about := map[uint64]bool{}
+			entry := fast[max(0, at-writecacheHeaderSize)/WritecacheEntrySize*WritecacheEntrySize+writecacheHeaderSize:]
+			blockOf := func() uint64 { return binary.LittleEndian.Uint64(entry) * 512 / writecacheTestBlock }
+			if at >= writecacheHeaderSize {
+				about[blockOf()] = true
+			}
+			fast[at] ^= 1 << bit
+			if at >= writecacheHeaderSize {
+				about[blockOf()] = true
+			}
+			w, err := Writecache(volumeOf(disks[writecacheOrigin]), volumeOf(fast), writecacheTestBlock)
+			got := make([]byte, len(contents))
+			if err == nil {
+				_, err = w.ReadAt(got, 0)
+			}
+			if err != nil {
+				failed++
+				if !errors.Is(err, ErrWritecache) {
+					t.Fatalf("bit %d of byte %d: %v", bit, at, err)
+				}
+				continue
+			}
+			for i := range got {
+				if got[i] != contents[i] && !about[uint64(i/writecacheTestBlock)] {
+					t.Fatalf("bit %d of byte %d: byte %d is wrong", bit, at, i)
+				}
+			}
+			if at < 12 {
+				t.Errorf("bit %d of byte %d of the superblock is not missed", bit, at)
+			}
+		}
+	}
+	if failed == 0 {
+		t.Error("no damage had any effect")
+	}
+}

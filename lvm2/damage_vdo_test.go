@@ -1,0 +1,219 @@
+package lvm2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"lvm2fs/internal/testimages"
+	"lvm2fs/mapping"
+)
+
+// vdoPool is a pool as this test decodes it: where its structures lie.
+// (docs/format/09-vdo.md)
+type vdoPool struct {
+	t          *testing.T
+	devices    []Device
+	truth      map[string][]byte
+	data       mapping.Volume // the data device
+	header     int64          // bytes of the logical space in front of the LV
+	superBlock uint64
+	inner      map[uint64]bool    // pages that are no leaves
+	leaves     map[uint64]int64   // page → first logical block
+	compressed map[uint64][]int64 // block → logical blocks in it
+}
+
+const vdoBlockSize = 4096
+
+func openVDOPool(t *testing.T, image string) *vdoPool {
+	t.Helper()
+	vg := openImages(t, testimages.Load(t, image)).VGs[0]
+	p := &vdoPool{t: t, devices: devicesOf(vg), truth: readVG(t, vg), inner: map[uint64]bool{}, leaves: map[uint64]int64{}, compressed: map[uint64][]int64{}}
+	for _, lv := range vg.LVs {
+		if m, ok := lv.mapping().(*VDOPool); ok {
+			v, err := vg.assembly.volume(m.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.data, p.header = v, m.HeaderSize
+		}
+	}
+	le := binary.LittleEndian
+	p.superBlock = le.Uint64(p.block(0)[80:])
+	super := p.block(p.superBlock)
+	origin, count := le.Uint64(super[418:]), le.Uint64(super[426:])
+	for root := range count {
+		p.walk(origin+root, 4, int64(root), int64(count))
+	}
+	return p
+}
+
+func (p *vdoPool) block(number uint64) []byte {
+	b := make([]byte, vdoBlockSize)
+	if _, err := p.data.ReadAt(b, int64(number)*vdoBlockSize); err != nil {
+		p.t.Fatal(err)
+	}
+	return b
+}
+
+// walk visits a page that leads to leaf, leaf + stride, leaf + 2 strides, ...
+func (p *vdoPool) walk(page uint64, level int, leaf, stride int64) {
+	b := p.block(page)
+	if b[32] != 1 {
+		return
+	}
+	if level > 0 {
+		p.inner[page] = true
+	} else {
+		p.leaves[page] = leaf * 812
+	}
+	span := stride
+	for range level - 1 {
+		span *= 812
+	}
+	for slot := range int64(812) {
+		e := b[36+5*slot:]
+		state, number := e[0]&15, uint64(e[0]>>4)<<32|uint64(binary.LittleEndian.Uint32(e[1:]))
+		switch {
+		case state == 0:
+		case level > 0:
+			p.walk(number, level-1, leaf+slot*span, stride)
+		case state > 1:
+			p.compressed[number] = append(p.compressed[number], leaf*812+slot)
+		}
+	}
+}
+
+// flip turns a bit of a block of the pool.
+func (p *vdoPool) flip(block uint64, at int) flipped {
+	e, err := p.data.Map(int64(block)*vdoBlockSize+int64(at), 1)
+	if err != nil || e.Device == nil {
+		p.t.Fatal(e.Kind, err)
+	}
+	return flipped{e.Device, e.Offset, uint(rand.IntN(8))}
+}
+
+// damage reads all with the device in the place of one, and gives the logical blocks that could not be
+// read, and those that were not what they should be.
+func (p *vdoPool) damage(d flipped) (lost, wrong map[int64][]byte) {
+	p.t.Helper()
+	lost, wrong = map[int64][]byte{}, map[int64][]byte{}
+	vg := Open(replace(p.devices, d), Options{}).VGs[0]
+	for name, want := range p.truth {
+		v, err := vg.LV(name).Open()
+		for off := int64(0); off < int64(len(want)); off += vdoBlockSize {
+			logical, got := (p.header+off)/vdoBlockSize, make([]byte, vdoBlockSize)
+			if err != nil {
+				lost[logical] = nil
+			} else if _, err := v.ReadAt(got, off); err != nil {
+				lost[logical] = nil
+			} else if !bytes.Equal(got, want[off:off+vdoBlockSize]) {
+				wrong[logical] = got
+			}
+		}
+	}
+	return lost, wrong
+}
+
+// some are a few keys of a map.
+func some[V any](m map[uint64]V) []uint64 {
+	keys := slices.Collect(maps.Keys(m))
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	return keys[:min(len(keys), 3)]
+}
+
+// Of a VDO pool, geometry and super block have a checksum. Pages of the block map have none, but for
+// their own number, and the kernel takes one without the right version, nonce and mark for empty; nor has
+// a compressed block, but for its version. What is flipped there may show, as it would with the kernel, in
+// the blocks that the page or block is about, and nowhere else.
+func TestAFlippedBitInAVDOPoolDoesNotShowOutsideOfWhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	p := openVDOPool(t, "vdo")
+	if len(p.leaves) == 0 || len(p.compressed) == 0 {
+		t.Fatalf("%d leaves, %d compressed blocks", len(p.leaves), len(p.compressed))
+	}
+	failed := 0
+	check := func(what string, block uint64, from, to int, mayBeWrong func(logical int64, got []byte) bool) {
+		t.Helper()
+		at := from + rand.IntN(to-from)
+		lost, wrong := p.damage(p.flip(block, at))
+		failed += len(lost)
+		for logical, got := range wrong {
+			if !mayBeWrong(logical, got) {
+				t.Fatalf("%s, block %d, a bit of byte %d: logical block %d is wrong", what, block, at, logical)
+			}
+		}
+	}
+	no := func(int64, []byte) bool { return false }
+	for range 6 {
+		check("geometry", 0, 0, 101, no)
+		check("geometry, unused", 0, 101, vdoBlockSize, no)
+		check("super block", p.superBlock, 0, 438, no)
+		check("super block, unused", p.superBlock, 438, vdoBlockSize, no)
+	}
+	if failed == 0 {
+		t.Error("no damage had any effect")
+	}
+	for _, page := range some(p.leaves) {
+		first := p.leaves[page]
+		within := func(logical int64, _ []byte) bool { return logical >= first && logical < first+812 }
+		empty := func(logical int64, got []byte) bool {
+			return within(logical, got) && len(bytes.Trim(got, "\x00")) == 0
+		}
+		check("leaf, version and nonce", page, 0, 16, empty)
+		check("leaf, own number", page, 16, 24, no)
+		check("leaf, unused", page, 24, 32, no)
+		check("leaf, mark", page, 32, 33, empty)
+		check("leaf, unused", page, 33, 36, no)
+		slot := int64(rand.IntN(812))
+		at := 36 + 5*int(slot)
+		check("entry", page, at, at+5, func(logical int64, _ []byte) bool { return logical == first+slot })
+	}
+	for _, page := range some(p.inner) {
+		check("inner page, own number", page, 16, 24, no)
+		check("inner page, unused", page, 33, 36, no)
+	}
+	for _, block := range some(p.compressed) {
+		users := p.compressed[block]
+		within := func(logical int64, _ []byte) bool { return slices.Contains(users, logical) }
+		check("compressed block, version", block, 0, 8, no)
+		check("compressed block, lengths", block, 8, 36, within)
+		check("compressed block, fragments", block, 36, vdoBlockSize, within)
+	}
+}
+
+// The recovery journal has no checksum at all: with a block that does not look like one it ends, as after a
+// power cut. What a replay has no use for can be checked.
+func TestAFlippedBitInWhatAVDOReplayHasNoUseForDoesNotShow(t *testing.T) {
+	t.Parallel()
+	p := openVDOPool(t, "vdo-plain")
+	le := binary.LittleEndian
+	nonce, super := le.Uint64(p.block(0)[32:]), p.block(p.superBlock)
+	var journal uint64
+	for i := range 4 {
+		if part := super[145+25*i:]; part[0] == 2 {
+			journal = le.Uint64(part[1:])
+		}
+	}
+	entries, blocks := 0, 0
+	for i := uint64(0); blocks < 4 && i < 32; i++ {
+		b := p.block(journal + i)
+		if le.Uint64(b[24:]) != nonce {
+			continue
+		}
+		blocks++
+		entries += int(le.Uint16(b[33:]))
+		entry := 512*(1+rand.IntN(7)) + 3 + 16*rand.IntN(31)
+		for _, at := range []int{35 + rand.IntN(16), 53 + rand.IntN(512-53), entry + 11 + rand.IntN(5)} {
+			if lost, wrong := p.damage(p.flip(journal+i, at)); len(lost)+len(wrong) > 0 {
+				t.Errorf("journal block %d, a bit of byte %d: %d blocks lost, %d wrong", i, at, len(lost), len(wrong))
+			}
+		}
+	}
+	if entries == 0 {
+		t.Error("there is nothing in the journal")
+	}
+}
