@@ -24,7 +24,7 @@ type assembly struct {
 	arrays    map[*LV]*arrayState
 	kept      map[*LV][]keptArray // nil unless they are to be verified
 
-	lostCaches map[*LV]bool // the origin is read alone
+	lostCaches map[*LV]error // why the origin is read alone
 
 	states states
 }
@@ -35,7 +35,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]bool{}}
+	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]error{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel

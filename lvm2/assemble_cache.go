@@ -25,7 +25,7 @@ func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 	}
 	// In these modes all that was written is in the origin too.
 	if (mode == target.CacheWritethrough || mode == target.CachePassthrough) && lostCache(err) {
-		a.lostCaches[seg.LV] = true
+		a.lostCaches[seg.LV] = fmt.Errorf("cache %s: %w", m.Pool.Name, err)
 		if a.opts.CacheLost != nil {
 			a.opts.CacheLost(seg.LV, err)
 		}
@@ -34,11 +34,17 @@ func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 	return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
 }
 
-// cacheLost says whether lv, once opened, is read from its origin alone.
-func (a *assembly) cacheLost(lv *LV) bool {
+// cachesLost says of lv, once opened, and the LVs beneath why they are read from their origins alone; nil for
+// those that are not.
+func (a *assembly) cachesLost(lv *LV) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.lostCaches[lv]
+	var errs []error
+	lv.through(func(seg *Segment) bool {
+		errs = append(errs, a.lostCaches[seg.LV])
+		return false
+	})
+	return errors.Join(errs...)
 }
 
 // lostCache says whether an error means that the cache is gone or damaged.

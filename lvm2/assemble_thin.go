@@ -126,7 +126,8 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 	return p
 }
 
-// needsCheck says whether lv is a thin pool, or lies in one, whose metadata the kernel gave up writing.
+// needsCheck says whether lv, once opened, is a thin pool, lies in one, or has a cache, whose metadata the kernel gave
+// up writing.
 // Reading is as safe as ever.
 func (a *assembly) needsCheck(lv *LV) bool {
 	a.mu.Lock()
@@ -137,6 +138,11 @@ func (a *assembly) needsCheck(lv *LV) bool {
 		case *Thin:
 			pool = m.Pool
 		case *ThinPool:
+		case *Cache:
+			if c, ok := a.states.of(seg).(*target.Cached); ok && c.NeedsCheck() {
+				return true
+			}
+			continue
 		default:
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/internal/pdata"
 )
 
 // withoutPV is the devices of a VG but for the one that an LV lies on.
@@ -245,5 +246,24 @@ func TestACacheLVIsNotOpenedForWritingAfterItsCacheHasChanged(t *testing.T) {
 	}
 	if _, err := ours.LV("wbpool").OpenWritable(); err != nil {
 		t.Errorf("another LV: %v", err)
+	}
+}
+
+func TestACacheThatNeedsACheckSaysSo(t *testing.T) {
+	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
+	for _, place := range places(t, Open(devices(disks...), Options{}).VGs[0].LV("p2_cpool_cmeta")) {
+		if b := place.Device.(*testpv.Disk).Bytes[place.at/damageBlock*damageBlock:][:damageBlock]; binary.LittleEndian.Uint64(b[32:]) == 1623043 {
+			b[4] |= 2
+			pdata.CacheSuperblock.Seal(b)
+		}
+	}
+	lv := Open(devices(disks...), Options{}).VGs[0].LV("wtpool")
+	if h, err := lv.Health(), lv.ReadOnlyReason(); h != "needs-check" || !errors.Is(err, ErrReadOnly) {
+		t.Errorf("health %q, %v", h, err)
+	}
+	if v, err := lv.Open(); err != nil {
+		t.Error(err)
+	} else if _, err := v.ReadAt(make([]byte, v.Size()), 0); err != nil {
+		t.Error(err)
 	}
 }

@@ -52,7 +52,7 @@ type CheckSummary struct {
 	Compared   int64 // of Redundant: those that are in sync, on legs that are there
 	Differing  int64 // of legs, that contradict others
 	Unreadable int64 // of legs, that fail to read
-	Err        error // why the LV, or one beneath, cannot be opened; nil if it can be
+	Err        error // why the LV, or one beneath, or a cache of one, cannot be opened; nil if it can be
 }
 
 // Good says whether nothing is wrong. What could not be compared is not wrong.
@@ -105,7 +105,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 		sum.Err = errors.Join(err, sum.Err)
 		return sum, nil
 	}
-	sum.Size = v.Size()
+	sum.Size, sum.Err = v.Size(), errors.Join(sum.Err, a.cachesLost(lv))
 	r := contentsCheck{Checker: c, ctx: ctx, lv: lv, volume: v, mapped: a.isArray(lv) && sum.Unreadable == 0}
 	err = r.run()
 	sum.Lost = r.lost

@@ -12,6 +12,7 @@ import (
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/raid"
 )
 
@@ -240,5 +241,27 @@ func TestACheckFindsWhatDamagedMetadataMakesUnreadable(t *testing.T) {
 		if failed == 0 {
 			t.Error("no damage had any effect")
 		}
+	}
+}
+
+func TestACheckNamesACacheThatIsDoneWithout(t *testing.T) {
+	t.Parallel()
+	vg := openImages(t, testimages.Load(t, "cache-clean")).VGs[0]
+	devices, damaged := devicesOf(vg), 0
+	for _, place := range places(t, vg.LV("p2_cpool_cmeta")) {
+		lv := Open(replace(devices, place), Options{}).VGs[0].LV("wtpool")
+		found, sum := check(t, lv)
+		if len(found) > 0 || sum.Lost > 0 || sum.Size != lv.Size() {
+			t.Fatalf("%+v %+v", found, sum)
+		}
+		if lost := lv.Health() == "cache-lost"; sum.Good() == lost || lost != errors.Is(sum.Err, target.ErrCache) {
+			t.Errorf("health %q, %+v", lv.Health(), sum)
+		}
+		if !sum.Good() {
+			damaged++
+		}
+	}
+	if damaged == 0 {
+		t.Error("no damage had any effect")
 	}
 }

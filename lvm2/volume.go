@@ -159,7 +159,7 @@ func (lv *LV) ReadOnlyReason() error {
 // damaged (its metadata makes no sense), unsupported, invalid (a snapshot that overflowed),
 // partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
 // built, but may be made up for), cache-lost (and not needed), needs-check
-// (a thin pool whose metadata the kernel gave up writing), failing (a leg could not be read in parts), in-use
+// (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts), in-use
 // (by somebody else), "bad name".
 func (lv *LV) Health() string {
 	var words []string
@@ -176,7 +176,7 @@ func (lv *LV) Health() string {
 		words = append(words, "partial")
 	}
 	words = append(words, lv.VG.assembly.arrayHealth(lv)...)
-	if lv.VG.assembly.cacheLost(lv) {
+	if lv.VG.assembly.cachesLost(lv) != nil {
 		words = append(words, "cache-lost")
 	}
 	if lv.VG.assembly.needsCheck(lv) {

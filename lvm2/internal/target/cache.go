@@ -27,9 +27,7 @@ var ErrCacheDirty = errors.New("dirty blocks in a cache in passthrough mode")
 // from there. Mappings are transactional, so that holds after a crash too.
 // (docs/format/07-cache.md, sections 1 to 4)
 type Cache struct {
-	// NeedsCheck: the kernel gave up writing the metadata.
-	NeedsCheck bool
-
+	needsCheck bool // the kernel gave up writing the metadata
 	metadata   mapping.Volume
 	superblock []byte // as it was read; as it was written, once it was
 	refused    string // why the kernel would not write this cache, or we do not know that it would
@@ -86,9 +84,9 @@ func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
 		return fmt.Errorf("%w: superblock, byte %d: %s", ErrCache, at, fmt.Sprintf(format, args...))
 	}
 	flags := le.Uint32(b[cacheFlagsAt:])
-	c.clean, c.NeedsCheck = flags&cacheCleanShutdown != 0, flags&cacheNeedsCheck != 0
+	c.clean, c.needsCheck = flags&cacheCleanShutdown != 0, flags&cacheNeedsCheck != 0
 	switch {
-	case c.NeedsCheck:
+	case c.needsCheck:
 		c.refused = "the metadata of its cache need a check"
 	case flags&^(cacheCleanShutdown|cacheNeedsCheck) != 0, le.Uint32(b[248:]) != 0:
 		c.refused = fmt.Sprintf("the metadata of its cache have unknown flags 0x%x, 0x%x", flags, le.Uint32(b[248:]))

@@ -63,6 +63,9 @@ func (c *Cached) Usage() CacheUsage {
 	return u
 }
 
+// NeedsCheck says whether the kernel gave up writing the metadata of the cache.
+func (c *Cached) NeedsCheck() bool { return c.cache.needsCheck }
+
 // ReadOnlyReason is why the volume cannot be written, as a phrase; "" if it can be.
 func (c *Cached) ReadOnlyReason() string {
 	switch {
