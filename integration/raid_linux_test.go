@@ -1,0 +1,180 @@
+package integration
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/testimages"
+)
+
+// What is written to RAIDs and mirrors through the mount is what the real kernel reads, and its check finds
+// no leg and no parity that differ. When lvm2fs is killed in the middle, the kernel finds that out, brings the
+// legs in sync, and every block that was on stable storage is there.
+func TestTheKernelFindsRAIDsAsTheyShouldBeAfterWritingAndAfterACrash(t *testing.T) {
+	testenv.NeedVM(t)
+	testenv.NeedFUSE(t)
+	var disks, want []string
+	for _, name := range []string{"raid0", "raid1", "raid4", "raid5_ls", "raid6_zr"} {
+		c := testimages.Load(t, name)
+		own := me().unpack(t, c)
+		dir := me().mount(t, own...)
+		for i := range c.LVs {
+			path := filepath.Join(dir, c.LVs[i].Path())
+			scribble(t, path, c.LVs[i].Size)
+			want = append(want, fmt.Sprintf("%s  /dev/%s", fileSum(t, path), c.LVs[i].Path()))
+		}
+		me().must(t, program, "umount", dir)
+		disks = append(disks, own...)
+	}
+	var hammered []*hammer
+	var paths []string
+	for _, name := range []string{"raid10", "raid5_ra", "raid6_nc", "mirror"} {
+		c := testimages.Load(t, name)
+		own := me().unpack(t, c)
+		d := me().serve(t, own...)
+		var hitting sync.WaitGroup
+		for i := range c.LVs {
+			h := newHammer(t, filepath.Join(d.dir, c.LVs[i].Path()), c.LVs[i].Size)
+			hammered, paths = append(hammered, h), append(paths, "/dev/"+c.LVs[i].Path())
+			hitting.Go(h.hit)
+		}
+		time.Sleep(time.Second)
+		if err := d.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		hitting.Wait()
+		forceUnmount(d.dir)
+		disks = append(disks, own...)
+	}
+	got := kernel(t, `
+vgchange -ay --sysinit >/dev/null
+vgck >/out/result 2>&1
+sha256sum `+devices(want)+` >>/out/result
+resynced() { lvs --noheadings -o sync_percent -S 'segtype!=raid0' | grep -qv 100.00; }
+for i in $(seq 60); do resynced || break; sleep 1; done
+echo $(dmesg | grep -c 'md: resync of RAID array') resyncs, $(dmesg | grep -c 'md: .*resync done') done >>/out/result
+raids=$(lvs --noheadings -o full_name -S 'segtype=~^raid && segtype!=raid0')
+for lv in $raids; do lvchange --syncaction check $lv; done
+for i in $(seq 120); do lvs --noheadings -o raid_sync_action $raids | grep -qv idle || break; sleep 1; done
+lvs --noheadings -o raid_mismatch_count $raids | sort | uniq -c | awk '{print $2 " mismatches"}' >>/out/result
+for lv in disklog extended; do
+	for leg in /dev/mapper/vg_mirror-${lv}_mimage_*; do sha256sum <$leg; done | sort -u | wc -l
+done | sort -u | awk '{print $1 " contents of the legs of a mirror"}' >>/out/result
+echo blocks >>/out/result
+for lv in `+strings.Join(paths, " ")+`; do
+	python3 -c '
+import hashlib, sys
+with open(sys.argv[1], "rb") as f:
+    for block in iter(lambda: f.read(4096), b""):
+        print(hashlib.sha256(block).hexdigest())' $lv
+done >>/out/result
+`, disks...)
+	before, blocks, _ := strings.Cut(got, "blocks\n")
+	raids := 0
+	for i := range hammered {
+		if !strings.Contains(paths[i], "/vg_mirror/") {
+			raids++
+		}
+	}
+	want = append(want, fmt.Sprintf("%d resyncs, %d done", raids, raids), "0 mismatches", "1 contents of the legs of a mirror")
+	if got, want := strings.TrimSpace(before), strings.Join(want, "\n"); got != want {
+		t.Errorf("the kernel says\n%s\nwant\n%s", got, want)
+	}
+	sums := strings.Fields(blocks)
+	for i, h := range hammered {
+		n := int(h.blocks)
+		if len(sums) < n {
+			t.Fatalf("%d sums of blocks are left for %s, of %d", len(sums), paths[i], n)
+		}
+		h.judge(t, paths[i], sums[:n])
+		sums = sums[n:]
+	}
+}
+
+// hammer writes numbered versions of the blocks of a file until that fails.
+type hammer struct {
+	file   *os.File
+	blocks int64
+	seed   uint64
+	issued map[int64][]uint64 // versions, by block
+	synced map[int64]uint64   // the version that is known to be on stable storage
+}
+
+const hammerBlock = 4096
+
+func newHammer(t *testing.T, path string, size int64) *hammer {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &hammer{file: f, blocks: size / hammerBlock, seed: rand.Uint64(), issued: map[int64][]uint64{}, synced: map[int64]uint64{}}
+}
+
+func (h *hammer) content(block int64, version uint64) []byte {
+	b := make([]byte, hammerBlock)
+	binary.LittleEndian.PutUint64(b, h.seed)
+	binary.LittleEndian.PutUint64(b[8:], uint64(block))
+	binary.LittleEndian.PutUint64(b[16:], version)
+	for n := 24; n < len(b); n *= 2 {
+		copy(b[n:], b[:n])
+	}
+	return b
+}
+
+func (h *hammer) hit() {
+	defer h.file.Close()
+	written := map[int64]uint64{}
+	for version := uint64(1); ; version++ {
+		n := []int64{1, 1, 3, 16, 50}[rand.IntN(5)]
+		first := rand.Int64N(h.blocks - n)
+		var data []byte
+		for b := first; b < first+n; b++ {
+			data = append(data, h.content(b, version)...)
+			h.issued[b] = append(h.issued[b], version)
+			written[b] = version
+		}
+		if _, err := h.file.WriteAt(data, first*hammerBlock); err != nil {
+			return
+		}
+		if version%8 == 0 {
+			if h.file.Sync() != nil {
+				return
+			}
+			for b, v := range written {
+				h.synced[b] = v
+			}
+			clear(written)
+		}
+	}
+}
+
+// judge holds that of every block that was synced there is that version or a later one, by the sums of all
+// blocks.
+func (h *hammer) judge(t *testing.T, name string, sums []string) {
+	t.Helper()
+	if len(h.synced) == 0 {
+		t.Errorf("%s: nothing was synced before the end", name)
+	}
+	lost := 0
+	for b, synced := range h.synced {
+		if !slices.ContainsFunc(h.issued[b], func(v uint64) bool {
+			return v >= synced && fmt.Sprintf("%x", sha256.Sum256(h.content(b, v))) == sums[b]
+		}) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%s: %d of %d blocks that were synced are lost", name, lost, len(h.synced))
+	}
+}
