@@ -1,6 +1,10 @@
 package lvm2
 
-import "slices"
+import (
+	"slices"
+
+	"lvm2fs/raid"
+)
 
 // The attribute strings of lvm's reports, as the manual pages lvs(8), vgs(8) and pvs(8)
 // define them. What depends on a kernel is as for an LV that is not active.
@@ -45,7 +49,7 @@ func (lv *LV) typeAttr(u *uses) byte {
 		return 'p'
 	case u.raidMetadata != nil, u.thinMetadata != nil, u.cacheMetadata != nil, u.tags != nil, lv.poolSpare():
 		return 'e'
-	case lv.isCacheVolume(u):
+	case lv.isCacheVolume(u), u.cacheData != nil:
 		return 'C'
 	}
 	switch lv.mapping().(type) {
@@ -71,14 +75,13 @@ func (lv *LV) typeAttr(u *uses) byte {
 		return 'v'
 	case u.thinData != nil:
 		return 'T'
-	case u.cacheData != nil:
-		return 'C'
 	case u.vdoData != nil:
 		return 'D'
 	case u.cacheOrigin != nil, u.writecacheOrigin != nil:
 		return 'o'
 	case u.raidImage != nil:
-		if s, leg := lv.superblocksOf(); lv.lost() || s.outOfSync(leg) {
+		// The legs of a RAID 0 have nothing to be in sync with.
+		if s, leg := lv.superblocksOf(); raidTypes[u.raidImage.Type].level != raid.RAID0 && (lv.lost() || s.outOfSync(leg)) {
 			return 'I'
 		}
 		return 'i'
@@ -133,6 +136,8 @@ func (lv *LV) targetAttr(u *uses) byte {
 		return 'C'
 	case *RAID:
 		return 'r'
+	case *Mirror:
+		return 'm'
 	}
 	switch {
 	case u.raidImage != nil, u.raidMetadata != nil:
@@ -141,11 +146,6 @@ func (lv *LV) targetAttr(u *uses) byte {
 		return 's'
 	case u.mirrorImage != nil, u.mirrorLog != nil:
 		return 'm'
-	}
-	if _, ok := lv.mapping().(*Mirror); ok {
-		return 'm'
-	}
-	switch {
 	case lv.unknownType():
 		return 'u'
 	case lv.virtual():
@@ -174,7 +174,8 @@ func (lv *LV) healthAttr(u *uses) byte {
 func (lv *LV) HealthStatus() string { return lv.health(lv.uses()) }
 
 func (lv *LV) health(u *uses) string {
-	if lv.VG.derive().traits[lv].partial {
+	// Where the checksums of integrity are on a missing PV, lvm does not say so.
+	if lv.VG.derive().traits[lv].partial && u.tags == nil {
 		return "partial"
 	}
 	switch {

@@ -55,7 +55,7 @@ func (d *derived) visit(lv *LV) traits {
 		for _, beneath := range seg.references() {
 			b := d.visit(beneath)
 			t.partial = t.partial || b.partial && seg.needs(beneath)
-			if seg.owns() {
+			if seg.liesOn(beneath) {
 				t.modules |= b.modules
 			}
 		}
@@ -80,12 +80,20 @@ func (seg *Segment) needs(beneath *LV) bool {
 	return !ok || beneath == m.Pool || beneath == m.ExternalOrigin
 }
 
-// owns says whether the LVs that a segment refers to are parts of it. A pool and an origin
-// are there for others too.
-func (seg *Segment) owns() bool {
-	switch seg.Mapping.(type) {
-	case *Thin, *VDO, *Snapshot:
+// liesOn says whether lvm2 counts an LV that a segment refers to as what lies beneath it: not a
+// thin pool or the origin of a snapshot, nor what is kept beside the data.
+func (seg *Segment) liesOn(beneath *LV) bool {
+	switch m := seg.Mapping.(type) {
+	case *Thin, *Snapshot:
 		return false
+	case *ThinPool:
+		return beneath == m.Data
+	case *CachePool:
+		return beneath == m.Data
+	case *Cache:
+		return beneath == m.Origin
+	case *Writecache:
+		return beneath == m.Origin
 	}
 	return true
 }

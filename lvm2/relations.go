@@ -49,16 +49,16 @@ func (lv *LV) Origin() *LV {
 
 // OriginSize is the size in bytes of the LV whose blocks show through where lv has none:
 // the origin of a snapshot, as it was when the snapshot was made, or the external origin of
-// a thin LV; an origin of snapshots counts as its own. It is 0 for other LVs.
+// a thin LV; any other origin of snapshots counts as its own. It is 0 for other LVs.
 func (lv *LV) OriginSize() int64 {
 	if seg := lv.snapshotOf(); seg != nil {
 		return int64(seg.ExtentCount) * lv.VG.ExtentSize
 	}
-	if len(lv.snapshots()) > 0 {
-		return lv.Size()
-	}
 	if m, ok := lv.mapping().(*Thin); ok && m.ExternalOrigin != nil {
 		return m.ExternalOrigin.Size()
+	}
+	if len(lv.snapshots()) > 0 {
+		return lv.Size()
 	}
 	return 0
 }
@@ -240,11 +240,17 @@ func (lv *LV) MirrorLog() *LV {
 	return nil
 }
 
-// MoveSource is the PV whose extents are being moved away, if lv is a pvmove; nil if not.
+// MoveSource is the PV whose extents are being moved away, if lv is a pvmove; nil if not. A pvmove
+// that moves all at once has an LV of each side's extents.
 func (lv *LV) MoveSource() *PV {
 	m, ok := lv.mapping().(*Mirror)
 	if !ok || !lv.hasStatus("PVMOVE") || len(m.Legs) == 0 {
 		return nil
+	}
+	if side := m.Legs[0].LV; side != nil {
+		if m, ok := side.mapping().(*Striped); ok && len(m.Stripes) > 0 {
+			return m.Stripes[0].PV
+		}
 	}
 	return m.Legs[0].PV
 }
