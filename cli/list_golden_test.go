@@ -61,7 +61,6 @@ var notCompared = map[string]string{
 	"lv_inactive_table":           "whether the kernel has a table loaded",
 	"lv_suspended":                "the kernel's state of an active LV",
 	"lv_device_open":              "who uses the LV on the host",
-	"lv_check_needed":             "status of an active pool",
 	"lv_merge_failed":             "status of an active snapshot",
 	"lv_image_synced":             "status of an active RAID",
 	"raid_mismatch_count":         "result of a check by the kernel since activation",
@@ -95,7 +94,7 @@ var oursAlone = map[string]string{
 	"data_percent":        "lvm asks the kernel, we the metadata of the pool or the COW store",
 	"snap_percent":        "as data_percent",
 	"metadata_percent":    "as data_percent",
-	"copy_percent":        "lvm asks the kernel, we the metadata of the cache",
+	"copy_percent":        "lvm asks the kernel, we the metadata of the cache or the integrity layer",
 	"sync_percent":        "as copy_percent",
 
 	"cache_total_blocks":      "as copy_percent",
@@ -121,14 +120,15 @@ var (
 )
 
 // comparable says whether a field of an LV means the same to lvm and to us, who ask the disks. Merges go on
-// while lvm asks, and as soon as a cache is active the kernel writes back what is dirty.
+// while lvm asks, and as soon as a cache is active the kernel writes back what is dirty. How far a RAID or
+// mirror is in sync we do not tell.
 func comparable(field string, ours, lvm reportRow) bool {
 	attr := fmt.Sprint(lvm["lv_attr"])
 	switch {
 	case fullness[field]:
 		return strings.Contains("VtsCodv", attr[:1])
 	case progress[field]:
-		return lvm["cache_total_blocks"] != nil && ours["cache_dirty_blocks"] == "0"
+		return lvm["segtype"] == "integrity" || lvm["cache_total_blocks"] != nil && ours["cache_dirty_blocks"] == "0"
 	}
 	return true
 }

@@ -66,6 +66,7 @@ func lvRow(lv *lvm2.LV) row {
 	r.text("writecache_block_size", orMinusOne(lv.WritecacheBlockSize()))
 	r.flag("lv_permissions", permissions(lv.Writable()), lv.HasDevice())
 	r.usage(lv)
+	r.flag("lv_check_needed", "check needed", lv.ThinPool() != nil && lv.NeedsCheck())
 	r.text("lv_health_status", lv.HealthStatus())
 	r.flag("lv_snapshot_invalid", "snapshot invalid", lv.InvalidSnapshot())
 	r.text("lv_attr", lv.Attr())

@@ -126,9 +126,13 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 	return p
 }
 
-// needsCheck says whether lv, once opened, is a thin pool, lies in one, or has a cache, whose metadata the kernel gave
-// up writing.
-// Reading is as safe as ever.
+// NeedsCheck says whether lv is a thin pool, lies in one, or has a cache, whose metadata the kernel gave up
+// writing. Reading is as safe as ever.
+func (lv *LV) NeedsCheck() bool {
+	_, _ = lv.VG.assembly.contents(lv) // finds what it has
+	return lv.VG.assembly.needsCheck(lv)
+}
+
 func (a *assembly) needsCheck(lv *LV) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -187,4 +187,7 @@ func TestAPoolThatNeedsACheckIsReadAndSaysSo(t *testing.T) {
 	if a, b := flagged.LV("vol_a").Health(), vg.LV("vol_a").Health(); a != "needs-check" || b != "" {
 		t.Errorf("health %q, and %q without the flag", a, b)
 	}
+	if !flagged.LV("pool").NeedsCheck() || vg.LV("pool").NeedsCheck() {
+		t.Error("of the pool itself")
+	}
 }

@@ -13,7 +13,8 @@ type Usage struct {
 	Data *Percent
 	// Metadata is the share that is in use of a pool's metadata.
 	Metadata *Percent
-	// Copied is the share that is dirty of what is in a cache.
+	// Copied is what lvm calls copied: the share that is dirty of what is in a cache, or that has its
+	// checksums of an integrity layer.
 	Copied     *Percent
 	Cache      *CacheUsage
 	Writecache *WritecacheUsage
@@ -97,6 +98,14 @@ func (lv *LV) Usage() Usage {
 		}
 	case *Writecache:
 		return a.writecacheUsage(lv)
+	case *Integrity:
+		v, err := a.volume(lv)
+		if err != nil {
+			return Usage{}
+		}
+		if done, ok := target.Checksummed(v); ok {
+			return Usage{Copied: &Percent{uint64(done), uint64(v.Size())}}
+		}
 	case *VDOPool:
 		if u := a.vdoUsage(lv); u != nil {
 			return Usage{Data: &Percent{u.Data + u.Overhead, u.Physical}, VDO: u}

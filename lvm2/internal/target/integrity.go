@@ -157,6 +157,16 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	return nil
 }
 
+// Checksummed is of how many bytes of a volume from [Integrity] the checksums have been computed; false for a volume
+// that was never activated.
+func Checksummed(v mapping.Volume) (bytes int64, ok bool) {
+	i, ok := v.(*integrity)
+	if !ok {
+		return 0, false
+	}
+	return i.trusted, true
+}
+
 func (v *integrity) Size() int64 { return v.config.Size }
 
 // Map calls everything computed that can be read, for only ReadAt checks it.

@@ -190,7 +190,11 @@ func TestTagsThatAreNotValidYetAreNotUsed(t *testing.T) {
 		for i := range 12 {
 			want[i] = nil
 		}
-		checkReads(t, d.open(t), want)
+		v := d.open(t)
+		checkReads(t, v, want)
+		if done, ok := Checksummed(v); done != 12*512 || !ok {
+			t.Error(done, ok)
+		}
 	})
 	t.Run("where the bitmap is dirty", func(t *testing.T) {
 		d.meta[24] = integrityDirtyBitmap
@@ -207,7 +211,11 @@ func TestTagsThatAreNotValidYetAreNotUsed(t *testing.T) {
 	})
 	t.Run("before the first activation", func(t *testing.T) {
 		clear(d.meta[:4096])
-		checkReads(t, d.open(t), d.blocks())
+		v := d.open(t)
+		checkReads(t, v, d.blocks())
+		if _, ok := Checksummed(v); ok {
+			t.Error("has checksums")
+		}
 	})
 }
 
