@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -215,4 +216,101 @@ sha256sum `+devices(want)+` >/out/result
 	if got, want := strings.TrimSpace(got), strings.Join(want, "\n"); got != want {
 		t.Errorf("the kernel read\n%s\nwant\n%s", got, want)
 	}
+}
+
+// While a container is open, its key is nowhere but where it cannot get to the swap, and the passphrase nowhere
+// at all.
+func TestTheKeyOfAnOpenContainerIsInLockedMemoryAlone(t *testing.T) {
+	testenv.NeedFUSE(t)
+	testenv.NeedTools(t, "cryptsetup")
+	c := testimages.Load(t, "luks2-4k")
+	disk, keyFile := me().unpack(t, c)[0], me().keyFile(t, c)
+	dump := me().must(t, "cryptsetup", "luksDump", "-q", "--dump-volume-key", "--key-file", keyFile, disk)
+	_, text, found := strings.Cut(dump, "MK dump:")
+	if !found {
+		t.Skipf("cryptsetup shows no key:\n%s", dump)
+	}
+	var key []byte
+	for _, word := range strings.Fields(text) {
+		b, err := hex.DecodeString(word)
+		if err != nil {
+			break
+		}
+		key = append(key, b...)
+	}
+	if len(key) != 32 && len(key) != 64 {
+		t.Fatalf("a key of %d bytes in:\n%s", len(key), dump)
+	}
+	dir := me().mount(t, "-r", "--key-file", keyFile, disk)
+	fileSum(t, filepath.Join(dir, c.LVs[0].Path()))
+	pid := daemonAt(t, dir)
+	locked := 0
+	for _, r := range memoryOf(t, pid) {
+		for _, half := range [][]byte{key[:len(key)/2], key[len(key)/2:]} {
+			switch n := bytes.Count(r.content, half); {
+			case r.locked:
+				locked += n
+			case n > 0:
+				t.Errorf("%s, which is not locked, has the key", r.name)
+			}
+		}
+		if bytes.Contains(r.content, []byte(c.Extra.Passphrase)) {
+			t.Errorf("%s has the passphrase", r.name)
+		}
+	}
+	if locked < 2 {
+		t.Error("the key is nowhere: this test looks in the wrong place")
+	}
+}
+
+// daemonAt is the process behind a mount.
+func daemonAt(t *testing.T, mountpoint string) (pid string) {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range processes {
+		if args, err := os.ReadFile(path); err == nil && bytes.HasSuffix(args, []byte("\x00"+mountpoint+"\x00")) {
+			return filepath.Base(filepath.Dir(path))
+		}
+	}
+	t.Fatal("no process of the mount")
+	return ""
+}
+
+// memoryRange is memory of a process that can be read.
+type memoryRange struct {
+	name    string
+	locked  bool
+	content []byte
+}
+
+func memoryOf(t *testing.T, pid string) (ranges []memoryRange) {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/" + pid + "/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := os.Open("/proc/" + pid + "/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	for line := range strings.Lines(string(maps)) {
+		var start, end int64
+		if n, _ := fmt.Sscanf(line, "%x-%x", &start, &end); n == 2 {
+			ranges = append(ranges, memoryRange{name: strings.TrimSpace(line)})
+			if end-start <= 256<<20 {
+				content := make([]byte, end-start)
+				n, _ := memory.ReadAt(content, start) // of what is reserved only, nothing
+				ranges[len(ranges)-1].content = content[:max(n, 0)]
+			}
+		}
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "Locked: %d kB", &kib); n == 1 && kib > 0 {
+			ranges[len(ranges)-1].locked = true
+		}
+	}
+	return ranges
 }

@@ -70,6 +70,11 @@ func parseCipher(notation string, keySize int) (cipherSpec, error) {
 // open is a cipherSpec with a key, for sectors of so many bytes.
 func (s cipherSpec) open(key []byte, sector int64) (m *mode, err error) {
 	m = &mode{sector: int(sector), iv: s.iv}
+	defer func() {
+		if err != nil {
+			m.wipe()
+		}
+	}()
 	if s.xts {
 		if m.tweak, err = s.newBlocks(key[len(key)/2:]); err != nil {
 			return m, err
@@ -93,6 +98,8 @@ func (s cipherSpec) open(key []byte, sector int64) (m *mode, err error) {
 type blocks interface {
 	encrypt(p []byte)
 	decrypt(p []byte)
+	// wipe forgets the key. Nothing else can be called then.
+	wipe()
 }
 
 // mode encrypts and decrypts sectors. It is safe for concurrent use.
@@ -102,6 +109,15 @@ type mode struct {
 	essiv  blocks // encrypts the IV; nil if it stays as it is
 	tweak  blocks // of xts; nil for cbc
 	data   blocks
+}
+
+// wipe forgets the keys. The mode is of no use then.
+func (m *mode) wipe() {
+	for _, b := range []blocks{m.essiv, m.tweak, m.data} {
+		if b != nil {
+			b.wipe()
+		}
+	}
 }
 
 // runSize is how much is worked on at a time: whole sectors, and little enough for the

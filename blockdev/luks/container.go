@@ -46,6 +46,7 @@ func (c *container) Close() error {
 	if c.mode == nil {
 		return fmt.Errorf("%s: %w", c.name, os.ErrClosed)
 	}
+	c.mode.wipe()
 	c.mode = nil
 	return nil
 }

@@ -10,7 +10,8 @@
 // re-encryption under way, with encryption by the disk itself (OPAL), and those whose
 // header states a requirement that is not known here.
 //
-// Passphrases and keys are held in memory that is locked, kept out of core dumps and zeroed
-// as soon as the ciphers are made. What the libraries for ciphers and key derivation keep
-// for themselves is left to the garbage collector.
+// Passphrases, keys and what ciphers expand them to are held in memory that is locked, kept
+// out of core dumps and zeroed: keys as soon as the ciphers are made, these by Close. What the
+// libraries for key derivation keep for themselves, and a cipher that is not one piece of memory,
+// is left to the garbage collector.
 package luks

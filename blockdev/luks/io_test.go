@@ -233,8 +233,14 @@ func TestAClosedContainerHasNoKeys(t *testing.T) {
 	if err := c.Claim(); err != nil {
 		t.Fatal(err)
 	}
+	ciphers := []single{c.mode.data.(single), c.mode.tweak.(single)}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range ciphers {
+		if s.state.Bytes() != nil {
+			t.Error("the key of a cipher is still there")
+		}
 	}
 	before := bytes.Clone(d.data)
 	if _, err := c.ReadAt(make([]byte, 10), 0); !errors.Is(err, os.ErrClosed) {

@@ -1,15 +1,17 @@
 package luks
 
 import (
+	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what LUKS1 was made with for years
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/binary"
 	"hash"
 	"runtime/debug"
 
 	xargon2 "golang.org/x/crypto/argon2"
-	xpbkdf2 "golang.org/x/crypto/pbkdf2"
 	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // deprecated for new uses; this reads old ones
 )
 
@@ -65,8 +67,29 @@ func (k pbkdf2) check() error {
 	return nil
 }
 
+// derive is PBKDF2 (RFC 8018, section 5.2). The library's takes the passphrase as a string, of which it leaves
+// copies behind.
 func (k pbkdf2) derive(passphrase []byte, n int) []byte {
-	return xpbkdf2.Key(passphrase, k.salt, int(k.iterations), n, k.hash)
+	prf := hmac.New(k.hash, passphrase)
+	u, sum := make([]byte, 0, prf.Size()), make([]byte, prf.Size())
+	defer clear(u[:cap(u)])
+	defer clear(sum)
+	key := make([]byte, n)
+	for i, at := uint32(1), 0; at < n; i, at = i+1, at+len(sum) {
+		prf.Reset()
+		prf.Write(k.salt)
+		prf.Write(binary.BigEndian.AppendUint32(nil, i))
+		u = prf.Sum(u[:0])
+		copy(sum, u)
+		for range k.iterations - 1 {
+			prf.Reset()
+			prf.Write(u)
+			u = prf.Sum(u[:0])
+			subtle.XORBytes(sum, sum, u)
+		}
+		copy(key[at:], sum)
+	}
+	return key
 }
 
 type argon2 struct {

@@ -26,6 +26,7 @@ func (m *material) read(dev mapping.Device, key []byte) (*secret.Bytes, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer mode.wipe()
 	mode.decrypt(stripes.Bytes(), 0)
 	return merge(stripes.Bytes()[:m.size()], m.keySize, m.hash)
 }

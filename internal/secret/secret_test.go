@@ -42,3 +42,46 @@ func TestNoBytesAreASecretToo(t *testing.T) {
 		t.Error(s.Bytes())
 	}
 }
+
+type state struct {
+	rounds int
+	keys   [60]uint32
+}
+
+func (s *state) sum() (n uint32) {
+	for _, k := range s.keys {
+		n += k
+	}
+	return n + uint32(s.rounds)
+}
+
+func TestAValueIsMovedAndTheOriginalZeroed(t *testing.T) {
+	old := &state{rounds: 14}
+	for i := range old.keys {
+		old.keys[i] = uint32(i + 1)
+	}
+	want := old.sum()
+	moved, pages, err := MoveValue[interface{ sum() uint32 }](old)
+	if err != nil || moved.sum() != want || moved == any(old) {
+		t.Fatal(moved.sum(), err)
+	}
+	if *old != (state{}) {
+		t.Error("the original is still there")
+	}
+	if len(pages.Bytes()) == 0 || bytes.Equal(pages.Bytes(), make([]byte, len(pages.Bytes()))) {
+		t.Error("the value is not in the pages")
+	}
+	pages.Wipe()
+}
+
+func TestAValueWithPointersStaysWhereItIs(t *testing.T) {
+	for _, v := range []any{&struct{ key []byte }{[]byte("x")}, &struct{ next [2]struct{ p *int } }{}, &struct{ f func() }{}, state{}, (*state)(nil)} {
+		moved, pages, err := MoveValue(v)
+		if err != nil || pages != nil {
+			t.Errorf("%T: %v, %v", v, pages, err)
+		}
+		if _, isState := v.(state); !isState && moved != v {
+			t.Errorf("%T was moved", v)
+		}
+	}
+}
