@@ -152,6 +152,13 @@ func (f *lvFile) closeAfterWriting() error {
 	return closeVolume(f.replace(nil))
 }
 
+// writesState says whether the file is open for writing and its LV keeps more than its bytes on disk. The
+// caller holds f.opening.
+func (f *lvFile) writesState() bool {
+	c := f.lv.Load()
+	return f.writers > 0 && c != nil && c.Stateful()
+}
+
 // replace puts v, or for nil one to be opened for reading, in the place of the volume once
 // no I/O uses that any more. The caller holds f.opening.
 func (f *lvFile) replace(v *lvm2.Volume) *lvm2.Volume {

@@ -22,13 +22,15 @@ func (s *Server) Reload() error {
 func (s *Server) reload() (changed map[fileKey]bool, err error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
+	suspended := s.suspend()
 	scan, err := s.rescan()
 	if err != nil {
 		err = fmt.Errorf("reload: %w", err)
 		s.log.Error("the metadata stays as it was", "err", err)
+		s.resume(suspended)
 		return nil, err
 	}
-	changed = s.change(scan, time.Now())
+	changed = s.change(scan, suspended, time.Now())
 	s.failures.forget()
 	s.log.Info("metadata read again", "vgs", len(scan.VGs), "changed", len(changed))
 	return changed, nil
@@ -44,22 +46,62 @@ func (s *Server) rescan() (*lvm2.Scan, error) {
 	return s.cfg.Rescan()
 }
 
-// change switches from the tree of before to that of scan.
-func (s *Server) change(scan *lvm2.Scan, now time.Time) (changed map[fileKey]bool) {
+// suspend ends writing to the LVs that keep more than their bytes on disk: whoever looks at that while they are
+// written to finds it out of order. The files it returns wait for resume or change, with opening and io held.
+func (s *Server) suspend() []*lvFile {
+	var suspended []*lvFile
+	files := s.tree.Load().files
+	for _, key := range slices.SortedFunc(maps.Keys(files), fileKey.compare) {
+		f := files[key]
+		f.opening.Lock()
+		if !f.writesState() {
+			f.opening.Unlock()
+			continue
+		}
+		f.io.Lock()
+		s.rest(f)
+		suspended = append(suspended, f)
+	}
+	return suspended
+}
+
+// rest ends writing to a file. The caller holds opening and io.
+func (s *Server) rest(f *lvFile) {
+	if err := closeVolume(f.swap(nil, f.lost)); err != nil {
+		s.log.Error("close", "lv", f.name(), "err", err)
+	}
+}
+
+// resume goes on writing as before.
+func (s *Server) resume(suspended []*lvFile) {
+	for _, f := range suspended {
+		w, err := f.lv.Load().openWritable()
+		if err != nil {
+			s.log.Error("open handles cannot write any more", "lv", f.name(), "err", err)
+		}
+		f.swap(w, err)
+		f.io.Unlock()
+		f.opening.Unlock()
+	}
+}
+
+// change switches from the tree of before to that of scan. Of the files that are suspended it has the locks.
+func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (changed map[fileKey]bool) {
 	old := s.tree.Load()
 	next, lvs := s.newTree(scan, old, now)
 	switches := planSwitches(old, lvs)
 	// An extent may go from one LV to another, so nobody may still write where the old
 	// metadata says when the first one reads where the new metadata says.
-	for _, sw := range switches {
+	locks := slices.DeleteFunc(slices.Clone(switches), func(sw *switching) bool { return slices.Contains(suspended, sw.file) })
+	for _, sw := range locks {
 		sw.file.opening.Lock()
 	}
-	for _, sw := range switches {
+	for _, sw := range locks {
 		sw.file.io.Lock()
 	}
 	for _, sw := range switches {
-		if err := sw.suspend(); err != nil {
-			s.log.Error("close", "lv", sw.file.name(), "err", err)
+		if sw.file.writesState() { // also if it was opened just now
+			s.rest(sw.file)
 		}
 	}
 	for _, sw := range switches {
@@ -124,16 +166,6 @@ func planSwitches(old *tree, lvs map[fileKey]*currentLV) []*switching {
 		switches = append(switches, &switching{file: f, to: is})
 	}
 	return switches
-}
-
-// suspend ends writing to an LV that keeps more than its bytes on disk: nobody finds that in order while
-// it is written to. The caller holds opening and io.
-func (sw *switching) suspend() error {
-	f := sw.file
-	if was := f.lv.Load(); f.writers == 0 || was == nil || !was.Stateful() {
-		return nil
-	}
-	return closeVolume(f.swap(nil, nil))
 }
 
 // perform makes the file one of its new LV. The caller holds opening and io.

@@ -268,6 +268,59 @@ func TestAHandleThatWritesClaimsTheDevicesOfTheNewExtents(t *testing.T) {
 	eventually(t, "no claims", func() bool { return m.disks[1].Claims() == 0 })
 }
 
+// aMirror has an LV on two legs with a log, in which both of its regions are in sync.
+func aMirror() (testpv.VG, []*testpv.Disk) {
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb", "sdc"}, LVs: []testpv.LV{
+		{Name: "m", Segments: []string{"start_extent = 0\nextent_count = 4\ntype = \"mirror\"\nmirror_count = 2\nregion_size = 16\nmirror_log = \"m_mlog\"\nmirrors = [\"m_mimage_0\", 0, \"m_mimage_1\", 0]"}},
+		{Name: "m_mimage_0", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
+		{Name: "m_mimage_1", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv1", 10)}},
+		{Name: "m_mlog", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv2", 0)}},
+	}}
+	disks := vg.Disks()
+	log := disks[2].Extent(0, extent)
+	clear(log)
+	copy(log, "rRiM\x02\x00\x00\x00\x02")
+	log[1024] = 0b11
+	copy(disks[1].Extent(10, 4*extent)[:4*extent], disks[0].Extent(10, extent))
+	return vg, disks
+}
+
+func TestAReloadSeesAMirrorAtRestAndItsWriterGoesOn(t *testing.T) {
+	vg, disks := aMirror()
+	m := mountDisks(t, disks)
+	f := m.open("vg/m", os.O_RDWR)
+	log := func() byte { return disks[2].Contents()[testpv.DataStart+1024] }
+	for i, reload := range []func(){
+		func() {},
+		m.mustReload, // of the same metadata
+		func() { // that fails
+			m.rescan = func() (*lvm2.Scan, error) { return nil, errors.New("no metadata") }
+			if err := m.Reload(); err == nil {
+				t.Error("it did not fail")
+			}
+			m.rescan = nil
+		},
+		func() { m.update(vg); m.mustReload() },
+	} {
+		reload()
+		if got := log(); i > 0 && got != 0b11 {
+			t.Errorf("after reload %d: the log is %02b", i, got)
+		}
+		data := bytes.Repeat([]byte{byte('a' + i)}, 1000)
+		if _, err := f.WriteAt(data, 100); err != nil {
+			t.Fatalf("after reload %d: %v", i, err)
+		}
+		if got := log(); got != 0b10 {
+			t.Errorf("while it is written: the log is %02b", got)
+		}
+		for leg := range 2 {
+			if !bytes.Equal(disks[leg].Extent(10, extent)[100:1100], data) {
+				t.Errorf("after reload %d: leg %d has other bytes", i, leg)
+			}
+		}
+	}
+}
+
 func TestAHandleLosesTheRightToWriteWithItsLV(t *testing.T) {
 	m := mount(t, oneLV())
 	f := m.open("vg/data", os.O_RDWR)

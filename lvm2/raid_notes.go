@@ -189,7 +189,7 @@ func (a *assembly) raidReadOnly(seg *Segment, text raid.Geometry, c raid.Config,
 			return fmt.Sprintf("leg %d: %v", i, leg.lost)
 		case c.Legs[i].Volume == nil:
 			return fmt.Sprintf("leg %d is lost", i)
-		case leg.inSync != ondisk.All, leg.rebuild:
+		case leg.inSync != ondisk.All:
 			return fmt.Sprintf("leg %d is to be rebuilt", i)
 		case leg.behind:
 			return fmt.Sprintf("leg %d has an older superblock than others", i)
@@ -200,8 +200,6 @@ func (a *assembly) raidReadOnly(seg *Segment, text raid.Geometry, c raid.Config,
 		return "its legs are not in sync"
 	case c.Geometry.ParityLegs() > 0 && seg.LV.hasStatus("NOTSYNCED"):
 		return "its parity was never computed"
-	case len(seg.TypeFlags) > 0 || c.Geometry.DataOffset != 0:
-		return "it has been reshaped"
 	case c.Geometry.Level != text.Level, c.Geometry.Layout != text.Layout, c.Geometry.Legs != text.Legs,
 		text.Level != raid.RAID1 && c.Geometry.Chunk != text.Chunk:
 		return "its superblocks and the metadata describe different arrays"

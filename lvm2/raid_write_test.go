@@ -51,7 +51,7 @@ func TestOnlyARAIDInGoodOrderIsWritable(t *testing.T) {
 		"never activated":            {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.none = true }) }, "never been activated"},
 		"a new leg":                  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.none = true }) }, "leg 1: it is new"},
 		"being rebuilt":              {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.recovery = 4096 }) }, "leg 1 is to be rebuilt"},
-		"to be rebuilt":              {"raid1", func(r *testRAID) { r.status = map[int]string{1: `, "REBUILD"`} }, "leg 1 is to be rebuilt"},
+		"was to be rebuilt":          {"raid1", func(r *testRAID) { r.status = map[int]string{1: `, "REBUILD"`} }, ""},
 		"initial resync":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.resync = 8192 }) }, "not in sync"},
 		"an older superblock":        {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 19 }) }, "leg 1 has an older superblock"},
 		"a failed leg":               {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.failed = 2 }) }, "a leg has failed"},
