@@ -23,7 +23,7 @@ func TestTheKernelReadsWhatWasWrittenToCaches(t *testing.T) {
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "mkfs.ext4", "e2fsck")
 	var disks, want []string
-	for _, name := range []string{"cache-clean", "cache-wt", "writecache", "writecache-crash"} {
+	for _, name := range []string{"cache-clean", "cache-raid", "cache-wt", "writecache", "writecache-crash"} {
 		c := testimages.Load(t, name)
 		own := me().unpack(t, c)
 		dir := me().mount(t, own...)
@@ -66,7 +66,7 @@ vgchange -ay --sysinit >/dev/null
 sum() { sha256sum `+devices(want)+` >>/out/result; }
 for lv in vg_cacheclean/wbvol vg_cachewt/wtpool1 vg_wc/wc512; do e2fsck -f -n /dev/$lv || echo e2fsck $lv >>/out/result; done
 sum
-for lv in vg_cacheclean/wbpool vg_cacheclean/wbvol vg_cacheclean/wtpool vg_cacheclean/wtvol vg_cachewt/wtpool1 vg_cachewt/wtpool2 vg_cachewt/wtvol2 vg_cachewt/passthru vg_wc/wc4k vg_wc/wc512 vg_wccrash/wc4k vg_wccrash/wc512; do
+for lv in vg_cacheraid/lv vg_cacheclean/wbpool vg_cacheclean/wbvol vg_cacheclean/wtpool vg_cacheclean/wtvol vg_cachewt/wtpool1 vg_cachewt/wtpool2 vg_cachewt/wtvol2 vg_cachewt/passthru vg_wc/wc4k vg_wc/wc512 vg_wccrash/wc4k vg_wccrash/wc512; do
 	lvconvert -y --uncache $lv
 done
 if dmsetup status --target cache | grep . || dmsetup status --target writecache | grep .; then echo caches are left >>/out/result; fi

@@ -111,6 +111,7 @@ func inMemory(t *testing.T, s *Scan) []*testpv.Disk {
 func TestCacheLVsAreWritableOrSayWhyNot(t *testing.T) {
 	for name, lvs := range map[string]map[string]string{
 		"cache-clean": {"wbpool": "", "wbvol": "", "wtpool": "", "wtvol": ""},
+		"cache-raid":  {"lv": ""},
 		"cache-wt":    {"wtpool1": "", "wtpool2": "", "wtvol2": "", "passthru": "blocks are in its cache, which is in passthrough mode"},
 		"cache-dirty": {"wbpool1": "blocks in its cache are newer than those of its origin", "wbvol3": "blocks in its cache are newer than those of its origin"},
 		"cache-crash": {"wbpool2": "its cache is in writeback mode and was not shut down in order, so the kernel has to write it back first"},

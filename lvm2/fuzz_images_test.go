@@ -134,6 +134,7 @@ func FuzzOpenImage(f *testing.F) {
 			checkScan(t, s)
 			for _, vg := range s.VGs {
 				for _, lv := range vg.LVs {
+					_, _ = lv.Usage(), lv.NeedsCheck()
 					if v, err := lv.Open(); err == nil {
 						v.ReadAt(make([]byte, 100<<10), v.Size()/3-100)
 						v.Close()

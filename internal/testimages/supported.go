@@ -9,6 +9,7 @@ var supported = map[string]bool{
 	"cache-clean":            true,
 	"cache-crash":            true,
 	"cache-dirty":            true,
+	"cache-raid":             true,
 	"cache-wt":               true,
 	"dup-pv":                 true,
 	"errzero":                true,
