@@ -122,6 +122,11 @@ func (d *disk) guidTable(m bootRecord) (*Table, error) {
 		}
 		var backupErr error
 		t, _, backupErr = d.gptTable(backup)
+		if end := m.protected(); errors.Is(backupErr, ErrNone) && end > 1 && end < backup {
+			if old, _, err := d.gptTable(end); err == nil {
+				t, backupErr, backup = old, nil, end // it has grown, and only the MBR tells from where
+			}
+		}
 		if backupErr != nil {
 			return nil, d.noGPT(m, err, backupErr)
 		}

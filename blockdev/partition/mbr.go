@@ -43,6 +43,14 @@ func (m bootRecord) protective() bool {
 	return slices.ContainsFunc(m, func(e mbrEntry) bool { return e.kind == protective })
 }
 
+// protected is the last sector of a disk whose only MBR partition protects a GPT; 0 of any other.
+func (m bootRecord) protected() int64 {
+	if len(m) != 1 || !m.protective() {
+		return 0
+	}
+	return m[0].first + m[0].count - 1
+}
+
 // decodeBootRecord reads the table of a sector. It is not ok where there is none: the sector may
 // belong to a boot loader or a file system, with code where entries would be.
 func decodeBootRecord(b []byte) (m bootRecord, ok bool) {

@@ -122,6 +122,10 @@ func TestADiskThatHasGrownNeedsNoWarning(t *testing.T) {
 	table := find(t, disk, 0)
 	table.expect(t, "1: 20480+40960 Linux LVM ")
 	table.warns(t, "going by the backup in sector 2047")
+	clear(disk[512:1024]) // now the MBR alone does
+	table = find(t, disk, 0)
+	table.expect(t, "1: 20480+40960 Linux LVM ")
+	table.warns(t, "the GPT is lost; going by its backup in sector 2047")
 }
 
 func TestAGPTWhoseTwoCopiesAreDamagedIsRefused(t *testing.T) {
