@@ -41,7 +41,7 @@ func (lv *LV) typeAttr(u *uses) byte {
 	switch {
 	case u.merging:
 		return 'O'
-	case u.snapshot != nil && u.snapshot.Merging, isThin && thin.Merge != nil:
+	case isThin && thin.Merge != nil:
 		return 'S'
 	case len(u.snapshots) > 0, u.extSnapshots > 0:
 		return 'o'
@@ -69,6 +69,8 @@ func (lv *LV) typeAttr(u *uses) byte {
 		return 'd'
 	}
 	switch {
+	case u.snapshot != nil && u.snapshot.Merging:
+		return 'S'
 	case u.snapshot != nil:
 		return 's'
 	case lv.virtual(), lv.unknownType():
