@@ -177,6 +177,33 @@ func (h huge) Map(off, max int64) (mapping.Extent, error) {
 	return mapping.Extent{Kind: mapping.Data, Device: h.disk, Offset: off, Length: max}, nil
 }
 
+// damaged is a volume whose metadata do not say where its bytes are.
+type damaged struct{ *disk }
+
+var errDamaged = errors.New("damaged")
+
+func (damaged) Map(int64, int64) (mapping.Extent, error) { return mapping.Extent{}, errDamaged }
+func (damaged) ReadAt([]byte, int64) (int, error)        { return 0, errDamaged }
+
+func TestWhatNoLegCanMapIsMissing(t *testing.T) {
+	w := newWorld(seeded(t), Geometry{Level: RAID1, Legs: 2, LegSize: 1 << 20})
+	legs := w.legs()
+	for i := range legs {
+		legs[i].Volume = damaged{w.disks[i]}
+	}
+	a, err := New(Config{Geometry: w.g, Legs: legs, InSync: All})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := a.Map(0, 4096)
+	if err != nil || e.Kind != mapping.Missing || !errors.Is(e.Err, mapping.ErrMissing) || !errors.Is(e.Err, errDamaged) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if _, err := a.ReadAt(make([]byte, 1), 0); !errors.Is(err, mapping.ErrMissing) || !errors.Is(err, errDamaged) {
+		t.Error(err)
+	}
+}
+
 func TestSmallChunksAreReadInFewCalls(t *testing.T) {
 	for _, g := range []Geometry{
 		{Level: RAID0, Legs: 4, Chunk: 4096, LegSize: 1 << 18},

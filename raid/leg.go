@@ -76,7 +76,7 @@ func (l legs) look(i int, x, max int64, f *faults) mapping.Extent {
 	}
 	e, err := leg.Volume.Map(off, n)
 	if err != nil {
-		return missing(min(n, faultBlock), err)
+		return missing(min(n, faultBlock), fmt.Errorf("%w: %w", errFault, err))
 	}
 	return e
 }
