@@ -149,11 +149,16 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (stat
 	if copies && seg.LV.hasStatus("NOTSYNCED") {
 		c.InSync = 0
 	}
+	var known bool
+	dirty, known = a.dirty(m.Legs[state.at].Meta, state.newest)
 	// While a leg is missing, dirty regions are what it has to catch up with, and in
 	// order on the other legs.
-	dirty = a.dirty(m.Legs[state.at].Meta, state.newest)
 	if copies || state.rebuilt() && !seg.LV.Partial() {
 		c.Dirty = dirty
+	}
+	// The kernel resyncs an array from the start where its bitmap is dirty, and nowhere else.
+	if state.newest.Resync == 0 && known && c.InSync == 0 && !seg.LV.hasStatus("NOTSYNCED") {
+		c.InSync, c.Dirty = raid.All, dirty
 	}
 	return state, dirty, applyGeometry(c, state.newest)
 }
@@ -199,16 +204,17 @@ func (a *assembly) superblock(leg RAIDLeg) (*ondisk.RAIDSuperblock, error) {
 	return s, nil
 }
 
-// dirty says where the bitmap of a leg has writes that may not have been finished.
-func (a *assembly) dirty(meta *LV, s *ondisk.RAIDSuperblock) func(off, max int64) (bool, int64) {
+// dirty says where the bitmap of a leg has writes that may not have been finished: everywhere, if that is not
+// known.
+func (a *assembly) dirty(meta *LV, s *ondisk.RAIDSuperblock) (dirty func(off, max int64) (bool, int64), known bool) {
 	everything := func(_, max int64) (bool, int64) { return true, max }
 	v, err := a.volume(meta)
 	if err != nil {
-		return everything
+		return everything, false
 	}
 	bm, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
 	if err != nil || bm.Events < s.Events {
-		return everything
+		return everything, false
 	}
-	return bm.Dirty
+	return bm.Dirty, true
 }

@@ -13,10 +13,10 @@ import (
 // raidNotes are the superblocks and write-intent bitmaps of a RAID, one of each on every rmeta LV.
 //
 // The kernel looks at the bitmap of an array only if the superblocks say that it is out of sync. So while
-// it is written they say that it is in sync nowhere; the bitmap then limits what is resynced.
+// a region is dirty they say that the array is in sync nowhere; the bitmap then limits what is resynced.
 //
-//	before the first write   bitmaps: events + 1, dirty bits | flush | superblocks: events + 1, not in sync | flush
-//	after the last           bitmaps: clean bits | flush | bitmaps: events + 2 | flush | superblocks: events + 2, in sync | flush
+//	before the first is dirty  bitmaps: events + 1, dirty bits | flush | superblocks: events + 1, not in sync | flush
+//	when none is any more      bitmaps: events + 2, clean bits | flush | superblocks: events + 2, in sync | flush
 //
 // A bitmap with fewer events than the superblocks would be distrusted; superblocks of one array may be an
 // event apart after a crash, and then the greater number counts.
@@ -27,7 +27,7 @@ type raidNotes struct {
 	supers [][]byte
 	heads  [][]byte // of the bitmaps
 	events uint64
-	begun  bool
+	dirty  int // regions; while there are any, the superblocks say that the array is out of sync
 }
 
 func (n *raidNotes) read() ([]byte, error) {
@@ -52,7 +52,7 @@ func (n *raidNotes) read() ([]byte, error) {
 
 func (n *raidNotes) reset(found []byte) error {
 	each := len(found) / len(n.Volumes)
-	n.supers, n.heads, n.begun = nil, nil, false
+	n.supers, n.heads, n.dirty = nil, nil, 0
 	for i := range n.Volumes {
 		if (i+1)*each > len(found) {
 			break
@@ -89,46 +89,49 @@ func (n *raidNotes) reset(found []byte) error {
 
 // Mark implements [raid.Log].
 func (n *raidNotes) Mark(regions []int64) error {
-	if n.begun {
+	first := n.dirty == 0
+	n.dirty += len(regions)
+	if !first {
 		return n.BitLog.Mark(regions)
 	}
-	if err := n.putHeads(n.events + 1); err != nil {
+	n.events++
+	if err := n.putHeads(); err != nil {
 		return err
 	}
 	if err := n.BitLog.Mark(regions); err != nil {
 		return err
 	}
-	n.begun = true
-	return n.putSupers(n.events+1, 0)
+	return n.putSupers(0)
 }
 
-func (n *raidNotes) finish() error {
-	if !n.begun {
+// Unmark implements [raid.Log].
+func (n *raidNotes) Unmark(regions []int64) error {
+	if err := n.BitLog.Unmark(regions); err != nil {
+		return err
+	}
+	if n.dirty -= len(regions); n.dirty > 0 {
 		return nil
 	}
-	err := n.Sync()
-	if err == nil {
-		err = n.putHeads(n.events + 2)
+	n.events++
+	if err := n.putHeads(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = n.Sync()
+	if err := n.Sync(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = n.putSupers(n.events+2, ondisk.All)
-	}
-	if err == nil {
-		n.events, n.begun = n.events+2, false
-	}
-	return err
+	return n.putSupers(ondisk.All)
 }
+
+// finish has nothing to do: with the last mark gone, all is on stable storage.
+func (n *raidNotes) finish() error { return nil }
 
 // putHeads changes the bitmaps' number of events. They go with the bits to stable storage.
-func (n *raidNotes) putHeads(events uint64) error {
-	return n.put(n.heads, ondisk.RAIDBitmap, func(b []byte) { raid.PutBitmapEvents(b, events, n.events) })
+func (n *raidNotes) putHeads() error {
+	return n.put(n.heads, ondisk.RAIDBitmap, func(b []byte) { raid.PutBitmapEvents(b, n.events, n.events-1) })
 }
 
-func (n *raidNotes) putSupers(events uint64, resync int64) error {
-	if err := n.put(n.supers, 0, func(b []byte) { ondisk.PutRAIDSync(b, events, resync) }); err != nil {
+func (n *raidNotes) putSupers(resync int64) error {
+	if err := n.put(n.supers, 0, func(b []byte) { ondisk.PutRAIDSync(b, n.events, resync) }); err != nil {
 		return err
 	}
 	return n.Sync()

@@ -180,7 +180,7 @@ func TestWritingChangesTheDataAndTwiceTheNumberOfEvents(t *testing.T) {
 				want := bytes.Clone(metaOf(before[i]))
 				le.PutUint64(want[16:], 22)
 				le.PutUint64(want[4096+24:], 22)
-				le.PutUint64(want[4096+32:], 20)
+				le.PutUint64(want[4096+32:], 21)
 				if !bytes.Equal(metaOf(b), want) {
 					t.Errorf("the rmeta LV of leg %d is not as it should be", i)
 				}
