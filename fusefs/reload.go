@@ -175,6 +175,9 @@ func (sw *switching) perform(now time.Time) {
 	if was == nil || sw.to == nil || was.print != sw.to.print {
 		f.mtime.Store(now.UnixNano())
 	}
+	if was != nil && sw.to != nil {
+		sw.to.Inherit(was.LV)
+	}
 	f.lv.Store(sw.to)
 	if f.writers == 0 {
 		sw.old = f.swap(nil, nil)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2"
 )
@@ -319,6 +320,39 @@ func TestAReloadSeesAMirrorAtRestAndItsWriterGoesOn(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestAWriterOfACacheGoesOnAfterAReload(t *testing.T) {
+	var disks []*testpv.Disk
+	for _, path := range testimages.Load(t, "cache-clean").Unpack(t) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		disks = append(disks, &testpv.Disk{Label: path, Bytes: b})
+	}
+	m := mountDisks(t, disks)
+	f := m.open("vg_cacheclean/wbvol", os.O_RDWR)
+	write := func(when string, f *os.File) {
+		t.Helper()
+		data := []byte("written " + when)
+		if _, err := f.WriteAt(data, 5000); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		got := make([]byte, len(data))
+		if _, err := f.ReadAt(got, 5000); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %v, or other bytes", when, err)
+		}
+	}
+	write("before", f)
+	m.mustReload()
+	write("after a reload", f)
+	m.mustReload()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.mustReload() // with nobody writing
+	write("opened anew", m.open("vg_cacheclean/wbvol", os.O_RDWR))
 }
 
 func TestAHandleLosesTheRightToWriteWithItsLV(t *testing.T) {

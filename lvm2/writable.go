@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 )
 
@@ -94,6 +95,34 @@ func (s *states) stop(started []state) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Inherit gives lv what writing to old, the same LV of an earlier reading of the metadata, has told of the states
+// that both lie on: that all blocks of a cache were clean before. What has changed on disk since is not
+// inherited. It is for before lv is used, and while nobody writes to old.
+func (lv *LV) Inherit(old *LV) {
+	type place struct {
+		lv     UUID
+		extent uint64
+	}
+	written := map[place]*target.Cached{}
+	old.through(func(seg *Segment) bool {
+		if c, ok := old.VG.assembly.states.of(seg).(*target.Cached); ok && c.Written() {
+			written[place{seg.LV.UUID, seg.StartExtent}] = c
+		}
+		return false
+	})
+	if len(written) == 0 {
+		return
+	}
+	_, _ = lv.VG.assembly.contents(lv) // finds the states
+	lv.through(func(seg *Segment) bool {
+		c, ok := lv.VG.assembly.states.of(seg).(*target.Cached)
+		if was := written[place{seg.LV.UUID, seg.StartExtent}]; ok && was != nil {
+			c.Inherit(was)
+		}
+		return false
+	})
 }
 
 // readOnlyReason is why a segment cannot be written as safely as the kernel does it, as a phrase; "" if

@@ -87,6 +87,21 @@ func (c *Cached) ReadOnlyReason() string {
 	return ""
 }
 
+// Written says whether the flag for an orderly shutdown has been cleared here, or was found so to be written.
+func (c *Cached) Written() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun
+}
+
+// Inherit is for a cache that old was before, and that has been opened anew: what was known to be clean before
+// old was written is in both places still, whatever the kernel would take it for. Nobody may use either.
+func (c *Cached) Inherit(old *Cached) {
+	if old.begun && bytes.Equal(c.cache.superblock, old.cache.superblock) {
+		c.begun, c.cache.clean, c.dirty = true, old.cache.clean, old.dirty
+	}
+}
+
 // StartWriting reads the superblock of the cache again. It fails with ErrCacheChanged if it is not what it
 // was, or what was written since.
 func (c *Cached) StartWriting() error {

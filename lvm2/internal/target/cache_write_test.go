@@ -312,3 +312,33 @@ func TestACacheThatWasNeverActivatedIsWrittenInItsOrigin(t *testing.T) {
 		t.Error("written elsewhere")
 	}
 }
+
+func TestWhatIsKnownOfAWrittenCacheIsInheritedUnlessItHasChanged(t *testing.T) {
+	c := someCache(2, cacheCleanShutdown)
+	for _, changed := range []bool{false, true} {
+		disks, contents := c.disks()
+		u := newUnplugged(disks...)
+		old := openUnplugged(t, c, CacheWriteback, u)
+		change(t, old, contents)
+		if changed { // the kernel did, and stopped without a shutdown
+			super := u.disks[cacheMeta][:pdata.BlockSize]
+			binary.LittleEndian.PutUint32(super[256:], 1)
+			pdata.CacheSuperblock.Seal(super)
+		}
+		now := openUnplugged(t, c, CacheWriteback, u)
+		if now.ReadOnlyReason() == "" {
+			t.Fatal("it can be written without knowing more")
+		}
+		now.Inherit(old)
+		if reason := now.ReadOnlyReason(); (reason == "") == changed {
+			t.Errorf("changed: %v; %q", changed, reason)
+		}
+		if !changed {
+			change(t, now, contents)
+			checkVolume(t, now, contents, never)
+			if u := now.Usage(); u.Dirty != u.Used {
+				t.Errorf("%+v: to the kernel all of it is dirty", u)
+			}
+		}
+	}
+}
