@@ -11,6 +11,7 @@ import (
 type arrayState struct {
 	degraded bool        // a leg is lost, stale or not yet built
 	failing  atomic.Bool // a leg could not be read in parts
+	array    *raid.Array
 }
 
 // array assembles a RAID or mirror, and keeps the state of its legs for its LV's health.
@@ -32,6 +33,7 @@ func (a *assembly) array(seg *Segment, c raid.Config) (*raid.Array, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMetadata, err)
 	}
+	state.array = v
 	a.arrays[lv] = state
 	return v, nil
 }
@@ -44,7 +46,7 @@ func (a *assembly) arrayHealth(lv *LV) []string {
 	lv.through(func(seg *Segment) bool {
 		if state := a.arrays[seg.LV]; state != nil {
 			degraded = degraded || state.degraded
-			failing = failing || state.failing.Load()
+			failing = failing || state.failing.Load() || state.array.WriteError() != nil
 		}
 		return false
 	})

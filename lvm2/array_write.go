@@ -2,7 +2,7 @@ package lvm2
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 
 	"lvm2fs/raid"
 )
@@ -12,16 +12,15 @@ type arrayWriting struct {
 	array  *raid.Array
 	reason string // why it cannot be written
 	notes  notes  // nil for an array that needs none
-	found  []byte // what the notes were when last read
+	found  []byte // when the notes were last loaded
 }
 
 // notes are what an array has on disk beside its data.
 type notes interface {
 	raid.Log
-	// read reads all of it that says in what order the array is.
-	read() ([]byte, error)
-	// reset makes it the log of an array that nobody writes to, given what read gave.
-	reset(found []byte) error
+	// load reads all of it that says in what order the array is, and gives a digest of that. It fails if
+	// the array cannot be written; else it is now the log of an array that nobody writes to.
+	load() (found []byte, err error)
 	// finish is called after a time of writing in which nothing failed, when all regions are clean.
 	finish() error
 }
@@ -32,10 +31,7 @@ func newArrayWriting(array *raid.Array, n notes, reason string) *arrayWriting {
 	if reason != "" || n == nil {
 		return w
 	}
-	found, err := n.read()
-	if err == nil {
-		err = n.reset(found)
-	}
+	found, err := n.load()
 	if err != nil {
 		w.reason = err.Error()
 	}
@@ -51,15 +47,12 @@ func (w *arrayWriting) StartWriting() error {
 	if w.notes == nil {
 		return w.array.StartWriting(nil)
 	}
-	found, err := w.notes.read()
+	found, err := w.notes.load()
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(found, w.found) {
-		return fmt.Errorf("others have used the array")
-	}
-	if err := w.notes.reset(found); err != nil {
-		return err
+		return errors.New("others have used the array")
 	}
 	return w.array.StartWriting(w.notes)
 }
@@ -71,7 +64,7 @@ func (w *arrayWriting) StopWriting() error {
 	}
 	err := w.notes.finish()
 	if err == nil {
-		w.found, err = w.notes.read()
+		w.found, err = w.notes.load()
 	}
 	return err
 }

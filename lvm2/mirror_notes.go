@@ -1,7 +1,7 @@
 package lvm2
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -18,34 +18,23 @@ type mirrorNotes struct {
 	regions int64
 }
 
-func (n *mirrorNotes) read() ([]byte, error) {
+func (n *mirrorNotes) load() ([]byte, error) {
 	v := n.Volumes[0]
 	log, err := ondisk.ReadMirrorLog(v, v.Size(), n.regions)
 	if err != nil {
 		return nil, err
 	}
-	head := make([]byte, ondisk.MirrorLogBits)
-	if _, err := v.ReadAt(head, 0); err != nil {
-		return nil, fmt.Errorf("mirror log: %w", err)
-	}
-	return append(head, log.Bits...), nil
-}
-
-func (n *mirrorNotes) reset(found []byte) error {
-	n.Bits = bytes.Clone(found[ondisk.MirrorLogBits:])
-	log, err := ondisk.ReadMirrorLog(n.Volumes[0], n.Volumes[0].Size(), n.regions)
-	if err != nil {
-		return err
-	}
 	if log.Regions != uint64(n.regions) && log.Regions != math.MaxUint64 { // which a new log has
-		return fmt.Errorf("its log is one of %d regions, not of %d", log.Regions, n.regions)
+		return nil, fmt.Errorf("its log is one of %d regions, not of %d", log.Regions, n.regions)
 	}
 	for i := range n.regions {
 		if log.Regions == math.MaxUint64 || !log.InSync(i) {
-			return errors.New("its legs are not in sync")
+			return nil, errors.New("its legs are not in sync")
 		}
 	}
-	return nil
+	n.Bits = log.Bits
+	sum := sha256.Sum256(log.Bits)
+	return sum[:], nil
 }
 
 // finish has nothing to do but to keep the marks from coming back.

@@ -2,6 +2,7 @@ package lvm2
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -30,61 +31,46 @@ type raidNotes struct {
 	dirty  int // regions; while there are any, the superblocks say that the array is out of sync
 }
 
-func (n *raidNotes) read() ([]byte, error) {
+// maxRAIDBits is more bytes than the bits of any bitmap of lvm2's have: it makes no more than 2 Mi regions.
+const maxRAIDBits = 1 << 20
+
+func (n *raidNotes) load() ([]byte, error) {
+	n.supers, n.heads, n.dirty = nil, nil, 0
+	n.Offset = ondisk.RAIDBitmap + raid.BitsOffset
 	var found []byte
 	for i, v := range n.Volumes {
-		part := make([]byte, ondisk.RAIDSuperblockSize)
-		if _, err := v.ReadAt(part, 0); err != nil {
+		b := make([]byte, ondisk.RAIDSuperblockSize)
+		if _, err := v.ReadAt(b, 0); err != nil {
 			return nil, fmt.Errorf("superblock of leg %d: %w", i, err)
-		}
-		bits, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
-		if err != nil {
-			return nil, fmt.Errorf("leg %d: %w", i, err)
 		}
 		head := make([]byte, raid.BitsOffset)
 		if _, err := v.ReadAt(head, ondisk.RAIDBitmap); err != nil {
 			return nil, fmt.Errorf("bitmap of leg %d: %w", i, err)
 		}
-		found = append(append(append(found, part...), head...), bits.Regions.Bits...)
-	}
-	return found, nil
-}
-
-func (n *raidNotes) reset(found []byte) error {
-	each := len(found) / len(n.Volumes)
-	n.supers, n.heads, n.dirty = nil, nil, 0
-	for i := range n.Volumes {
-		if (i+1)*each > len(found) {
-			break
-		}
-		part := found[i*each : (i+1)*each]
-		b := bytes.NewReader(part[ondisk.RAIDSuperblockSize:])
-		bitmap, err := raid.ReadBitmap(b, 0, b.Size())
+		super, err := ondisk.ReadRAIDSuperblock(bytes.NewReader(b))
 		if err != nil {
-			return fmt.Errorf("the bitmaps of its legs are of different sizes")
+			return nil, fmt.Errorf("leg %d: %w", i, err)
 		}
-		super, err := ondisk.ReadRAIDSuperblock(bytes.NewReader(part))
+		bitmap, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, min(v.Size()-ondisk.RAIDBitmap, raid.BitsOffset+maxRAIDBits))
 		if err != nil {
-			return fmt.Errorf("leg %d: %w", i, err)
+			return nil, fmt.Errorf("leg %d: %w", i, err)
 		}
-		first := found[ondisk.RAIDSuperblockSize:each]
 		switch dirty, until := bitmap.Dirty(0, n.covers); {
 		case bitmap.Events < super.Events:
-			return fmt.Errorf("the bitmap of leg %d was not kept up", i)
+			return nil, fmt.Errorf("the bitmap of leg %d was not kept up", i)
 		case bitmap.SyncSize < n.covers:
-			return fmt.Errorf("the bitmap of leg %d covers %d bytes of %d", i, bitmap.SyncSize, n.covers)
+			return nil, fmt.Errorf("the bitmap of leg %d covers %d bytes of %d", i, bitmap.SyncSize, n.covers)
 		case dirty || until < n.covers:
-			return errors.New("regions are marked as out of sync since a crash; lvchange --syncaction repair puts them right")
-		case i > 0 && !bytes.Equal(part[ondisk.RAIDSuperblockSize:], first):
-			return errors.New("the bitmaps of its legs differ")
+			return nil, errors.New("regions are marked as out of sync since a crash; lvchange --syncaction repair puts them right")
+		case i > 0 && !(bytes.Equal(head, n.heads[0]) && bytes.Equal(bitmap.Regions.Bits, n.Bits)):
+			return nil, errors.New("the bitmaps of its legs differ")
 		}
-		n.supers = append(n.supers, bytes.Clone(part[:ondisk.RAIDSuperblockSize]))
-		n.heads = append(n.heads, bytes.Clone(part[ondisk.RAIDSuperblockSize:][:raid.BitsOffset]))
-		n.Region, n.Bits = bitmap.Regions.Size, bytes.Clone(bitmap.Regions.Bits)
-		n.events = super.Events
+		n.supers, n.heads = append(n.supers, b), append(n.heads, head)
+		n.Region, n.Bits, n.events = bitmap.Regions.Size, bitmap.Regions.Bits, super.Events
+		sum := sha256.Sum256(bitmap.Regions.Bits)
+		found = append(append(append(found, b...), head...), sum[:]...)
 	}
-	n.Offset = ondisk.RAIDBitmap + raid.BitsOffset
-	return nil
+	return found, nil
 }
 
 // Mark implements [raid.Log].

@@ -281,6 +281,9 @@ func TestALegThatFailsLeavesTheArrayOutOfSync(t *testing.T) {
 	if _, err := v.WriteAt(make([]byte, 512), 12288); !errors.Is(err, testpv.ErrIO) {
 		t.Errorf("the next one: %v", err)
 	}
+	if health := lv.Health(); health != "failing" {
+		t.Errorf("its health is %q", health)
+	}
 	if err := v.Sync(); !errors.Is(err, testpv.ErrIO) {
 		t.Errorf("Sync: %v", err)
 	}

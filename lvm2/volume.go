@@ -159,7 +159,7 @@ func (lv *LV) ReadOnlyReason() error {
 // damaged (its metadata makes no sense), unsupported, invalid (a snapshot that overflowed),
 // partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
 // built, but may be made up for), cache-lost (and not needed), needs-check
-// (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts), in-use
+// (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts, or not be written), in-use
 // (by somebody else), "bad name".
 func (lv *LV) Health() string {
 	var words []string

@@ -240,6 +240,9 @@ func (t *intent) stop() error {
 	defer t.mu.Unlock()
 	t.end()
 	t.unmark(time.Now())
+	if t.failed == nil && len(t.regions) > 0 {
+		t.failed = fmt.Errorf("raid: still being written, in %d regions", len(t.regions))
+	}
 	return t.failed
 }
 

@@ -59,6 +59,17 @@ func (a *Array) StopWriting() error {
 	return err
 }
 
+// WriteError is why the array takes no more writes: the error of the first that failed. Nil while it does.
+func (a *Array) WriteError() error {
+	t := a.writing.Load()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed
+}
+
 // WriteAt writes all of p, which must end within Size; see [mapping.Writable].
 func (a *Array) WriteAt(p []byte, off int64) (int, error) {
 	t, err := a.writer(off, int64(len(p)))

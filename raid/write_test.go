@@ -248,6 +248,7 @@ func redundant() []Geometry {
 func TestLegsAgreeAfterManyWritersAtOnce(t *testing.T) {
 	for _, g := range redundant() {
 		t.Run(g.String(), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(seeded(t), g)
 			for _, d := range w.disks {
 				d.lag = 50 * time.Microsecond
@@ -297,6 +298,7 @@ func TestLegsAgreeAfterManyWritersAtOnce(t *testing.T) {
 }
 
 func TestOfTwoWritesToOnePlaceOneWinsOnAllLegs(t *testing.T) {
+	t.Parallel()
 	for _, g := range redundant() {
 		w := newWorld(seeded(t), g)
 		for _, d := range w.disks {
@@ -357,6 +359,7 @@ func TestAQuietRegionIsUnmarkedAndOneInUseIsNot(t *testing.T) {
 func TestAfterAFailedWriteTheArrayTakesNoMore(t *testing.T) {
 	for _, g := range redundant() {
 		t.Run(g.String(), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(seeded(t), g)
 			log := newMarks(4096)
 			a := w.writable(t, log)
@@ -378,8 +381,8 @@ func TestAfterAFailedWriteTheArrayTakesNoMore(t *testing.T) {
 			if err := a.PunchHole(0, 1); !errors.Is(err, errBroken) {
 				t.Errorf("the next hole: %v", err)
 			}
-			if err := a.Sync(); !errors.Is(err, errBroken) {
-				t.Errorf("Sync: %v", err)
+			if err := a.Sync(); !errors.Is(err, errBroken) || !errors.Is(a.WriteError(), errBroken) {
+				t.Errorf("Sync: %v, WriteError: %v", err, a.WriteError())
 			}
 			a.writing.Load().tidy()
 			if err := a.StopWriting(); !errors.Is(err, errBroken) {
@@ -441,6 +444,7 @@ func TestALegThatCannotBeReadIsWrittenAllTheSame(t *testing.T) {
 }
 
 func TestReadsThatRebuildAreTrueWhileTheirRowsAreWritten(t *testing.T) {
+	t.Parallel()
 	g := Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 5, Chunk: 2048, LegSize: 1 << 14}
 	w := newWorld(seeded(t), g)
 	w.disks[2].broken = []span{{0, endless}}
