@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
@@ -339,6 +342,48 @@ func TestWhatIsKnownOfAWrittenCacheIsInheritedUnlessItHasChanged(t *testing.T) {
 			if u := now.Usage(); u.Dirty != u.Used {
 				t.Errorf("%+v: to the kernel all of it is dirty", u)
 			}
+		}
+	}
+}
+
+// slow is a disk that others may be faster than.
+type slow struct {
+	*memory
+	mu *sync.Mutex
+}
+
+func (d slow) Claim() error                 { return nil }
+func (d slow) Release() error               { return nil }
+func (d slow) Sync() error                  { return nil }
+func (d slow) PunchHole(off, n int64) error { return errors.ErrUnsupported }
+
+func (d slow) WriteAt(p []byte, off int64) (int, error) {
+	time.Sleep(rand.N(100 * time.Microsecond))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return copy((*d.memory)[off:], p), nil
+}
+
+func TestWritersOfTheSameBytesLeaveEqualCopies(t *testing.T) {
+	c := someCache(2, cacheCleanShutdown)
+	disks, _ := c.disks()
+	var mu sync.Mutex
+	volume := func(i int) mapping.Volume { return Device(slow{&disks[i], &mu}, 0, disks[i].Size()) }
+	v := openTestCache(t, c, CacheWritethrough, volume(cacheMeta), volume(cacheData), volume(cacheOrigin))
+	for range 50 {
+		var all sync.WaitGroup
+		for range 4 {
+			p := random(512)
+			all.Go(func() {
+				if _, err := v.WriteAt(p, 4*4096); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		got := make([]byte, 512)
+		if _, err := v.ReadAt(got, 4*4096); err != nil || !bytes.Equal(got, disks[cacheOrigin][4*4096:][:512]) {
+			t.Fatalf("%v, or the origin has other bytes", err)
 		}
 	}
 }
