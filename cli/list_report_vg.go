@@ -53,7 +53,9 @@ func vgRow(vg *lvm2.VG) row {
 	for _, pv := range vg.PVs {
 		areas.add(pv)
 	}
-	areas.report(&r, "vg")
+	areas.counts(&r, "vg")
+	r.size("vg_mda_free", areas.free)
+	r.size("vg_mda_size", areas.usedSize)
 	copies := "unmanaged"
 	if vg.MetadataCopies > 0 {
 		copies = strconv.FormatUint(vg.MetadataCopies, 10)
@@ -77,7 +79,11 @@ func (l *listing) pvRow(pv *lvm2.PV) row {
 	}
 	r.size("dev_size", size)
 	r.text("pv_name", pvName(pv))
-	r.size("pv_mda_free", areas.free)
+	free := areas.free
+	if areas.used < areas.count {
+		free = 0 // lvm does not look at one that is ignored, and takes it for full
+	}
+	r.size("pv_mda_free", free)
 	r.size("pv_mda_size", areas.size)
 	if pv.HeaderVersion > 0 {
 		r.number("pv_ext_vsn", uint64(pv.HeaderVersion))
@@ -135,7 +141,9 @@ func duplicateRow(pv *lvm2.PV) row {
 // metadataAreas sums up the metadata areas of a PV, or of all PVs of a VG that are there.
 type metadataAreas struct {
 	count, used int
-	size, free  int64 // bytes, of the smallest
+	size        int64 // bytes, of the smallest
+	usedSize    int64 // of the smallest that is not ignored
+	free        int64 // of the fullest that is not ignored
 }
 
 func (m *metadataAreas) add(pv *lvm2.PV) {
@@ -150,6 +158,9 @@ func (m *metadataAreas) add(pv *lvm2.PV) {
 		if area.Ignored {
 			continue
 		}
+		if m.used == 0 || area.Size < m.usedSize {
+			m.usedSize = area.Size
+		}
 		if m.used == 0 || area.Free() < m.free {
 			m.free = area.Free()
 		}
@@ -160,12 +171,6 @@ func (m *metadataAreas) add(pv *lvm2.PV) {
 func (m *metadataAreas) counts(r *row, prefix string) {
 	r.count(prefix+"_mda_count", m.count)
 	r.count(prefix+"_mda_used_count", m.used)
-}
-
-func (m *metadataAreas) report(r *row, prefix string) {
-	m.counts(r, prefix)
-	r.size(prefix+"_mda_free", m.free)
-	r.size(prefix+"_mda_size", m.size)
 }
 
 func permissions(writable bool) string {
