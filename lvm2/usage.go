@@ -111,9 +111,12 @@ func (lv *LV) Usage() Usage {
 			return Usage{Data: &Percent{u.Data + u.Overhead, u.Physical}, VDO: u}
 		}
 	case *VDO:
-		// What the kernel tells of the pool, lvm takes as a share of the LV.
-		if u := a.vdoUsage(m.Pool); u != nil {
-			return Usage{Data: &Percent{u.Data, uint64(lv.Size() / target.VDOBlock)}, VDO: u}
+		// What the kernel tells of the pool, lvm takes as a share of what the pool shows; the LV may
+		// have been reduced since.
+		pool, err := soleMapping[*VDOPool](m.Pool)
+		if u := a.vdoUsage(m.Pool); err == nil && u != nil {
+			shown := int64(pool.VirtualExtents) * a.vg.ExtentSize
+			return Usage{Data: &Percent{u.Data, uint64(shown / target.VDOBlock)}, VDO: u}
 		}
 	}
 	return Usage{}
