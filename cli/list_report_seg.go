@@ -67,6 +67,9 @@ func segmentRow(seg *lvm2.Segment) row {
 	r.flag("seg_monitor", "not enabled", seg.Monitorable())
 	r.text("cache_policy", cache.Policy)
 	r.text("cache_settings", cacheSettings(seg))
+	if m, ok := seg.Mapping.(*lvm2.Integrity); ok {
+		r.text("integrity_settings", integritySettings(m))
+	}
 	if pool := seg.VDOPool(); pool != nil {
 		r.vdo(pool)
 	}
@@ -163,6 +166,17 @@ func areaName(a lvm2.Area) string {
 var writecacheSettings = []string{
 	"high_watermark", "low_watermark", "writeback_jobs", "autocommit_blocks", "autocommit_time",
 	"fua", "nofua", "cleaner", "max_age", "metadata_only", "pause_writeback",
+}
+
+// integritySettings are the settings that lvm reports of an integrity layer, in its order.
+func integritySettings(m *lvm2.Integrity) string {
+	var parts []string
+	for _, key := range []string{"journal_watermark", "commit_time", "bitmap_flush_interval", "allow_discards"} {
+		if value, ok := m.Settings[key]; ok {
+			parts = append(parts, fmt.Sprintf("%s=%d", key, value))
+		}
+	}
+	return strings.Join(parts, ",")
 }
 
 func cacheSettings(seg *lvm2.Segment) string {
