@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/mapping"
@@ -56,6 +57,8 @@ func (n *raidNotes) load() ([]byte, error) {
 			return nil, fmt.Errorf("leg %d: %w", i, err)
 		}
 		switch dirty, until := bitmap.Dirty(0, n.covers); {
+		case super.Events > math.MaxInt64:
+			return nil, fmt.Errorf("the superblock of leg %d has %d events", i, super.Events)
 		case bitmap.Events < super.Events:
 			return nil, fmt.Errorf("the bitmap of leg %d was not kept up", i)
 		case bitmap.SyncSize < n.covers:

@@ -480,11 +480,12 @@ func FuzzRAIDMetadata(f *testing.F) {
 			meta := d.Bytes[testpv.DataStart : testpv.DataStart+2*testpv.ExtentSize]
 			super := [][]byte{first, second}[i%2]
 			copy(meta, super[:min(len(super), 4096)])
-			if i%2 == 1 && len(super) > 12 {
+			if kind < 128 && len(super) > 12 {
 				meta[12] = byte(i)
 			}
 			copy(meta[4096:], bitmap)
 		}
+		writeAndReopen(t, r, copiesOf(disks))
 		lv := r.open(t, disks, Options{}, 3)
 		v, err := lv.Open()
 		if err != nil {
@@ -503,4 +504,33 @@ func FuzzRAIDMetadata(f *testing.F) {
 			off += e.Length
 		}
 	})
+}
+
+// writeAndReopen holds that an array that can be written still can be when that is over.
+func writeAndReopen(t *testing.T, r testRAID, disks []*testpv.Disk) {
+	for range 2 {
+		lv := r.open(t, disks, Options{})
+		v, err := lv.OpenWritable()
+		if err != nil {
+			if lv.ReadOnlyReason() == nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		p, off := bytes.Repeat([]byte("fuzz"), 1300), min(1000, v.Size())
+		p = p[:min(int64(len(p)), v.Size()-off)]
+		if _, err := v.WriteAt(p, off); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(p))
+		if _, err := v.ReadAt(got, off); err != nil || !bytes.Equal(got, p) {
+			t.Fatalf("read back: %v, or other bytes", err)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.open(t, disks, Options{}).ReadOnlyReason(); err != nil {
+			t.Fatalf("afterwards: %v", err)
+		}
+	}
 }
