@@ -1,4 +1,4 @@
-// Package raid reads arrays of legs: the layouts of Linux MD and dm-raid, whole,
+// Package raid reads and writes arrays of legs: the layouts of Linux MD and dm-raid, whole,
 // degraded, out of sync or in the middle of a reshape. It knows neither LVM2 nor MD
 // superblocks; who assembles an array tells it what they say, in a [Config].
 //
@@ -15,6 +15,10 @@
 // place, and a row of chunks across all legs carries zero, one or two chunks of parity.
 // In copies (raid1, raid10) every byte has several places. One file for each level draws
 // its table; rows.go and copies.go read the two shapes.
+//
+// An array that is whole can be written: copies go to all legs (write_copies.go), and rows get new parity
+// (write_rows.go). A [Log] notes, before the first write, which regions may differ if it is the last
+// (intent.go says when).
 //
 // All offsets and lengths are in bytes.
 package raid
