@@ -2,7 +2,6 @@ package lvm2
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -86,41 +85,26 @@ func (r testRAID) disks() []*testpv.Disk {
 		if s.none {
 			continue
 		}
-		le := binary.LittleEndian
 		sectors := func(n int64) uint64 {
 			if n == inSync {
-				return 1<<64 - 1
+				return testpv.AllSectors
 			}
 			return uint64(n / 512)
 		}
-		copy(meta, "DmRd")
-		le.PutUint32(meta[4:], 1)
-		le.PutUint32(meta[8:], uint32(max(s.devices, r.legs*boolInt(s.devices == 0))))
-		le.PutUint32(meta[12:], uint32(i+s.position))
+		m := testpv.RAIDMeta{
+			Devices: max(s.devices, r.legs*boolInt(s.devices == 0)), Position: i + s.position, Events: s.events, Failed: s.failed,
+			Recovery: sectors(s.recovery), Resync: sectors(s.resync),
+			Level: uint32(typ.level), Layout: typ.layout, Chunk: uint32(r.stripe), LegSize: 8 + s.legSize,
+			BitmapEvents: s.events - uint64(boolInt(s.bitmapBehind)), Covered: testLegExtents * testpv.ExtentSize / 512 * 10, Region: 8192,
+		}
 		if s.dropped {
-			le.PutUint32(meta[12:], 1<<32-1)
+			m.Position = -1
 		}
-		le.PutUint64(meta[16:], s.events)
-		le.PutUint64(meta[24:], s.failed)
-		le.PutUint64(meta[32:], sectors(s.recovery))
-		le.PutUint64(meta[40:], sectors(s.resync))
-		level, layout := uint32(typ.level), typ.layout
 		if s.level != 0 {
-			level, layout = s.level, s.layout
+			m.Level, m.Layout = s.level, s.layout
 		}
-		for _, at := range []int{48, 72} {
-			le.PutUint32(meta[at:], level)
-			le.PutUint32(meta[at+4:], layout)
-			le.PutUint32(meta[at+8:], uint32(r.stripe))
-		}
-		le.PutUint64(meta[64:], 1<<64-1)
-		le.PutUint64(meta[112:], 8+s.legSize)
-		copy(meta[4096:], "bitm")
-		le.PutUint32(meta[4096+4:], 4)
-		le.PutUint64(meta[4096+24:], s.events-uint64(boolInt(s.bitmapBehind)))
-		le.PutUint64(meta[4096+40:], testLegExtents*testpv.ExtentSize/512*10)
-		le.PutUint32(meta[4096+52:], 8192)
-		meta[4096+256] = s.dirty
+		m.Write(meta)
+		meta[testpv.RAIDBits] = s.dirty
 	}
 	return disks
 }

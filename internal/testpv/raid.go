@@ -93,37 +93,66 @@ func (r RAID) Write(dir string) (paths []string, err error) {
 }
 
 // writeMeta writes the superblock of a leg in good order, and a bitmap without a bit set.
-// (docs/format/03-mapping-linear-striped-raid.md, section 7)
 func (r RAID) writeMeta(b []byte, leg int) {
-	const events, bitmap = 20, 4096
-	le := binary.LittleEndian
 	numbers := raidNumbers[r.Type]
-	copy(b, "DmRd")
-	le.PutUint32(b[4:], 1)
-	le.PutUint32(b[8:], uint32(r.Legs))
-	le.PutUint32(b[12:], uint32(leg))
-	le.PutUint64(b[16:], events)
-	le.PutUint64(b[32:], math.MaxUint64) // wholly recovered
-	le.PutUint64(b[40:], math.MaxUint64) // wholly in sync
-	for _, at := range []int{48, 72} {
-		le.PutUint32(b[at:], numbers.level)
-		le.PutUint32(b[at+4:], numbers.layout)
-		le.PutUint32(b[at+8:], uint32(r.Stripe/512))
-	}
-	le.PutUint64(b[64:], math.MaxUint64) // no reshape
-	le.PutUint64(b[88:], uint64(r.Size()/512))
-	le.PutUint64(b[112:], uint64(r.LegSize/512))
 	covered := r.LegSize
 	if r.Type == "raid10" {
 		covered = r.Size()
 	}
-	copy(b[bitmap:], "bitm")
-	le.PutUint32(b[bitmap+4:], 4)
-	le.PutUint64(b[bitmap+24:], events)
-	le.PutUint64(b[bitmap+32:], events)
-	le.PutUint64(b[bitmap+40:], uint64(covered/512))
-	le.PutUint32(b[bitmap+52:], raidRegion)
-	le.PutUint32(b[bitmap+56:], 5)
+	RAIDMeta{
+		Devices: r.Legs, Position: leg, Events: 20, Recovery: AllSectors, Resync: AllSectors,
+		Level: numbers.level, Layout: numbers.layout, Chunk: uint32(r.Stripe / 512), LegSize: uint64(r.LegSize / 512),
+		BitmapEvents: 20, Covered: uint64(covered / 512), Region: raidRegion,
+	}.Write(b)
+}
+
+// RAIDMeta is what dm-raid keeps in the rmeta LV of a leg: its superblock and, with no bit set, its bitmap.
+// Sizes and places are in sectors.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7)
+type RAIDMeta struct {
+	Devices, Position    int // Position -1: no longer part of the array
+	Events, Failed       uint64
+	Recovery, Resync     uint64
+	Level, Layout, Chunk uint32
+	LegSize              uint64
+
+	BitmapEvents uint64
+	Covered      uint64
+	Region       uint32 // bytes
+}
+
+// AllSectors is a Recovery or Resync that is done.
+const AllSectors = math.MaxUint64
+
+// RAIDBits is the byte of an rmeta LV at which the bits of the bitmap begin.
+const RAIDBits = raidBitmap + 256
+
+const raidBitmap = 4096
+
+// Write writes into the bytes of an rmeta LV, which are zeros.
+func (m RAIDMeta) Write(b []byte) {
+	le := binary.LittleEndian
+	copy(b, "DmRd")
+	le.PutUint32(b[4:], 1)
+	le.PutUint32(b[8:], uint32(m.Devices))
+	le.PutUint32(b[12:], uint32(int32(m.Position)))
+	le.PutUint64(b[16:], m.Events)
+	le.PutUint64(b[24:], m.Failed)
+	le.PutUint64(b[32:], m.Recovery)
+	le.PutUint64(b[40:], m.Resync)
+	for _, at := range []int{48, 72} {
+		le.PutUint32(b[at:], m.Level)
+		le.PutUint32(b[at+4:], m.Layout)
+		le.PutUint32(b[at+8:], m.Chunk)
+	}
+	le.PutUint64(b[64:], math.MaxUint64) // no reshape
+	le.PutUint64(b[112:], m.LegSize)
+	bitmap := b[raidBitmap:]
+	copy(bitmap, "bitm")
+	le.PutUint32(bitmap[4:], 4)
+	le.PutUint64(bitmap[24:], m.BitmapEvents)
+	le.PutUint64(bitmap[40:], m.Covered)
+	le.PutUint32(bitmap[52:], m.Region)
 }
 
 // WriteZeroed writes a file with head and, behind it, n zeros that are written and no hole.
