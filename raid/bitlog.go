@@ -3,6 +3,7 @@ package raid
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -74,12 +75,17 @@ func (l *BitLog) set(regions []int64, one bool) error {
 	return nil
 }
 
+// each calls do for all volumes at once: each takes its time to flush.
 func (l *BitLog) each(do func(w mapping.Writable) error) error {
-	var errs []error
+	errs := make([]error, len(l.Volumes))
+	var working sync.WaitGroup
 	for i, w := range l.Volumes {
-		if err := do(w); err != nil {
-			errs = append(errs, fmt.Errorf("log of leg %d: %w", i, err))
-		}
+		working.Go(func() {
+			if err := do(w); err != nil {
+				errs[i] = fmt.Errorf("log of leg %d: %w", i, err)
+			}
+		})
 	}
+	working.Wait()
 	return errors.Join(errs...)
 }
