@@ -55,9 +55,13 @@ func (n *lvNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, s
 	return h, h.fuseFlags(), 0
 }
 
+// attributes does not wait for a reload: to tell who uses a device, that asks for the attributes of the files
+// of loop devices, and one of those may be the file that it holds.
 func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
-	f.io.RLock()
-	defer f.io.RUnlock()
+	useful := f.io.TryRLock() // the volume is
+	if useful {
+		defer f.io.RUnlock()
+	}
 	c := f.lv.Load()
 	if c == nil {
 		return attributes{}, syscall.EIO
@@ -65,7 +69,7 @@ func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 	a := attributes{
 		mode:   0o640,
 		nlink:  1,
-		size:   f.size(c),
+		size:   c.DeviceSize(),
 		blksiz: preferredIO,
 		mtime:  time.Unix(0, f.mtime.Load()),
 		birth:  c.CreationTime,
@@ -73,7 +77,11 @@ func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 	if n.s.cfg.ReadOnly || c.readOnly() != nil {
 		a.mode = 0o440
 	}
-	a.dense = a.size - f.holeBytes()
+	a.dense = a.size
+	if useful {
+		a.size = f.size(c)
+		a.dense = a.size - f.holeBytes()
+	}
 	return a, 0
 }
 

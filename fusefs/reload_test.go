@@ -3,6 +3,7 @@ package fusefs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -319,6 +321,34 @@ func TestAReloadSeesAMirrorAtRestAndItsWriterGoesOn(t *testing.T) {
 				t.Errorf("after reload %d: leg %d has other bytes", i, leg)
 			}
 		}
+	}
+}
+
+func TestAReloadMayAskForTheAttributesOfAFileThatItHolds(t *testing.T) {
+	_, disks := aMirror()
+	m := mountDisks(t, disks)
+	f := m.open("vg/m", os.O_RDWR)
+	if _, err := f.WriteAt([]byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	m.rescan = func() (*lvm2.Scan, error) {
+		go func() {
+			info, err := os.Stat(m.path("vg/m")) // as for a loop device on it
+			if err == nil && info.Size() != 4*extent {
+				err = fmt.Errorf("it has %d bytes", info.Size())
+			}
+			asked <- err
+		}()
+		select {
+		case err := <-asked:
+			return nil, errors.Join(errors.New("answered"), err)
+		case <-time.After(10 * time.Second):
+			return nil, errors.New("no answer")
+		}
+	}
+	if err := m.Reload(); err == nil || !strings.HasSuffix(err.Error(), "answered") {
+		t.Error(err)
 	}
 }
 
