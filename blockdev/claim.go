@@ -23,7 +23,7 @@ func (d *Device) Claim() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.name, d.claimError(bare(err)))
 		}
-		d.w = w
+		d.w, d.lost = w, nil
 		d.r.forget()
 	}
 	d.claims++

@@ -42,6 +42,11 @@ type Device struct {
 	claims int
 	closed bool
 
+	// flushing is held while w is flushed. The system tells of bytes that it could not write only
+	// one of those who flush a descriptor, so it is remembered here for the others.
+	flushing sync.Mutex
+	lost     error // since w was opened
+
 	// sectors is held for writing by a read-modify-write and for reading by a write
 	// of whole sectors.
 	sectors sync.RWMutex
@@ -285,15 +290,21 @@ func (d *Device) notClaimed() error {
 	return ErrNotClaimed
 }
 
-// Sync returns once all that was written is on stable storage.
+// Sync returns once all that was written is on stable storage. Once it has failed it goes on to fail, for all
+// who have claimed the device, until the last one has released it.
 func (d *Device) Sync() error {
 	d.claim.RLock()
 	defer d.claim.RUnlock()
 	if d.w == nil {
 		return fmt.Errorf("%s: %w", d.name, d.notClaimed())
 	}
-	if err := d.w.flush(); err != nil {
-		return fmt.Errorf("%s: flushing: %w", d.name, bare(err))
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	if d.lost != nil {
+		return d.lost
 	}
-	return nil
+	if err := d.w.flush(); err != nil {
+		d.lost = fmt.Errorf("%s: flushing: %w", d.name, bare(err))
+	}
+	return d.lost
 }

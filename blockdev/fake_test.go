@@ -15,6 +15,7 @@ type sectorDisk struct {
 	data   []byte
 	bad    map[int64]bool // sectors that fail, by offset in bytes
 	closed bool
+	lost   error // told by the next flush
 	// between, if set, is called in the middle of every write.
 	between func()
 }
@@ -109,5 +110,13 @@ func (s *sectorDisk) geometry() (geometry, error) {
 }
 
 func (s *sectorDisk) Close() error { s.closed = true; return nil }
-func (s *sectorDisk) flush() error { return nil }
-func (s *sectorDisk) forget()      {}
+
+// flush tells of lost bytes once, as systems do.
+func (s *sectorDisk) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.lost
+	s.lost = nil
+	return err
+}
+func (s *sectorDisk) forget() {}

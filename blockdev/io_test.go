@@ -520,3 +520,35 @@ func TestClaimsWritesAndReadsMayRunTogether(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+func TestAllWhoSyncADeviceLearnThatBytesWereLost(t *testing.T) {
+	disk := newSectorDisk(512, make([]byte, 4096))
+	d, err := disk.device()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // each for an LV
+		if err := d.Claim(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.lost = syscall.EIO
+	var syncing sync.WaitGroup
+	for range 4 {
+		syncing.Go(func() {
+			if err := d.Sync(); !errors.Is(err, syscall.EIO) {
+				t.Errorf("Sync: %v", err)
+			}
+		})
+	}
+	syncing.Wait()
+	if err := d.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("with one claim left: %v", err)
+	}
+	if err := errors.Join(d.Release(), d.Claim(), d.Sync(), d.Release()); err != nil {
+		t.Errorf("claimed anew: %v", err)
+	}
+}
