@@ -152,10 +152,11 @@ func (c *Cache) clearCleanShutdown() error {
 		return err
 	}
 	b := bytes.Clone(c.superblock)
-	flags := binary.LittleEndian.Uint32(b[cacheFlagsAt:])
-	if flags&cacheCleanShutdown != 0 {
+	if !allZero(b) { // as before the first activation
+		flags := binary.LittleEndian.Uint32(b[cacheFlagsAt:])
 		binary.LittleEndian.PutUint32(b[cacheFlagsAt:], flags&^cacheCleanShutdown)
 		pdata.CacheSuperblock.Seal(b)
+		// Also if the flag is clear by now: after a flush that failed, what is read need not be on the disk.
 		if _, err := w.WriteAt(b[:cacheFlagsAt+4], 0); err != nil {
 			return err
 		}
