@@ -86,9 +86,15 @@ func TestAPoolWithoutASuperblockIsReadFromARootThatWasFound(t *testing.T) {
 		if err != nil || len(roots) == 0 {
 			t.Fatalf("%s: %d roots: %v", name, len(roots), err)
 		}
-		sameContents(t, Open(devicesOf(damaged), Options{ThinPool: func(*LV) ThinPoolOptions {
+		rescued := Open(devicesOf(damaged), Options{ThinPool: func(*LV) ThinPoolOptions {
 			return ThinPoolOptions{Root: roots[0].Block}
-		}}).VGs[0], truth)
+		}}).VGs[0]
+		sameContents(t, rescued, truth)
+		for _, lv := range rescued.LVs {
+			if thin := lv.Segments[0].Type; (thin == "thin" || thin == "thin-pool") && lv.Usage() != (Usage{}) {
+				t.Errorf("%s: what only the superblock leads to is counted: %+v", lv, lv.Usage())
+			}
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (lv *LV) Usage() Usage {
 	switch m := lv.Segments[0].Mapping.(type) {
 	case *ThinPool:
 		p := a.thinPool(lv)
-		if p.err != nil || p.ThinPool == nil {
+		if p.err != nil || p.ThinPool == nil || !p.Counted() {
 			return Usage{}
 		}
 		u := p.Usage()
@@ -75,7 +75,7 @@ func (lv *LV) Usage() Usage {
 	case *Thin:
 		p := a.thinPool(m.Pool)
 		pool, ok := m.Pool.Segments[0].Mapping.(*ThinPool)
-		if p.err != nil || p.ThinPool == nil || !ok {
+		if p.err != nil || p.ThinPool == nil || !p.Counted() || !ok {
 			return Usage{}
 		}
 		device, exists, err := p.device(lv, m)

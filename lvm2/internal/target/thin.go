@@ -52,6 +52,9 @@ func usageOf(b []byte) Usage {
 	return Usage{Total: binary.LittleEndian.Uint64(b), Used: binary.LittleEndian.Uint64(b[8:])}
 }
 
+// Counted says whether the superblock was read, by which Usage and Mapped count.
+func (p *ThinPool) Counted() bool { return p.details.Blocks != nil }
+
 // Usage of the pool, by its superblock.
 func (p *ThinPool) Usage() ThinUsage { return p.usage }
 
