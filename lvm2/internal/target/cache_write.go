@@ -217,21 +217,15 @@ func (c *Cached) PunchHole(off, n int64) error {
 	}
 	zeros := make([]byte, min(n, 1<<20))
 	for n > 0 {
-		beneath, at, length := c.locate(off)
+		beneath, _, length := c.locate(off)
 		length = min(length, n)
 		if beneath == c.data {
 			length = min(length, int64(len(zeros)))
 			if _, err := c.WriteAt(zeros[:length], off); err != nil {
 				return err
 			}
-		} else {
-			w, err := writable(beneath)
-			if err != nil {
-				return err
-			}
-			if err := w.PunchHole(at, length); err != nil {
-				return err
-			}
+		} else if err := c.remapped.PunchHole(off, length); err != nil {
+			return err
 		}
 		off, n = off+length, n-length
 	}
