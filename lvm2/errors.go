@@ -34,8 +34,8 @@ var (
 
 // Errors of opening an LV.
 var (
-	// ErrUnsupported: reading this kind of LV is not built yet, or it is of a kind
-	// unknown to this release.
+	// ErrUnsupported: the LV is of a kind, or has a property, that is unknown to this
+	// release.
 	ErrUnsupported = errors.New("unsupported")
 	// ErrNoContents: the LV holds no bytes of its own that a user could read (a pool).
 	ErrNoContents = errors.New("no contents of its own")
