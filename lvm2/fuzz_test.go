@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/metrics"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +94,10 @@ func FuzzOpenText(f *testing.F) {
 		}
 	}
 	f.Add([]byte(twoPVs().Text()))
+	f.Add([]byte(testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}, LVs: []testpv.LV{
+		{Name: "empty"},
+		{Name: "thin", Segments: []string{"start_extent = 0\nextent_count = 1\ntype = \"thin\"\nthin_pool = \"empty\"\ntransaction_id = 0\ndevice_id = 1"}},
+	}}.Text()))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if len(src) > 32<<10 {
 			return
@@ -267,12 +273,18 @@ func bounded(t *testing.T, run func()) {
 func checkScan(t *testing.T, s *Scan) {
 	t.Helper()
 	for _, vg := range s.VGs {
-		_, _, _ = vg.DirName(), vg.ExtentCount(), vg.FreeExtentCount()
+		askAll(vg)
+		for _, pv := range vg.PVs {
+			askAll(pv)
+		}
 		if vg.ExtentSize <= 0 {
 			t.Errorf("VG %q has extents of %d bytes", vg.Name, vg.ExtentSize)
 		}
 		for i, lv := range vg.LVs {
-			_, _, _, _ = lv.Visible(), lv.Listed(), lv.Health(), lv.Devices()
+			askAll(lv)
+			for _, seg := range lv.Segments {
+				askAll(seg)
+			}
 			if lv.ReadOnlyReason() != nil && !errors.Is(lv.ReadOnlyReason(), ErrReadOnly) {
 				t.Errorf("%s: %v", lv, lv.ReadOnlyReason())
 			}
@@ -290,6 +302,16 @@ func checkScan(t *testing.T, s *Scan) {
 			checkExtents(t, v)
 			checkAgainstSegments(t, v)
 			v.Close()
+		}
+	}
+}
+
+// askAll calls all methods of v that report something.
+func askAll(v any) {
+	methods := reflect.ValueOf(v)
+	for i := range methods.NumMethod() {
+		if m := methods.Method(i); m.Type().NumIn() == 0 && !strings.HasPrefix(methods.Type().Method(i).Name, "Open") {
+			m.Call(nil)
 		}
 	}
 }

@@ -74,8 +74,7 @@ func (lv *LV) Usage() Usage {
 		}
 	case *Thin:
 		p := a.thinPool(m.Pool)
-		pool, ok := m.Pool.Segments[0].Mapping.(*ThinPool)
-		if p.err != nil || p.ThinPool == nil || !p.Counted() || !ok {
+		if p.err != nil || p.ThinPool == nil || !p.Counted() {
 			return Usage{}
 		}
 		device, exists, err := p.device(lv, m)
@@ -86,7 +85,8 @@ func (lv *LV) Usage() Usage {
 		if err != nil {
 			return Usage{}
 		}
-		whole := uint64((lv.Size() + pool.ChunkSize - 1) / pool.ChunkSize)
+		chunk := m.Pool.ThinPool().ChunkSize
+		whole := uint64((lv.Size() + chunk - 1) / chunk)
 		return Usage{Data: &Percent{chunks, whole}}
 	case *Cache:
 		return a.cacheUsage(lv.Segments[0])
