@@ -16,7 +16,7 @@ import (
 //
 // Locks, to be taken in this order:
 //
-//	opening  held to open for writing and to close after it; a reload holds it to change lv
+//	opening  held to open for writing, to close after it and to wait for that; a reload holds it to change lv
 //	io       held for reading by all who use vol, for writing to replace lv or vol
 //	lazy     held to open vol for the first reader
 type lvFile struct {
@@ -207,6 +207,18 @@ func (f *lvFile) volumeForWriting() (*lvm2.Volume, error) {
 		return nil, f.lost
 	}
 	return f.volume()
+}
+
+// syncOthers returns once all that was written is on stable storage, also by those who are closing just now.
+func (f *lvFile) syncOthers() error {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	f.io.RLock()
+	defer f.io.RUnlock()
+	if v := f.vol.Load(); v != nil {
+		return v.Sync()
+	}
+	return nil
 }
 
 // touch moves the time of the last change to now.

@@ -134,8 +134,12 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 	return uint32(n), 0
 }
 
+// Fsync is about the file, so one who only reads may ask for it, as sync(1) does.
 func (h *handle) Fsync(context.Context, uint32) syscall.Errno {
 	if !h.writable {
+		if err := h.file.syncOthers(); err != nil {
+			return h.fail("sync", 0, err)
+		}
 		return 0
 	}
 	h.file.io.RLock()

@@ -167,6 +167,11 @@ func TestSyncReachesTheDevices(t *testing.T) {
 	if err := f.Sync(); err != nil || m.disks[1].Syncs() == before {
 		t.Errorf("fsync: %v, %d syncs", err, m.disks[1].Syncs()-before)
 	}
+	reader := m.open("vg/data", os.O_RDONLY)
+	before = m.disks[1].Syncs()
+	if err := reader.Sync(); err != nil || m.disks[1].Syncs() == before {
+		t.Errorf("fsync by a reader: %v, %d syncs", err, m.disks[1].Syncs()-before)
+	}
 	before = m.disks[1].Syncs()
 	if _, err := m.open("vg/data", os.O_RDWR|os.O_SYNC).WriteAt([]byte("x"), 3*extent); err != nil || m.disks[1].Syncs() == before {
 		t.Errorf("a write with O_SYNC: %v, %d syncs", err, m.disks[1].Syncs()-before)
@@ -181,8 +186,13 @@ func (unsyncable) Sync() error { return testpv.ErrIO }
 func TestASyncThatFailsIsAnError(t *testing.T) {
 	disks := oneLV().Disks()
 	m := mountDevices(t, []lvm2.Device{disks[0], unsyncable{disks[1]}})
+	reader := m.open("vg/data", os.O_RDONLY)
+	if err := reader.Sync(); err != nil {
+		t.Errorf("with nothing written: %v", err)
+	}
 	f := m.open("vg/data", os.O_RDWR)
 	wantErrno(t, "fsync", f.Sync(), syscall.EIO)
+	wantErrno(t, "fsync by a reader", reader.Sync(), syscall.EIO)
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
