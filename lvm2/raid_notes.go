@@ -57,6 +57,9 @@ func (n *raidNotes) load() ([]byte, error) {
 			return nil, fmt.Errorf("leg %d: %w", i, err)
 		}
 		switch dirty, until := bitmap.Dirty(0, n.covers); {
+		case super.Resync != ondisk.All, super.Recovery != ondisk.All, super.Failed != [4]uint64{}, super.Reshaping, i > 0 && super.Events != n.events:
+			// They were in order when they were judged; the kernel may have used the array meanwhile.
+			return nil, fmt.Errorf("the superblock of leg %d is not that of an array in order", i)
 		case super.Events > math.MaxInt64:
 			return nil, fmt.Errorf("the superblock of leg %d has %d events", i, super.Events)
 		case bitmap.Events < super.Events:

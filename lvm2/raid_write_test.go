@@ -233,6 +233,32 @@ func TestARAIDThatOthersHaveUsedIsStale(t *testing.T) {
 	}
 }
 
+func TestARAIDThatChangesWhileItIsJudgedIsNotWritten(t *testing.T) {
+	put := func(off int, v uint64) func(meta []byte) {
+		return func(meta []byte) { binary.LittleEndian.PutUint64(meta[off:], v) }
+	}
+	for name, change := range map[string]func(meta []byte){
+		"a leg fails":        put(24, 1),
+		"a leg is rebuilt":   put(32, 8),
+		"the array is dirty": put(40, 0),
+		"a leg is behind":    put(16, 19),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := wholeRAID("raid5")
+			disks := r.disks()
+			lv := r.open(t, disks, Options{})
+			if err := lv.ReadOnlyReason(); err != nil {
+				t.Fatal(err)
+			}
+			judged := lv.VG.assembly.states.of(lv.Segments[0]).(*arrayWriting)
+			change(metaOf(disks[1].Bytes))
+			if w := newArrayWriting(judged.array, judged.notes, ""); !strings.Contains(w.ReadOnlyReason(), "leg 1 is not that of an array in order") {
+				t.Errorf("got %q", w.ReadOnlyReason())
+			}
+		})
+	}
+}
+
 func TestTwoOpensOfARAIDShareItsState(t *testing.T) {
 	r := wholeRAID("raid1")
 	disks := r.disks()
