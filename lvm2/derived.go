@@ -1,5 +1,10 @@
 package lvm2
 
+import (
+	"cmp"
+	"slices"
+)
+
 // derived is what follows from the metadata of a VG as a whole, and from the superblocks of
 // its RAIDs. It is worked out once, when it is first asked for.
 type derived struct {
@@ -8,6 +13,8 @@ type derived struct {
 	traits  map[*LV]traits
 
 	superblocks map[*LV]superblocks // of RAIDs
+
+	contested *PV // one with extents that belong to several segments; nil if there is none
 }
 
 // traits are what an LV has from all that is beneath it.
@@ -27,6 +34,7 @@ func (vg *VG) derive() *derived {
 			history:     newHistory(vg, byName),
 			traits:      make(map[*LV]traits, len(vg.LVs)),
 			superblocks: map[*LV]superblocks{},
+			contested:   vg.contestedPV(),
 		}
 		for _, lv := range vg.LVs {
 			d.visit(lv)
@@ -37,6 +45,31 @@ func (vg *VG) derive() *derived {
 		vg.derived = d
 	})
 	return vg.derived
+}
+
+// contestedPV is a PV with extents that belong to several segments, or twice to one; nil if there is none.
+func (vg *VG) contestedPV() *PV {
+	type run struct{ first, extents uint64 }
+	runs := map[*PV][]run{}
+	for _, lv := range vg.LVs {
+		for _, seg := range lv.Segments {
+			for _, area := range seg.areas() {
+				if area.PV != nil && seg.areaExtents() > 0 {
+					runs[area.PV] = append(runs[area.PV], run{area.Extent, seg.areaExtents()})
+				}
+			}
+		}
+	}
+	for _, pv := range vg.PVs {
+		on := runs[pv]
+		slices.SortFunc(on, func(a, b run) int { return cmp.Compare(a.first, b.first) })
+		for i := 1; i < len(on); i++ {
+			if on[i].first-on[i-1].first < on[i-1].extents {
+				return pv
+			}
+		}
+	}
+	return nil
 }
 
 // visit works out the traits of lv. An LV that lies on itself has those of what is found

@@ -152,6 +152,11 @@ func TestWhatCannotBeWrittenSafelyIsReadOnlyWithTheReason(t *testing.T) {
 		{"internal", testpv.VG{LVs: []testpv.LV{{Name: "lv", Status: `"READ", "WRITE"`, Segments: linear}}}},
 		{"pvmove", testpv.VG{LVs: []testpv.LV{{Name: "lv", Status: `"READ", "WRITE", "VISIBLE", "LOCKED"`, Segments: linear}}}},
 		{"type zero", testpv.VG{LVs: []testpv.LV{{Name: "lv", Segments: []string{linear[0], "start_extent = 1\nextent_count = 1\ntype = \"zero\""}}}}},
+		{"more than one segment", testpv.VG{LVs: []testpv.LV{
+			{Name: "lv", Segments: linear},
+			{Name: "other", Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
+			{Name: "across", Segments: []string{testpv.Linear(0, 2, "pv0", 9)}},
+		}}},
 		{"origin of a snapshot", testpv.VG{LVs: []testpv.LV{
 			{Name: "lv", Segments: linear},
 			{Name: "snap", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv0", 1)}},

@@ -169,6 +169,9 @@ func (lv *LV) readOnlyReason() string {
 	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
 		return "a pvmove is not finished"
 	}
+	if pv := vg.derive().contested; pv != nil {
+		return fmt.Sprintf("the metadata give extents of %s to more than one segment", pv)
+	}
 	for _, pv := range vg.PVs {
 		switch {
 		case pv.Device == nil || pv.FlaggedMissing():

@@ -2,7 +2,10 @@
 
 package main
 
-import "os"
+import (
+	"os"
+	"strings"
+)
 
 // luksKey opens the container of the run.
 const luksKey = "banana"
@@ -25,8 +28,7 @@ func (b *bench) below() error {
 		if _, err := run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", b.image, qcow2); err != nil {
 			return err
 		}
-		if _, err := run("qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", "secret,id=key,data="+luksKey,
-			"-o", "key-secret=key,cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64,iter-time=100", b.image, container); err != nil {
+		if err := b.encrypt(container); err != nil {
 			return err
 		}
 		var files []*mounted
@@ -46,4 +48,16 @@ func (b *bench) below() error {
 		row("LUKS1, aes-xts with 512 bits of key", speed.of(2), "MiB/s", speed.of(2)/speed.ratio(2, 0), "of raw")
 		return nil
 	})
+}
+
+// encrypt makes a LUKS container with the contents of the image. QEMU measures how fast this machine is, and
+// gives up when it finds it busy.
+func (b *bench) encrypt(container string) (err error) {
+	for range 20 {
+		if _, err = run("qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", "secret,id=key,data="+luksKey,
+			"-o", "key-secret=key,cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64,iter-time=100", b.image, container); err == nil || !strings.Contains(err.Error(), "accurate CPU usage") {
+			return err
+		}
+	}
+	return err
 }
