@@ -93,24 +93,30 @@ func BenchmarkReadFiles(b *testing.B) {
 					if c.name == "chunkwise" {
 						read = chunkwise{legs, chunk}.ReadAt
 					}
-					p := make([]byte, size)
-					var took []time.Duration
-					off := int64(0)
-					for b.Loop() {
-						if off += size; off+size > a.Size() {
-							off = 0
-						}
-						start := time.Now()
-						if _, err := read(p, off); err != nil {
-							b.Fatal(err)
-						}
-						took = append(took, time.Since(start))
-					}
-					// On a machine with other work, what one call costs undisturbed.
-					slices.Sort(took)
-					b.ReportMetric(float64(size)/float64(took[len(took)/5].Nanoseconds())*1e3, "MB/s-undisturbed")
+					inOrder(b, size, a.Size(), read)
 				})
 			}
 		}
 	}
+}
+
+// inOrder calls do for one piece of size bytes after another, of all there are and from the start again. Of a
+// machine with other work it tells what one call costs undisturbed.
+func inOrder(b *testing.B, size, all int64, do func(p []byte, off int64) (int, error)) {
+	b.Helper()
+	p := make([]byte, size)
+	var took []time.Duration
+	off := int64(0)
+	for b.Loop() {
+		if off += size; off+size > all {
+			off = 0
+		}
+		start := time.Now()
+		if _, err := do(p, off); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(size)/float64(took[len(took)/5].Nanoseconds())*1e3, "MB/s-undisturbed")
 }

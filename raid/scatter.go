@@ -79,12 +79,7 @@ func (l legs) clear(leg int, x, n int64) error {
 		err = w.PunchHole(l.base+x, n)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
-		zeros := make([]byte, min(n, joinMax))
-		for err = nil; n > 0 && err == nil; {
-			part := zeros[:min(n, int64(len(zeros)))]
-			_, err = w.WriteAt(part, l.base+x)
-			x, n = x+int64(len(part)), n-int64(len(part))
-		}
+		err = writeZeros(l.base+x, n, w.WriteAt)
 	}
 	if err != nil {
 		return fmt.Errorf("leg %d: %w", leg, err)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 func (f file) PunchHole(off, n int64) error {
@@ -59,22 +58,7 @@ func BenchmarkWriteFiles(b *testing.B) {
 				if c.name == "linear" {
 					write = all[0].Volume.(file).WriteAt
 				}
-				p := make([]byte, size)
-				var took []time.Duration
-				off := int64(0)
-				for b.Loop() {
-					if off += size; off+size > a.Size() {
-						off = 0
-					}
-					start := time.Now()
-					if _, err := write(p, off); err != nil {
-						b.Fatal(err)
-					}
-					took = append(took, time.Since(start))
-				}
-				// On a machine with other work, what one call costs undisturbed.
-				slices.Sort(took)
-				b.ReportMetric(float64(size)/float64(took[len(took)/5].Nanoseconds())*1e3, "MB/s-undisturbed")
+				inOrder(b, size, a.Size(), write)
 				if err := a.StopWriting(); err != nil {
 					b.Fatal(err)
 				}
