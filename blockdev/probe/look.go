@@ -95,6 +95,9 @@ func (r *run) open(n *Node, layers []Layer) bool {
 			n.Err = fmt.Errorf("%w (%s)", err, n.Content)
 			return true
 		}
+		if w, ok := d.(interface{ Warnings() []error }); ok {
+			r.Warnings = append(r.Warnings, w.Warnings()...)
+		}
 		r.add([]*Node{n}, d, d.Name(), l.Type).inImage = true
 		return true
 	}

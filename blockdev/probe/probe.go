@@ -31,7 +31,7 @@ type Layer struct {
 	Type string
 	// Open returns the device that is in dev, which should be [mapping.Stacked]; nil without an error
 	// if dev is not of this kind. Its errors name dev. If it is an io.Closer, the Prober's Close
-	// closes it.
+	// closes it. If it has a method Warnings, these are among those of the Result.
 	Open func(dev mapping.Device) (mapping.Device, error)
 	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
 	// file has changed. Of others only what they hold changes.

@@ -13,11 +13,15 @@ type image struct {
 	dev  mapping.Device
 	name string
 	info Info
+
+	warnings []error
 }
 
 func (m *image) Name() string { return m.name }
 func (m *image) Size() int64  { return m.size() }
 func (m *image) Info() Info   { return m.info }
+
+func (m *image) Warnings() []error { return m.warnings }
 
 func (m *image) Close() error { return closeAll(m.info.Files) }
 
@@ -112,6 +116,22 @@ func mapBeneath(v mapping.Volume, off, n int64) (mapping.Extent, error) {
 		return mapping.Extent{Kind: mapping.Zero, Length: n}, nil
 	}
 	return v.Map(off, min(n, v.Size()-off))
+}
+
+// computeBeneath reads what l.Map said is Computed because what is beneath is.
+func computeBeneath(l layout, beneath mapping.Volume, p []byte, off int64) error {
+	for len(p) > 0 {
+		x, err := l.Map(off, int64(len(p)))
+		if err != nil {
+			return err
+		}
+		n := x.Length
+		if err := readWhole(beneath, p[:n], off); err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
 }
 
 // readWhole reads len(p) bytes at off, or fails.

@@ -28,6 +28,8 @@ type Image interface {
 	mapping.Volume
 	// Info tells what the image is.
 	Info() Info
+	// Warnings tell what may be wrong with the image, but does not keep it from being read.
+	Warnings() []error
 	// Close closes the files that were opened because the image names them. The device
 	// stays open.
 	io.Closer
@@ -82,7 +84,17 @@ type opening struct {
 	opts  Options
 	above *opening // the image that this one is beneath of; nil if there is none
 	files []mapping.Device
+
+	format   string // which it is to be of; "" if its bytes are to tell
+	warnings []error
 }
+
+func (o *opening) warn(format string, args ...any) {
+	o.warnings = append(o.warnings, fmt.Errorf(format, args...))
+}
+
+// formatRaw is the format of what is a disk as it is, whatever its bytes look like.
+const formatRaw = "raw"
 
 // maxDepth bounds chains of images that name one another.
 const maxDepth = 100
@@ -128,10 +140,12 @@ func Open(dev mapping.Device, opts Options) (Image, error) {
 }
 
 func open(o *opening) (*image, error) {
-	f, err := formatOf(o.dev)
+	f, err := o.chosen()
 	switch {
 	case err != nil:
 		return nil, err
+	case f == nil && o.format != "":
+		return nil, fmt.Errorf("%s: %w of the format %s", o.dev.Name(), ErrNotImage, o.format)
 	case f == nil:
 		return nil, fmt.Errorf("%s: %w", o.dev.Name(), ErrNotImage)
 	case o.opts.Snapshot != "" && f.name != "qcow2":
@@ -145,11 +159,27 @@ func open(o *opening) (*image, error) {
 		_ = closeAll(o.files)
 		return nil, fmt.Errorf("%s: %s image: %w", o.dev.Name(), f.name, err)
 	}
-	m := &image{layout: l, dev: o.dev, name: o.opts.Name, info: Info{Format: f.name, Sector: l.sector(), Files: o.files}}
+	m := &image{layout: l, dev: o.dev, name: o.opts.Name, warnings: o.warnings, info: Info{Format: f.name, Sector: l.sector(), Files: o.files}}
 	if m.name == "" {
 		m.name = fmt.Sprintf("%s [%s]", o.dev.Name(), f.name)
 	}
 	return m, nil
+}
+
+// chosen is the format of the image: the one that it is to be of, for what is in a disk could look like another.
+func (o *opening) chosen() (*format, error) {
+	if o.format == "" {
+		return formatOf(o.dev)
+	}
+	for _, f := range formats() {
+		if f.name != o.format {
+			continue
+		}
+		if yes, err := f.is(o.dev); yes || err != nil {
+			return &f, err
+		}
+	}
+	return nil, nil
 }
 
 // maxSize is the largest disk, so that sums of two offsets do not overflow.
@@ -168,35 +198,49 @@ func (o *opening) file(name string) (mapping.Device, error) {
 	return dev, nil
 }
 
-// beneath opens the image that this one is an overlay of. formatName says what it is, ""
-// that its bytes are to tell.
-func (o *opening) beneath(name string, formatName string) (mapping.Volume, error) {
-	depth := 1
-	for a := o.above; a != nil; a = a.above {
-		depth++
-	}
-	if depth >= maxDepth {
-		return nil, unsupported("a chain of more than %d images", maxDepth)
+// beneath opens the image that this one is an overlay of, which is of a format, or of that which its bytes tell
+// if format is "".
+func (o *opening) beneath(name, format string) (mapping.Volume, error) {
+	if err := o.deeper(); err != nil {
+		return nil, err
 	}
 	dev, err := o.file(name)
 	if err != nil {
 		return nil, err
 	}
+	return o.lay(dev, name, format)
+}
+
+// deeper fails if there are too many images over what would come beneath this one.
+func (o *opening) deeper() error {
+	depth := 1
+	for a := o.above; a != nil; a = a.above {
+		depth++
+	}
+	if depth >= maxDepth {
+		return unsupported("a chain of more than %d images", maxDepth)
+	}
+	return nil
+}
+
+// lay opens the image on dev, one of the files of this one, as what lies beneath it.
+func (o *opening) lay(dev mapping.Device, name, format string) (mapping.Volume, error) {
 	if o.over(dev) {
 		return nil, damaged("the image lies over itself, by way of %q", name)
 	}
-	if formatName == "raw" {
+	if format == formatRaw {
 		return rawDisk{dev}, nil
 	}
-	below := &opening{dev: dev, opts: Options{Files: o.opts.Files}, above: o}
+	below := &opening{dev: dev, opts: Options{Files: o.opts.Files}, above: o, format: format}
 	m, err := open(below)
-	if formatName == "" && errors.Is(err, ErrNotImage) {
+	if format == "" && errors.Is(err, ErrNotImage) {
 		return rawDisk{dev}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	o.files = append(o.files, below.files...)
+	o.warnings = append(o.warnings, below.warnings...)
 	return m, nil
 }
 

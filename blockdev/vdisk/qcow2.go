@@ -202,11 +202,20 @@ func openQcow2(o *opening) (layout, error) {
 		if err != nil {
 			return nil, err
 		}
-		if q.beneath, err = o.beneath(string(name), extensions.format); err != nil {
+		if q.beneath, err = o.beneath(string(name), qcow2FormatOf(extensions.format)); err != nil {
 			return nil, err
 		}
 	}
 	return q, nil
+}
+
+// qcow2FormatOf is the format that QEMU's name of one stands for.
+func qcow2FormatOf(name string) string {
+	known := map[string]string{"raw": formatRaw, "vmdk": "VMDK", "vpc": "VHD", "vhdx": "VHDX", "vdi": "VDI"}
+	if format := known[name]; format != "" {
+		return format
+	}
+	return name
 }
 
 type qcow2Extensions struct {

@@ -14,9 +14,11 @@ const (
 	vhdFooterSize  = 512
 	vhdMagic       = "conectix"
 	vhdHeaderPlace = 16 // u64, bytes
+	vhdMade        = 24 // u32, seconds from 2000 on
 	vhdSize        = 48 // u64, bytes
 	vhdType        = 60 // u32
 	vhdChecksum    = 64 // u32
+	vhdID          = 68 // 16
 	vhdFixed       = 2
 	vhdDynamic     = 3
 	vhdDiffering   = 4
@@ -32,10 +34,12 @@ const (
 )
 
 type vhd struct {
-	tables *table
-	bytes  int64
-	table  int64 // bytes from the start of the file
-	block  int64 // bytes
+	tables  *table
+	bytes   int64
+	table   int64 // bytes from the start of the file
+	block   int64 // bytes
+	differs bool  // from the disk beneath
+	beneath mapping.Volume
 }
 
 // vhdFooter returns the footer, or the copy of it at the start; nil if neither is there.
@@ -97,10 +101,8 @@ func openVHD(o *opening) (layout, error) {
 	switch kind := binary.BigEndian.Uint32(b[vhdType:]); kind {
 	case vhdFixed:
 		return fixedVHD{o.dev, int64(size)}, nil
-	case vhdDynamic:
-		return openDynamicVHD(o, b, int64(size))
-	case vhdDiffering:
-		return nil, unsupported("a differencing VHD image, which lies over another")
+	case vhdDynamic, vhdDiffering:
+		return openDynamicVHD(o, b, int64(size), kind == vhdDiffering)
 	default:
 		return nil, unsupported("a VHD image of type %d", kind)
 	}
@@ -124,7 +126,8 @@ func (f fixedVHD) Map(off, max int64) (mapping.Extent, error) {
 	return mapping.Extent{Kind: mapping.Missing, Length: min(max, f.bytes-off), Err: beyond(f.dev, off)}, nil
 }
 
-func openDynamicVHD(o *opening, footer []byte, size int64) (layout, error) {
+// openDynamicVHD opens a disk of blocks, which differs from another one perhaps.
+func openDynamicVHD(o *opening, footer []byte, size int64, differs bool) (layout, error) {
 	place := binary.BigEndian.Uint64(footer[vhdHeaderPlace:])
 	b := make([]byte, vhdHeaderSize)
 	if place > math.MaxInt64/2 {
@@ -140,6 +143,8 @@ func openDynamicVHD(o *opening, footer []byte, size int64) (layout, error) {
 		tables: newTable(o.dev, binary.BigEndian),
 		bytes:  size,
 		block:  int64(binary.BigEndian.Uint32(b[vhdBlockSize:])),
+
+		differs: differs,
 	}
 	table, entries := binary.BigEndian.Uint64(b[vhdTable:]), int64(binary.BigEndian.Uint32(b[vhdEntries:]))
 	v.table = int64(min(table, math.MaxInt64/2))
@@ -148,6 +153,12 @@ func openDynamicVHD(o *opening, footer []byte, size int64) (layout, error) {
 		return nil, damaged("blocks of %d bytes", v.block)
 	case (size+v.block-1)/v.block > entries:
 		return nil, damaged("%d blocks of %d bytes, for a disk of %d", entries, v.block, size)
+	}
+	if differs {
+		var err error
+		if v.beneath, err = o.vhdParent(v.tables, b); err != nil {
+			return nil, err
+		}
 	}
 	return v, nil
 }
@@ -167,48 +178,37 @@ func (v *vhd) blockAt(i int64) (int64, error) {
 // bitmapSize is the length of a block's bitmap in bytes, padded to sectors.
 func (v *vhd) bitmapSize() int64 { return (v.block/512/8 + 511) / 512 * 512 }
 
-// Map says Computed of sectors that are in the file, but were never written by its bitmap.
+func (v *vhd) bitmap(place int64) bitmap { return bitmap{tables: v.tables, place: place, sector: 512} }
+
+// Map says Computed of sectors that are in the file, but were never written by its bitmap. If the disk differs
+// from another, these are there.
 func (v *vhd) Map(off, max int64) (mapping.Extent, error) {
 	n := min(max, v.bytes-off, v.block-off%v.block)
-	bitmap, err := v.blockAt(off / v.block)
+	place, err := v.blockAt(off / v.block)
 	if err != nil {
 		return mapping.Extent{}, err
 	}
-	if bitmap == 0 {
-		return mapping.Extent{Kind: mapping.Zero, Length: n}, nil
+	if place == 0 {
+		return mapBeneath(v.beneath, off, n)
 	}
-	written, run, err := v.written(bitmap, off%v.block, n)
-	if err != nil {
+	written, run, err := v.bitmap(place).run(off%v.block, n)
+	switch {
+	case err != nil:
 		return mapping.Extent{}, err
-	}
-	if !written {
+	case !written && v.differs:
+		return mapBeneath(v.beneath, off, run)
+	case !written:
 		return mapping.Extent{Kind: mapping.Computed, Length: run}, nil
 	}
-	return mapping.Extent{Kind: mapping.Data, Length: run, Device: v.tables.dev, Offset: bitmap + v.bitmapSize() + off%v.block}, nil
+	return mapping.Extent{Kind: mapping.Data, Length: run, Device: v.tables.dev, Offset: place + v.bitmapSize() + off%v.block}, nil
 }
 
-// written tells whether the sector at off of a block was ever written, and for how many of
-// n bytes the same holds.
-func (v *vhd) written(bitmap, off, n int64) (written bool, run int64, err error) {
-	first := off / 512
-	n = min(n, (pageSize-1)*8*512)
-	b, err := v.tables.at(bitmap+first/8, (off+n-1)/512/8-first/8+1)
-	if err != nil {
-		return false, 0, err
-	}
-	bit := func(i int64) bool { return b[i/8]<<(i%8)&0x80 != 0 }
-	at, end := first%8, first%8+(off+n+511)/512-first
-	for written = bit(at); at < end && bit(at) == written; at++ {
-		if all := b[at/8]; at%8 == 0 && (all == 0 || all == 0xff) {
-			at += 7
-		}
-	}
-	return written, min((first-first%8+at)*512-off, n), nil
-}
-
-// compute reads sectors that were never written. They are zeros; if the file has something
-// else for them, it does not tell which is right.
+// compute reads sectors that were never written: from the disk beneath, or else they are zeros; if the file has
+// something else for them, it does not tell which is right.
 func (v *vhd) compute(p []byte, off int64) error {
+	if v.differs {
+		return computeBeneath(v, v.beneath, p, off)
+	}
 	for len(p) > 0 {
 		n := min(int64(len(p)), v.block-off%v.block)
 		bitmap, err := v.blockAt(off / v.block)

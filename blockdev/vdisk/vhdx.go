@@ -2,6 +2,7 @@ package vdisk
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math"
 
@@ -10,7 +11,7 @@ import (
 
 // VHDX. Integers are little-endian. Two headers and two region tables at fixed places, each
 // with a checksum; the regions are the metadata, and a table (BAT) of one u64 for each block
-// of the disk, with one for a bitmap of sectors after each chunk of them:
+// of the disk, with one for a bitmap of sectors after each chunk of them, which only a differencing disk has:
 //
 //	bits 0-2 state | bits 20-63 place in the file, in MiB
 const (
@@ -18,6 +19,7 @@ const (
 	vhdxHeaderSize = 4096
 	vhdxHeaderMark = "head"
 	vhdxSequence   = 8  // u64
+	vhdxDataWrite  = 32 // 16, changes when what the disk holds does
 	vhdxLogGUID    = 48 // 16
 	vhdxVersion    = 66 // u16
 
@@ -52,6 +54,7 @@ var (
 	vhdxDiskID         = guid("\xab\x12\xca\xbe\xe6\xb2\x23\x45\x93\xef\xc3\x09\xe0\x00\xc7\x46")
 	vhdxLogicalSector  = guid("\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f")
 	vhdxPhysicalSector = guid("\xc7\x48\xa3\xcd\x5d\x44\x71\x44\x9c\xc9\xe9\x88\x52\x51\xc5\x56")
+	vhdxParentLocator  = guid("\x2d\x5f\xd3\xa8\x0b\xb3\x4d\x45\xab\xf7\xd3\xd8\x48\x34\xab\x0c")
 )
 
 // States of a block.
@@ -61,6 +64,7 @@ const (
 	vhdxZero       = 2
 	vhdxUnmapped   = 3
 	vhdxPresent    = 6
+	vhdxPartly     = 7 // the bitmap tells of which sectors
 )
 
 type guid string
@@ -75,6 +79,8 @@ type vhdx struct {
 	chunk   int64 // blocks
 	bat     int64 // bytes from the start of the file
 	batSize int64
+	differs bool // from the disk beneath
+	beneath mapping.Volume
 }
 
 func openVHDX(o *opening) (layout, error) {
@@ -104,7 +110,14 @@ func openVHDX(o *opening) (layout, error) {
 	if !ok {
 		return nil, damaged("no region for the metadata")
 	}
-	return v, v.readMetadata(metadata)
+	items, err := v.readMetadata(metadata)
+	if err != nil {
+		return nil, err
+	}
+	if v.differs {
+		v.beneath, err = o.vhdxParent(items[vhdxParentLocator], v.sectors)
+	}
+	return v, err
 }
 
 // checksummed reads a structure that begins with a mark and has a CRC-32C; nil if it has not.
@@ -179,56 +192,61 @@ func vhdxRegions(dev mapping.Device) (map[guid]region, error) {
 	return regions, nil
 }
 
-func (v *vhdx) readMetadata(r region) error {
+// readMetadata takes over the items that every image has, and returns all that are known.
+func (v *vhdx) readMetadata(r region) (map[guid][]byte, error) {
 	head, err := v.tables.at(r.place, vhdxItem)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	count := binary.LittleEndian.Uint16(head[vhdxMetadataCount:])
 	if string(head[:8]) != vhdxMetadataMark || count > vhdxMaxItems {
-		return damaged("no metadata table at byte %d", r.place)
+		return nil, damaged("no metadata table at byte %d", r.place)
 	}
 	items := map[guid][]byte{}
 	for i := range int64(count) {
 		e, err := v.tables.at(r.place+vhdxItem+i*vhdxItemSize, vhdxItemSize)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		id, place, length := guid(e[:16]), int64(binary.LittleEndian.Uint32(e[16:])), int64(binary.LittleEndian.Uint32(e[20:]))
 		want, known := vhdxItemLengths[id]
 		if !known {
 			if e[24]&vhdxItemRequired != 0 {
-				return unsupported("a required item %x in its metadata", id)
+				return nil, unsupported("a required item %x in its metadata", id)
 			}
 			continue
 		}
-		if length != want || place > r.length-length {
-			return damaged("item %x of its metadata: %d bytes at byte %d of %d", id, length, place, r.length)
+		if length != want && id != vhdxParentLocator || length > want || place > r.length-length {
+			return nil, damaged("item %x of its metadata: %d bytes at byte %d of %d", id, length, place, r.length)
 		}
-		if items[id], err = v.tables.at(r.place+place, length); err != nil {
-			return err
+		if items[id] != nil {
+			return nil, damaged("item %x of its metadata twice", id)
+		}
+		items[id] = make([]byte, length)
+		if err := readWhole(v.tables.dev, items[id], r.place+place); err != nil {
+			return nil, fmt.Errorf("its metadata at byte %d: %w", r.place+place, err)
 		}
 	}
 	for id := range vhdxItemLengths {
-		if items[id] == nil {
-			return damaged("no item %x in its metadata", id)
+		if items[id] == nil && id != vhdxParentLocator {
+			return nil, damaged("no item %x in its metadata", id)
 		}
 	}
 	parameters := items[vhdxFileParameters]
-	return v.use(
+	return items, v.use(
 		binary.LittleEndian.Uint32(parameters), binary.LittleEndian.Uint32(parameters[4:]),
 		binary.LittleEndian.Uint64(items[vhdxDiskSize]), binary.LittleEndian.Uint32(items[vhdxLogicalSector]))
 }
 
-// vhdxItemLengths are the items that every image has, and their lengths in bytes.
+// vhdxItemLengths are the items that every image has, and their lengths in bytes, and one that only those have
+// that lie over another, with what it may have at most.
 var vhdxItemLengths = map[guid]int64{
 	vhdxFileParameters: 8, vhdxDiskSize: 8, vhdxDiskID: 16, vhdxLogicalSector: 4, vhdxPhysicalSector: 4,
+	vhdxParentLocator: 1 << 20,
 }
 
 func (v *vhdx) use(block, flags uint32, size uint64, sector uint32) error {
 	switch {
-	case flags&vhdxHasParent != 0:
-		return unsupported("a differencing VHDX image, which lies over another")
 	case block < 1<<20 || block > vhdxMaxBlock || block&(block-1) != 0:
 		return damaged("blocks of %d bytes", block)
 	case sector != 512 && sector != 4096:
@@ -238,7 +256,8 @@ func (v *vhdx) use(block, flags uint32, size uint64, sector uint32) error {
 	}
 	v.bytes, v.sectors, v.block = int64(size), int64(sector), int64(block)
 	v.chunk = 1 << 23 * v.sectors / v.block
-	if v.bytes > 0 && v.entry(v.bytes-1)+8 > v.batSize {
+	v.differs = flags&vhdxHasParent != 0
+	if v.bytes > 0 && v.lastEntry()+8 > v.batSize {
 		return damaged("a BAT of %d bytes, for a disk of %d", v.batSize, v.bytes)
 	}
 	return nil
@@ -253,45 +272,120 @@ func (v *vhdx) entry(off int64) int64 {
 	return (i + i/v.chunk) * 8
 }
 
+// bitmapEntry is where in the BAT the entry is of the bitmap for the block at off.
+func (v *vhdx) bitmapEntry(off int64) int64 {
+	return (off/v.block/v.chunk*(v.chunk+1) + v.chunk) * 8
+}
+
+func (v *vhdx) lastEntry() int64 {
+	if v.differs {
+		return v.bitmapEntry(v.bytes - 1)
+	}
+	return v.entry(v.bytes - 1)
+}
+
+// placeIn is the place in the file that an entry of the BAT has.
+func placeIn(entry uint64) (int64, error) {
+	place := entry >> 20 << 20
+	if place > math.MaxInt64/2 {
+		return 0, damaged("a block at byte %d", place)
+	}
+	return int64(place), nil
+}
+
 func (v *vhdx) Map(off, max int64) (mapping.Extent, error) {
 	n := min(max, v.bytes-off, v.block-off%v.block)
 	e, err := v.tables.u64(v.bat + v.entry(off))
 	if err != nil {
 		return mapping.Extent{}, err
 	}
-	switch state := e & 7; state {
-	case vhdxNotPresent, vhdxUndefined, vhdxZero, vhdxUnmapped:
+	switch state := e & 7; {
+	case state == vhdxNotPresent:
+		return mapBeneath(v.beneath, off, n)
+	case state == vhdxUndefined, state == vhdxZero, state == vhdxUnmapped:
 		return mapping.Extent{Kind: mapping.Zero, Length: n}, nil
-	case vhdxPresent:
-		place := e >> 20 << 20
-		if place > math.MaxInt64/2 {
-			return mapping.Extent{}, damaged("a block at byte %d", place)
+	case state == vhdxPartly && v.differs:
+		marked, run, err := v.marked(off, n)
+		switch {
+		case err != nil:
+			return mapping.Extent{}, err
+		case !marked:
+			return mapBeneath(v.beneath, off, run)
 		}
-		at := int64(place) + off%v.block
-		if v.log != nil {
-			var logged bool
-			if logged, n = v.log.run(at, n); logged {
-				return mapping.Extent{Kind: mapping.Computed, Length: n}, nil
-			}
-		}
-		return mapping.Extent{Kind: mapping.Data, Length: n, Device: v.file, Offset: at}, nil
+		return v.data(e, off, run)
+	case state == vhdxPresent:
+		return v.data(e, off, n)
 	default:
 		return mapping.Extent{}, damaged("a block in state %d", state)
 	}
 }
 
-// compute reads what is in the log.
+// marked says whether the sector at off is in this file, and for how many of n bytes, all of one block, that holds.
+func (v *vhdx) marked(off, n int64) (bool, int64, error) {
+	e, err := v.tables.u64(v.bat + v.bitmapEntry(off))
+	if err != nil {
+		return false, 0, err
+	}
+	if state := e & 7; state != vhdxPresent {
+		return false, 0, damaged("a bitmap in state %d, for a block that is there in part", state)
+	}
+	place, err := placeIn(e)
+	if err != nil {
+		return false, 0, err
+	}
+	return bitmap{v.tables, place, v.sectors, true}.run(off%(v.chunk*v.block), n)
+}
+
+// data is n bytes at off, in the block of an entry.
+func (v *vhdx) data(entry uint64, off, n int64) (mapping.Extent, error) {
+	place, err := placeIn(entry)
+	if err != nil {
+		return mapping.Extent{}, err
+	}
+	at := place + off%v.block
+	if v.log != nil {
+		var logged bool
+		if logged, n = v.log.run(at, n); logged {
+			return mapping.Extent{Kind: mapping.Computed, Length: n}, nil
+		}
+	}
+	return mapping.Extent{Kind: mapping.Data, Length: n, Device: v.file, Offset: at}, nil
+}
+
+// compute reads what is in the log, or is computed beneath.
 func (v *vhdx) compute(p []byte, off int64) error {
 	for len(p) > 0 {
-		n := min(int64(len(p)), v.block-off%v.block)
-		e, err := v.tables.u64(v.bat + v.entry(off))
+		n, err := v.computeRun(p[:min(int64(len(p)), v.block-off%v.block)], off)
 		if err != nil {
-			return err
-		}
-		if err := readWhole(v.tables.dev, p[:n], int64(e>>20<<20)+off%v.block); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
 	}
 	return nil
+}
+
+// computeRun reads at the beginning of p, all of which is of one block, what lies together.
+func (v *vhdx) computeRun(p []byte, off int64) (n int64, err error) {
+	e, err := v.tables.u64(v.bat + v.entry(off))
+	if err != nil {
+		return 0, err
+	}
+	here, n := e&7 == vhdxPresent, int64(len(p))
+	if e&7 == vhdxPartly {
+		if here, n, err = v.marked(off, n); err != nil {
+			return 0, err
+		}
+	}
+	if here {
+		place, err := placeIn(e)
+		if err != nil {
+			return 0, err
+		}
+		return n, readWhole(v.tables.dev, p[:n], place+off%v.block)
+	}
+	x, err := v.Map(off, n)
+	if err != nil {
+		return 0, err
+	}
+	return x.Length, readWhole(v.beneath, p[:x.Length], off)
 }

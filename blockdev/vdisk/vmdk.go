@@ -162,20 +162,23 @@ func (d *descriptor) openParent(o *opening) (mapping.Volume, error) {
 	if d.parentCID == "" || strings.EqualFold(d.parentCID, none) {
 		return nil, nil
 	}
-	parent, err := o.beneath(d.parentFile, "")
+	if err := o.deeper(); err != nil {
+		return nil, err
+	}
+	dev, err := o.file(d.parentFile)
 	if err != nil {
 		return nil, err
 	}
-	m, ok := parent.(*image)
-	if !ok {
-		return parent, nil
+	parent, err := o.lay(dev, d.parentFile, "VMDK")
+	if err != nil {
+		return nil, err
 	}
-	cid, err := contentID(m.dev)
+	cid, err := contentID(dev)
 	if err != nil {
 		return nil, err
 	}
 	if !strings.EqualFold(cid, d.parentCID) {
-		return nil, damaged("the disk beneath it, %s, was changed: it is %s, and was %s", m.dev.Name(), cid, d.parentCID)
+		return nil, damaged("the disk beneath it, %s, was changed: it is %s, and was %s", dev.Name(), cid, d.parentCID)
 	}
 	return parent, nil
 }
