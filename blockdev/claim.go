@@ -18,7 +18,7 @@ func (d *Device) Claim() error {
 	if d.closed {
 		return fmt.Errorf("%s: %w", d.name, os.ErrClosed)
 	}
-	if d.claims == 0 {
+	if d.claims.Load() == 0 {
 		w, err := d.reopen()
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.name, d.claimError(bare(err)))
@@ -26,7 +26,7 @@ func (d *Device) Claim() error {
 		d.w, d.lost = w, nil
 		d.r.forget()
 	}
-	d.claims++
+	d.claims.Add(1)
 	return nil
 }
 
@@ -35,11 +35,10 @@ func (d *Device) Claim() error {
 func (d *Device) Release() error {
 	d.claim.Lock()
 	defer d.claim.Unlock()
-	if d.claims == 0 {
+	if d.claims.Load() == 0 {
 		return fmt.Errorf("%s: %w", d.name, d.notClaimed())
 	}
-	d.claims--
-	if d.claims > 0 {
+	if d.claims.Add(-1) > 0 {
 		return nil
 	}
 	err := d.w.Close()

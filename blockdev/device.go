@@ -36,10 +36,11 @@ type Device struct {
 	// reopen opens what r is open on for writing, as exclusively as can be.
 	reopen func() (backing, error)
 
-	// claim guards the fields below, and is held by all who use w.
+	// claim guards the fields below, and is held by all who use w. Only the number of claims may be read
+	// without it.
 	claim  sync.RWMutex
 	w      backing // nil while there is no claim
-	claims int
+	claims atomic.Int64
 	closed bool
 
 	// flushing is held while w is flushed. The system tells of bytes that it could not write only
@@ -221,7 +222,8 @@ func (d *Device) Close() error {
 	err := d.r.Close()
 	if d.w != nil {
 		err = errors.Join(d.w.Close(), err)
-		d.w, d.claims = nil, 0
+		d.w = nil
+		d.claims.Store(0)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: closing: %w", d.name, bare(err))

@@ -16,6 +16,7 @@ type sectorDisk struct {
 	bad    map[int64]bool // sectors that fail, by offset in bytes
 	closed bool
 	lost   error // told by the next flush
+	cache  error // what the disk answers when it is to empty its own cache
 	// between, if set, is called in the middle of every write.
 	between func()
 }
@@ -117,6 +118,9 @@ func (s *sectorDisk) flush() error {
 	defer s.mu.Unlock()
 	err := s.lost
 	s.lost = nil
-	return err
+	if err != nil {
+		return err
+	}
+	return flushCache(func() error { return s.cache })
 }
 func (s *sectorDisk) forget() {}

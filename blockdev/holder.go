@@ -11,6 +11,15 @@ type Holder struct {
 	Release string // the command that ends the use: "umount /mnt"; "" if none is known
 }
 
+// mountedOn is a file system that is mounted on dir. Nobody can take away the root of the system.
+func mountedOn(dir string) Holder {
+	h := Holder{What: "mounted on " + shellWord(dir)}
+	if dir != "/" {
+		h.Release = "umount " + shellWord(dir)
+	}
+	return h
+}
+
 func (h Holder) String() string {
 	if h.Release == "" {
 		return h.What

@@ -99,7 +99,7 @@ func (k kernel) usersOf(dir string, mounts []mount, depth int) []Holder {
 	users := k.holders(dir, mounts, depth)
 	for _, m := range mounts {
 		if m.number == n || m.source != "" && is(m.source) {
-			users = append(users, Holder{What: "mounted on " + shellWord(m.on), Release: "umount " + shellWord(m.on)})
+			users = append(users, mountedOn(m.on))
 		}
 	}
 	for _, area := range k.swaps() {
@@ -153,22 +153,29 @@ func (k kernel) loopsOn(is func(path string) bool, mounts []mount, depth int) []
 	return found
 }
 
-// above adds to a holder those who use it in turn and must be gone before it can go.
+// above adds to a holder those who use it in turn and must be gone before it can go. Where one of them cannot
+// be released, no command can release the holder.
 func above(h Holder, users []Holder) Holder {
 	const named = 3 // a pool has hundreds
 	var commands []string
+	stays := h.Release == ""
 	for i, user := range users {
 		if i < named {
 			h.What += ", " + user.What
 		}
-		if user.Release != "" && !slices.Contains(commands, user.Release) {
+		stays = stays || user.Release == ""
+		if !slices.Contains(commands, user.Release) {
 			commands = append(commands, user.Release)
 		}
 	}
 	if more := len(users) - named; more > 0 {
 		h.What += fmt.Sprintf(", and %d more", more)
 	}
-	if h.Release != "" && !slices.Contains(commands, h.Release) {
+	if stays {
+		h.Release = ""
+		return h
+	}
+	if !slices.Contains(commands, h.Release) {
 		commands = append(commands, h.Release)
 	}
 	h.Release = strings.Join(commands, " && ")

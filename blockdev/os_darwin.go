@@ -87,7 +87,18 @@ func (f *osFile) flush() error {
 	if err := unix.Fsync(int(f.Fd())); err != nil {
 		return err
 	}
-	return unix.IoctlSetInt(int(f.Fd()), dkiocSynchronizeCache, 0)
+	return flushCache(func() error { return unix.IoctlSetInt(int(f.Fd()), dkiocSynchronizeCache, 0) })
 }
 
 func (f *osFile) forget() {}
+
+// isWritten says whether another has the disk open for writing: openExclusively locks it, and then it cannot
+// be locked for reading.
+func isWritten(node string) bool {
+	f, err := openDescriptor(node, unix.O_RDONLY|unix.O_SHLOCK|unix.O_NONBLOCK)
+	if err != nil {
+		return isBusy(err, false)
+	}
+	f.Close()
+	return false
+}

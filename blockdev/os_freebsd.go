@@ -1,10 +1,12 @@
 package blockdev
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -96,7 +98,17 @@ func (f *osFile) flush() error {
 	if err := f.Sync(); err != nil || f.isFile {
 		return err
 	}
-	return unix.IoctlSetInt(int(f.Fd()), unix.DIOCGFLUSH, 0)
+	return flushCache(func() error { return unix.IoctlSetInt(int(f.Fd()), unix.DIOCGFLUSH, 0) })
 }
 
 func (f *osFile) forget() {} // nothing is cached
+
+// isWritten says whether the disk is open for writing. What GEOM does not tell counts as written.
+func isWritten(node string) bool {
+	conf, err := unix.SysctlRaw("kern.geom.confxml")
+	if err != nil {
+		return true
+	}
+	written, err := geomWritten(bytes.TrimRight(conf, "\x00"), strings.TrimPrefix(node, "/dev/"))
+	return written || err != nil
+}

@@ -13,6 +13,10 @@ import (
 
 const killPriv = 0
 
+// maxRequest is the most that one request reads or writes, in bytes: the largest that the fuse package passes on. No
+// pipe is in the way here, and FreeBSD's disks take 1 MiB at once (MAXPHYS, since FreeBSD 13).
+const maxRequest = 1 << 20
+
 func directMount(*fuse.MountOptions) {}
 
 func (s *Server) unmount() error { return s.fuse.Unmount() }

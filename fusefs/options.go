@@ -2,24 +2,20 @@ package fusefs
 
 import (
 	"cmp"
+	"context"
 	"log"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-const (
-	// maxRequest is the most that one request reads or writes, in bytes. Linux allows 1 MiB;
-	// a spliced reply of that size and its header do not fit into a pipe, and half of it is
-	// as fast as one of two pages less.
-	maxRequest = 512 << 10
-	// maxBackground is the number of asynchronous requests (read-ahead, libaio, io_uring,
-	// loop devices) under way. The kernel's default is 12.
-	maxBackground = 64
-)
+// maxBackground is the number of asynchronous requests (read-ahead, libaio, io_uring,
+// loop devices) under way. The kernel's default is 12.
+const maxBackground = 64
 
 func (s *Server) nodeOptions() *fs.Options {
 	// Names and attributes are asked for each time: that is cheap for a tree of few
@@ -71,5 +67,17 @@ func (s *Server) fuseLogger() *log.Logger {
 	if s.cfg.Debug {
 		level = slog.LevelDebug
 	}
-	return slog.NewLogLogger(s.log.Handler(), level)
+	return slog.NewLogLogger(optionalRequests{s.log.Handler()}, level)
+}
+
+// optionalRequests keeps out of the log that a kernel asks for what it can do without. FreeBSD asks where the
+// blocks of a file lie (BMAP) before its first read through the page cache; the answer that there is no such request is
+// what makes it never ask again.
+type optionalRequests struct{ slog.Handler }
+
+func (h optionalRequests) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "Unimplemented opcode BMAP") {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
 }
