@@ -103,6 +103,9 @@ func (a *assembly) writecache(seg *Segment, m *Writecache) (mapping.Volume, erro
 	if err != nil {
 		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
 	}
+	if a.opts.OriginOnly != nil && a.opts.OriginOnly(seg.LV) {
+		return target.Linear(origin, 0, origin.Size()), nil
+	}
 	fast, err := a.volume(m.Fast)
 	if err != nil {
 		return nil, fmt.Errorf("writecache %s: %w", m.Fast.Name, err)

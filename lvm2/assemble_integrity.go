@@ -23,11 +23,12 @@ func (a *assembly) integrity(seg *Segment, m *Integrity) (mapping.Volume, error)
 		return nil, err
 	}
 	v, err := target.Integrity(data, meta, target.IntegrityConfig{
-		Size:      m.DataSize,
-		BlockSize: m.BlockSize,
-		TagSize:   m.TagSize,
-		Hash:      m.InternalHash,
-		Discards:  m.Settings["allow_discards"] != 0,
+		Size:        m.DataSize,
+		BlockSize:   m.BlockSize,
+		TagSize:     m.TagSize,
+		Hash:        m.InternalHash,
+		Discards:    m.Settings["allow_discards"] != 0,
+		Recalculate: m.Recalculate,
 	})
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = fmt.Errorf("%w: %w", ErrUnsupported, err)

@@ -135,6 +135,33 @@ func TestCacheLVsAreWritableOrSayWhyNot(t *testing.T) {
 	}
 }
 
+func TestAWritecacheWithoutItsSuperblockIsReadOnlyIfTheUserSaysSo(t *testing.T) {
+	vg := openImages(t, testimages.Load(t, "writecache")).VGs[0]
+	tried := 0
+	for _, lv := range vg.LVs {
+		m, ok := lv.mapping().(*Writecache)
+		if !ok || !lv.Visible() {
+			continue
+		}
+		tried++
+		at := placeOf(t, m.Fast)
+		lost := patch(devicesOf(vg), at.device, at.offset, make([]byte, 4096))
+		if _, err := Open(lost, Options{}).VGs[0].LV(lv.Name).Open(); !errors.Is(err, target.ErrWritecache) {
+			t.Errorf("%s: %v", lv, err)
+		}
+		alone := Open(lost, Options{OriginOnly: func(*LV) bool { return true }}).VGs[0].LV(lv.Name)
+		if _, err := alone.read(make([]byte, 4096)); err != nil {
+			t.Errorf("%s, its origin alone: %v", lv, err)
+		}
+		if err := alone.ReadOnlyReason(); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s, its origin alone, can be written: %v", lv, err)
+		}
+	}
+	if tried == 0 {
+		t.Fatal("there is no writecache")
+	}
+}
+
 func TestACacheThatIsNotReadIsNotWritten(t *testing.T) {
 	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
 	vg := Open(devices(disks...), Options{OriginOnly: func(lv *LV) bool { return lv.Name == "wbvol" }}).VGs[0]

@@ -3,6 +3,7 @@ package lvm2
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"lvm2fs/internal/testimages"
@@ -21,6 +22,30 @@ func (d flipped) ReadAt(p []byte, off int64) (int, error) {
 		p[i] ^= 1 << d.bit
 	}
 	return n, err
+}
+
+// patched is a device with other bytes at one place.
+type patched struct {
+	Device
+	at    int64
+	bytes []byte
+}
+
+func (d *patched) ReadAt(p []byte, off int64) (int, error) {
+	n, err := d.Device.ReadAt(p, off)
+	for i, b := range d.bytes {
+		if at := d.at + int64(i) - off; at >= 0 && at < int64(n) {
+			p[at] = b
+		}
+	}
+	return n, err
+}
+
+// patch is devices with other bytes at one place of one of them.
+func patch(devices []Device, which Device, at int64, b []byte) []Device {
+	out := slices.Clone(devices)
+	out[slices.Index(out, which)] = &patched{which, at, b}
+	return out
 }
 
 const damageBlock = 4096

@@ -17,7 +17,8 @@ import (
 // super is a superblock of dm-raid in the making. The zero value is of a RAID1 that was
 // never changed.
 type super struct {
-	none             bool // all zeros instead
+	none             bool // all zeros instead, and no bitmap
+	zeroed           bool // all zeros instead, but the bitmap
 	events           uint64
 	failed           uint64
 	position         int // counted from the leg that it is written to
@@ -105,6 +106,9 @@ func (r testRAID) disks() []*testpv.Disk {
 		}
 		m.Write(meta)
 		meta[testpv.RAIDBits] = s.dirty
+		if s.zeroed {
+			clear(meta[:4096])
+		}
 	}
 	return disks
 }
@@ -212,6 +216,17 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 		"never active, and the first is to be built": {
 			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, status: map[int]string{0: `, "REBUILD"`},
 			from: []int{1, 1, 1, 1}, health: "degraded",
+		},
+		"superblocks of zeros beside bitmaps": {
+			supers: map[int]super{0: with(func(s *super) { s.zeroed = true }), 1: with(func(s *super) { s.zeroed = true }), 2: {none: true}},
+			from:   []int{-1, -1, -1, -1}, health: "degraded",
+		},
+		"superblocks of zeros beside bitmaps, and the user knows": {
+			supers: map[int]super{0: with(func(s *super) { s.zeroed = true }), 1: with(func(s *super) { s.zeroed = true }), 2: {none: true}},
+			trust:  []int{1}, from: []int{1, 1, 1, 1}, health: "degraded",
+		},
+		"a superblock of zeros beside a bitmap": {
+			supers: map[int]super{0: with(func(s *super) { s.zeroed = true })}, from: []int{1, 1, 1, 1}, health: "degraded",
 		},
 		"REBUILD is no more than a request": {
 			status: map[int]string{0: `, "REBUILD"`}, from: []int{0, 0, 0, 0},

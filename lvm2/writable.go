@@ -138,7 +138,8 @@ func (a *assembly) readOnlyReason(seg *Segment) string {
 	if st := a.states.of(seg); st != nil {
 		return st.ReadOnlyReason()
 	}
-	if _, ok := seg.Mapping.(*Cache); ok {
+	switch seg.Mapping.(type) {
+	case *Cache, *Writecache:
 		return "its cache is not used"
 	}
 	return "writing to segments of type " + seg.Type + " is unsupported"

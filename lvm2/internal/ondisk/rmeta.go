@@ -1,6 +1,7 @@
 package ondisk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ const (
 	rmetaExtended      = 0x1        // of compat_features
 	rmetaReshaping     = 0x1        // of flags
 	rmetaBackwards     = 0x2
+	rmetaBitmapMagic   = "bitm"
 	// RAIDBitmap is the offset of the write-intent bitmap.
 	RAIDBitmap = 4096
 )
@@ -86,7 +88,7 @@ func (s *RAIDSuperblock) HasFailed(i int) bool {
 }
 
 // ReadRAIDSuperblock reads the superblock at the start of an rmeta LV. It fails with
-// ErrNoSuperblock where there is none, with ErrFormat for one that makes no sense or has
+// ErrNoSuperblock where there never was one, with ErrFormat for one that makes no sense or has
 // features unknown here, and with the error of r.
 // (docs/format/03-mapping-linear-striped-raid.md, section 7.1)
 func ReadRAIDSuperblock(r io.ReaderAt) (*RAIDSuperblock, error) {
@@ -95,13 +97,27 @@ func ReadRAIDSuperblock(r io.ReaderAt) (*RAIDSuperblock, error) {
 		return nil, fmt.Errorf("RAID superblock at byte 0: %w", err)
 	}
 	if b.u32(rmetaMagic) != rmetaMagicValue {
-		return nil, ErrNoSuperblock
+		return nil, noRAIDSuperblock(r, b)
 	}
 	s, err := decodeRAIDSuperblock(b)
 	if err != nil {
 		return nil, fmt.Errorf("RAID superblock at byte 0: %w", err)
 	}
 	return s, nil
+}
+
+// noRAIDSuperblock is ErrNoSuperblock for the zeros that LVM2 leaves for the kernel, unless there is a bitmap, which the
+// kernel writes after the superblock. A bitmap may be left over from an earlier use of the place; nothing tells that
+// from an array whose superblock was lost.
+func noRAIDSuperblock(r io.ReaderAt, b structure) error {
+	if magic := b.u32(rmetaMagic); len(bytes.Trim(b, "\x00")) > 0 {
+		return fmt.Errorf("RAID superblock at byte 0: %w: magic %#08x", ErrFormat, magic)
+	}
+	magic := make([]byte, len(rmetaBitmapMagic))
+	if err := readFull(r, magic, RAIDBitmap); err == nil && string(magic) == rmetaBitmapMagic {
+		return fmt.Errorf("RAID superblock at byte 0: %w: zeros, but there is a bitmap at byte %d", ErrFormat, RAIDBitmap)
+	}
+	return ErrNoSuperblock
 }
 
 func decodeRAIDSuperblock(b structure) (*RAIDSuperblock, error) {

@@ -93,6 +93,8 @@ func TestARAIDSuperblockThatCannotBeIsRefused(t *testing.T) {
 		"data offset":       func(d disk) { le.PutUint64(d[96:], 1<<63) },
 		"delta":             func(d disk) { le.PutUint32(d[84:], 4) },
 		"negative delta":    func(d disk) { le.PutUint32(d[84:], 1<<31) },
+		"magic":             func(d disk) { d[3] ^= 1 },
+		"zeros, a bitmap":   func(d disk) { clear(d[:512]); copy(d[4096:], "bitm") },
 	} {
 		d := rmetaLV()
 		spoil(d)
@@ -100,7 +102,7 @@ func TestARAIDSuperblockThatCannotBeIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := ReadRAIDSuperblock(make(disk, 4096)); !errors.Is(err, ErrNoSuperblock) {
+	if _, err := ReadRAIDSuperblock(make(disk, 8192)); !errors.Is(err, ErrNoSuperblock) {
 		t.Errorf("zeros: %v", err)
 	}
 	if _, err := ReadRAIDSuperblock(make(disk, 100)); err == nil {

@@ -95,3 +95,24 @@ func (s *Blocks) node(number uint64) (*node, error) {
 		return decodeNode(b, number)
 	})
 }
+
+// formattedBlocks bounds the work of Unformatted. Whoever formats a device uses its first blocks.
+const formattedBlocks = 256
+
+// Unformatted fails with ErrDamaged if a block behind the superblock, among the first of the device, is one of those
+// that are kept here: then a superblock of zeros is not that of a device still to be formatted. They may be left
+// over from an earlier use of the place; nothing tells these apart.
+func (s *Blocks) Unformatted() error {
+	b := make([]byte, BlockSize)
+	for number := uint64(1); number < min(s.count, formattedBlocks); number++ {
+		if _, err := s.r.ReadAt(b, int64(number)*BlockSize); err != nil {
+			return fmt.Errorf("metadata block %d at byte %d: %w", number, number*BlockSize, err)
+		}
+		for _, kind := range []Kind{Node, Bitmap, SpaceMapIndex, Array} {
+			if kind.Check(b, number) == nil {
+				return fmt.Errorf("%w: the superblock is zeros, but there is a %s at byte %d", ErrDamaged, kind.name, number*BlockSize)
+			}
+		}
+	}
+	return nil
+}

@@ -62,7 +62,7 @@ const (
 )
 
 // OpenCache reads the superblock of a cache. blockSize, in bytes, is what the VG's metadata
-// says. A cache that was never activated has no blocks.
+// says. A cache that was never activated, with a superblock of zeros and nothing behind it, has no blocks.
 //
 //	  4 u32 flags    32 u64 magic   40 u32 version   192 u64 root of the mappings
 //	232 u32 block size, sectors    236 u32 metadata block size, sectors
@@ -74,6 +74,9 @@ func OpenCache(metadata mapping.Volume, blockSize int64) (*Cache, error) {
 	b, err := c.blocks.Read(0, pdata.CacheSuperblock)
 	c.superblock = b
 	if errors.Is(err, pdata.ErrDamaged) && allZero(b) {
+		if err := c.blocks.Unformatted(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCache, err)
+		}
 		return c, nil
 	}
 	if err != nil {

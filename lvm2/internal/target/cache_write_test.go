@@ -318,6 +318,20 @@ func TestACacheThatWasNeverActivatedIsWrittenInItsOrigin(t *testing.T) {
 	}
 }
 
+func TestACacheWhoseSuperblockWasLostIsNotOneThatWasNeverActivated(t *testing.T) {
+	m := someCache(2, cacheCleanShutdown).metadata()
+	clear(m[:pdata.BlockSize])
+	for block := 1; block < 5; block++ {
+		if _, err := OpenCache(volumeOf(m), 4096); !errors.Is(err, ErrCache) {
+			t.Errorf("before block %d: %v", block, err)
+		}
+		m[pdata.BlockSize*block] ^= 1 // whatever the device was used for before
+	}
+	if _, err := OpenCache(volumeOf(m), 4096); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatIsKnownOfAWrittenCacheIsInheritedUnlessItHasChanged(t *testing.T) {
 	c := someCache(2, cacheCleanShutdown)
 	for _, changed := range []bool{false, true} {

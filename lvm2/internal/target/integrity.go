@@ -30,6 +30,9 @@ type IntegrityConfig struct {
 	Hash      string
 	// Discards: a checksum of 0xF6 bytes marks a discarded block.
 	Discards bool
+	// Recalculate: LVM2 has asked the kernel to compute the checksums, and not noted yet that it activated the
+	// layer.
+	Recalculate bool
 }
 
 // integrity is data in place, with a checksum of each block, its tag, in meta:
@@ -99,9 +102,32 @@ func Integrity(data, meta mapping.Volume, c IntegrityConfig) (mapping.Volume, er
 		return nil, fmt.Errorf("superblock of the integrity metadata: %w", err)
 	}
 	if allZero(b) {
-		return Linear(data, 0, c.Size), nil // never activated
+		if err := v.neverActivated(); err != nil {
+			return nil, err
+		}
+		return Linear(data, 0, c.Size), nil
 	}
 	return v, v.decodeSuperblock(b)
+}
+
+// neverActivated fails unless a superblock of zeros is one that the kernel has still to write. It writes the
+// journal before anything else, so that a commit ID shows that it has been there.
+func (v *integrity) neverActivated() error {
+	const zeros = "superblock, byte 0: zeros"
+	if !v.config.Recalculate {
+		return fmt.Errorf("%w: %s, but the VG's metadata say that it has been activated", ErrIntegrityMetadata, zeros)
+	}
+	j := newJournal(1, v.config.BlockSize/integritySector, v.config.TagSize)
+	b := make([]byte, journalEntrySectors*integritySector)
+	if _, err := v.meta.ReadAt(b, j.at(0, 0)); err != nil {
+		return fmt.Errorf("integrity journal: %w", err)
+	}
+	for sector := range int64(journalEntrySectors) {
+		if _, err := j.round(b[sector*integritySector:], 0, sector); err == nil {
+			return fmt.Errorf("%w: %s, but there is a journal at byte %d", ErrIntegrityMetadata, zeros, j.at(0, sector))
+		}
+	}
+	return nil
 }
 
 func (v *integrity) decodeSuperblock(b []byte) error {
@@ -109,7 +135,7 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	bad := func(at int, format string, args ...any) error {
 		return fmt.Errorf("%w: superblock, byte %d: %s", ErrIntegrityMetadata, at, fmt.Sprintf(format, args...))
 	}
-	sections, provided := le.Uint32(b[12:]), le.Uint64(b[16:])
+	sections := le.Uint32(b[12:])
 	v.flags = le.Uint32(b[24:])
 	const known = integrityRecalculate | integrityDirtyBitmap | integrityFixedPadding | integrityFixedHMAC
 	switch {
@@ -117,8 +143,8 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 		return bad(0, "magic %q", b[:8])
 	case b[8] == 0 || b[8] > integrityMaxVersion:
 		return bad(8, "version %d", b[8])
-	case b[9] != 0:
-		return fmt.Errorf("%w: superblock, byte 9: interleaved tags: %w", ErrIntegrityMetadata, errors.ErrUnsupported)
+	case b[9] != 0: // which is for tags among the data; the VG says that they are in a device of their own
+		return bad(9, "tags interleaved with 2^%d sectors of data", b[9])
 	case int64(le.Uint16(b[10:])) != v.config.TagSize:
 		return bad(10, "tags of %d bytes, the VG says %d", le.Uint16(b[10:]), v.config.TagSize)
 	case sections == 0:
@@ -139,10 +165,9 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	if room := v.meta.Size() - v.tags; room < 0 || blocks > room/v.config.TagSize {
 		return bad(12, "%d journal sections leave no room for the tags of %d blocks", sections, blocks)
 	}
+	// The data sectors that the superblock knows of are no limit: the kernel checks what lies beyond, too. Where an
+	// LV was extended, it is the recalculated sectors that end before.
 	v.trusted = v.config.Size
-	if provided < uint64(v.config.Size/integritySector) {
-		v.trusted = int64(provided) * integritySector
-	}
 	if recalculated := le.Uint64(b[32:]); v.flags&integrityRecalculate != 0 && recalculated < uint64(v.trusted/integritySector) {
 		v.trusted = int64(recalculated) * integritySector
 	}

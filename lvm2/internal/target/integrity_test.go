@@ -209,14 +209,43 @@ func TestTagsThatAreNotValidYetAreNotUsed(t *testing.T) {
 		}
 		checkReads(t, d.open(t), want)
 	})
-	t.Run("before the first activation", func(t *testing.T) {
-		clear(d.meta[:4096])
-		v := d.open(t)
-		checkReads(t, v, d.blocks())
-		if _, ok := Checksummed(v); ok {
-			t.Error("has checksums")
+}
+
+func TestASuperblockOfZerosIsThatOfALayerThatWasNeverActivated(t *testing.T) {
+	d := newIntegrityDisk(20, 512, 1)
+	want := d.blocks()
+	d.tag(7)[0] ^= 1
+	clear(d.meta[:4096])
+	refused := func(why string) {
+		t.Helper()
+		if _, err := Integrity(volumeOf(d.data), volumeOf(d.meta), d.config); !errors.Is(err, ErrIntegrityMetadata) {
+			t.Errorf("%s: %v", why, err)
 		}
-	})
+	}
+	refused("it was, and has a journal")
+	d.config.Recalculate = true
+	refused("has a journal")
+	for sector := range int64(7) {
+		clear(d.meta[d.journal.at(0, sector):][:512])
+	}
+	refused("has the rest of a journal")
+	copy(d.meta[4096:], random(int(d.journal.size()))) // whatever the device was used for before
+	v := d.open(t)
+	checkReads(t, v, want)
+	if _, ok := Checksummed(v); ok {
+		t.Error("has checksums")
+	}
+	d.config.Recalculate = false
+	refused("it was")
+}
+
+func TestTagsBeyondTheSectorsThatTheSuperblockKnowsOfAreUsed(t *testing.T) {
+	d := newIntegrityDisk(20, 512, 1)
+	binary.LittleEndian.PutUint64(d.meta[16:], 3)
+	want := d.blocks()
+	d.tag(7)[0] ^= 1
+	want[7] = nil
+	checkReads(t, d.open(t), want)
 }
 
 func TestASuperblockThatMakesNoSenseIsRefused(t *testing.T) {

@@ -62,7 +62,7 @@ func OpenExceptionStore(cow mapping.Volume, chunkSize int64) (*ExceptionStore, e
 	switch magic := le.Uint32(h[:]); magic {
 	case 0:
 		s.fresh, s.chunkSize = true, chunkSize
-		return s, nil
+		return s, s.neverActivated(h[:])
 	case storeMagic:
 	default:
 		return nil, fmt.Errorf("%w: byte 0: magic 0x%08x", ErrExceptions, magic)
@@ -83,6 +83,29 @@ func OpenExceptionStore(cow mapping.Volume, chunkSize int64) (*ExceptionStore, e
 		return nil, fmt.Errorf("%w: byte 4: valid = %d", ErrExceptions, v)
 	}
 	return s, nil
+}
+
+// neverActivated fails unless a store without a header is one that was never activated: LVM2 has cleared its first
+// bytes, and there is no table. A table may also be left over from an earlier store in the same place; nothing tells
+// that from one whose header was lost.
+func (s *ExceptionStore) neverActivated(header []byte) error {
+	if !allZero(header) {
+		return fmt.Errorf("%w: byte 0: magic 0, but the rest of the header is not", ErrExceptions)
+	}
+	if s.chunkSize > s.cow.Size()/3 {
+		return nil
+	}
+	table, err := s.readTable()
+	switch {
+	case errors.Is(err, ErrExceptions): // whatever the device was used for before
+		return nil
+	case err != nil:
+		return err
+	}
+	if _, ok := sortRedirections(table); ok && len(table) > 0 {
+		return fmt.Errorf("%w: byte 0: zeros, but there are %d exceptions at byte %d", ErrExceptions, len(table), s.chunkSize)
+	}
+	return nil
 }
 
 // Valid says whether the snapshot is one that can be read.

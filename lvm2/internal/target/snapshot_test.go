@@ -77,6 +77,22 @@ func TestASnapshotNeverActivatedIsItsOrigin(t *testing.T) {
 	checkVolume(t, Snapshot(volumeOf(origin), openStore(t, store), origin.Size()), origin, never)
 }
 
+func TestAStoreWhoseHeaderWasLostIsNotOneThatWasNeverActivated(t *testing.T) {
+	refused := func(why string, store memory) {
+		t.Helper()
+		if _, err := OpenExceptionStore(volumeOf(store), testChunk); !errors.Is(err, ErrExceptions) {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+	store := newStore(10, []redirection{{3, 2}, {0, 3}})
+	clear(store[:4])
+	refused("the rest of the header is there", store)
+	clear(store[:testChunk])
+	refused("a table", store)
+	clear(store[testChunk:][:testChunk])
+	openStore(t, store)
+}
+
 func TestAnOriginThatIsTooShortIsNotFilledUp(t *testing.T) {
 	origin := random(3 * testChunk)
 	store := newStore(10, []redirection{{4, 2}})

@@ -77,12 +77,13 @@ const (
 )
 
 // OpenThinPool reads the superblock of a pool. chunkSize, in bytes, is what the VG's metadata
-// says. It returns nil without an error for a pool that was never activated.
+// says. It returns nil without an error for a pool that was never activated: with a superblock of zeros and
+// nothing behind it.
 func OpenThinPool(metadata, data mapping.Volume, chunkSize int64) (*ThinPool, error) {
 	blocks := pdata.NewBlocks(metadata, metadata.Size())
 	b, err := blocks.Read(0, pdata.ThinSuperblock)
 	if errors.Is(err, pdata.ErrDamaged) && allZero(b) {
-		return nil, nil
+		return nil, blocks.Unformatted()
 	}
 	if err != nil {
 		return nil, err

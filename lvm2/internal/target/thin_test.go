@@ -2,9 +2,11 @@ package target
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"testing"
 
+	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
 )
 
@@ -51,6 +53,20 @@ func thinMetadata() memory {
 }
 
 const thinTestChunk = 64 << 10
+
+func TestAPoolWhoseSuperblockWasLostIsNotOneThatWasNeverActivated(t *testing.T) {
+	m, data := thinMetadata(), random(4*thinTestChunk)
+	clear(m[:4096])
+	for block := 1; block < 4; block++ {
+		if _, err := OpenThinPool(volumeOf(m), volumeOf(data), thinTestChunk); !errors.Is(err, pdata.ErrDamaged) {
+			t.Errorf("before block %d: %v", block, err)
+		}
+		m[4096*block] ^= 1 // whatever the device was used for before
+	}
+	if p, err := OpenThinPool(volumeOf(m), volumeOf(data), thinTestChunk); p != nil || err != nil {
+		t.Error(p, err)
+	}
+}
 
 func TestAThinVolumeIsChunksOfThePoolOrItsExternalOriginOrZeros(t *testing.T) {
 	data, external := random(4*thinTestChunk), random(thinTestChunk+5000)

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ const (
 	writecacheVersion    = 1
 	writecacheHeaderSize = 64
 	WritecacheEntrySize  = 16
+	writecacheCleared    = 4096    // bytes that LVM2 clears when it makes a cache
 	maxWritecacheBlocks  = 1 << 26 // bounds the memory of the table, to 1 GiB
 )
 
@@ -51,6 +53,9 @@ var _ mapping.Writable = (*Writecached)(nil)
 // is what the VG's metadata says.
 func Writecache(origin, fast mapping.Volume, blockSize int64) (*Writecached, error) {
 	h, err := readWritecacheHeader(fast, blockSize)
+	if err == nil && h.fresh {
+		err = unformattedWritecache(fast, blockSize, origin.Size())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +144,7 @@ func (w *Writecached) writable() (mapping.Writable, error) {
 
 // writecacheHeader is what the superblock says.
 type writecacheHeader struct {
+	fresh     bool // there is none
 	blockSize int64
 	count     int64 // of blocks
 	committed uint64
@@ -157,7 +163,7 @@ func readWritecacheHeader(fast mapping.Volume, blockSize int64) (h writecacheHea
 	}
 	switch {
 	case magic == 0 && version == 0: // never activated
-		return writecacheHeader{blockSize: 512}, nil
+		return writecacheHeader{fresh: true, blockSize: 512}, nil
 	case magic != writecacheMagic:
 		return h, bad(0, "magic 0x%08x", magic)
 	case version != writecacheVersion:
@@ -174,6 +180,33 @@ func readWritecacheHeader(fast mapping.Volume, blockSize int64) (h writecacheHea
 		return h, bad(16, "%d blocks of %d bytes, in %d", count, size, fast.Size())
 	}
 	return h, nil
+}
+
+// unformattedWritecache fails unless a cache without a superblock is one that was never activated: LVM2 has cleared
+// its first bytes, and what follows is no table. A table may also be left over from an earlier use of the place;
+// nothing tells that from one whose superblock was lost.
+func unformattedWritecache(fast mapping.Volume, blockSize, originSize int64) error {
+	blocks := fast.Size() / (WritecacheEntrySize + max(blockSize, 512))
+	b := make([]byte, min(fast.Size(), writecacheHeaderSize+blocks*WritecacheEntrySize, 64<<10))
+	if _, err := fast.ReadAt(b, 0); err != nil {
+		return fmt.Errorf("superblock of the writecache: %w", err)
+	}
+	at := len(b) - len(bytes.TrimLeft(b, "\x00"))
+	if at == len(b) || at >= writecacheCleared && !looksLikeEntries(b[writecacheCleared:], originSize) {
+		return nil
+	}
+	return fmt.Errorf("%w: the superblock is zeros, but byte %d is not", ErrWritecache, at)
+}
+
+// looksLikeEntries says whether all entries are free, or of a block of the origin.
+func looksLikeEntries(b []byte, originSize int64) bool {
+	for ; len(b) >= WritecacheEntrySize; b = b[WritecacheEntrySize:] {
+		sector, sequence := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+		if sequence != math.MaxUint64 && sector >= uint64(originSize)/512 {
+			return false
+		}
+	}
+	return true
 }
 
 // writecacheEntries are the blocks that count, in the order of the origin.

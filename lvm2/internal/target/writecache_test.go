@@ -125,6 +125,34 @@ func TestAWritecacheThatWasNeverActivatedIsItsOrigin(t *testing.T) {
 	}
 }
 
+func TestAWritecacheWhoseSuperblockWasLostIsNotOneThatWasNeverActivated(t *testing.T) {
+	const blocks = 600
+	origin, le := random(1<<20), binary.LittleEndian
+	for name, c := range map[string]struct {
+		change func(fast memory)
+		ok     bool
+	}{
+		"free blocks": {func(memory) {}, false},
+		"blocks of the origin": {func(fast memory) {
+			for i := writecacheHeaderSize; i < len(fast[:writecacheHeaderSize+blocks*WritecacheEntrySize]); i += WritecacheEntrySize {
+				le.PutUint64(fast[i:], uint64(i/WritecacheEntrySize))
+				le.PutUint64(fast[i+8:], 1)
+			}
+			clear(fast[:writecacheCleared])
+		}, false},
+		"only a few bytes are zeros":          {func(fast memory) { fast[200] = 1; clear(fast[4096:]) }, false},
+		"what the device was used for before": {func(fast memory) { copy(fast[4096:], random(len(fast)-4096)) }, true},
+		"cleared all over":                    {func(fast memory) { clear(fast) }, true},
+	} {
+		fast := bytes.Repeat(memory{0xff}, blocks*(writecacheTestBlock+WritecacheEntrySize))
+		clear(fast[:writecacheCleared])
+		c.change(fast)
+		if _, err := Writecache(volumeOf(origin), volumeOf(fast), writecacheTestBlock); c.ok != (err == nil) || !c.ok && !errors.Is(err, ErrWritecache) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A writecache has no checksum. A bit of the superblock that is flipped gives an error, or does not show, but for
 // the number of blocks, which says where they begin, and the sequence count, which says what counts. One of
 // an entry may show in the block that it is about, and in the one that it then seems to be about.
