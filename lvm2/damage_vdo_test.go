@@ -3,12 +3,15 @@ package lvm2
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"hash/crc32"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"lvm2fs/internal/testimages"
+	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 )
 
@@ -206,14 +209,103 @@ func TestAFlippedBitInWhatAVDOReplayHasNoUseForDoesNotShow(t *testing.T) {
 		}
 		blocks++
 		entries += int(le.Uint16(b[33:]))
-		entry := 512*(1+rand.IntN(7)) + 3 + 16*rand.IntN(31)
-		for _, at := range []int{35 + rand.IntN(16), 53 + rand.IntN(512-53), entry + 11 + rand.IntN(5)} {
+		for _, at := range []int{35 + rand.IntN(16), 53 + rand.IntN(512-53)} {
 			if lost, wrong := p.damage(p.flip(journal+i, at)); len(lost)+len(wrong) > 0 {
 				t.Errorf("journal block %d, a bit of byte %d: %d blocks lost, %d wrong", i, at, len(lost), len(wrong))
 			}
 		}
+		// Where a block was mapped before is of no use either, but the pool is refused if it cannot be.
+		at := 512*(1+rand.IntN(7)) + 3 + 16*rand.IntN(31) + 11 + rand.IntN(5)
+		if _, wrong := p.damage(p.flip(journal+i, at)); len(wrong) > 0 {
+			t.Errorf("journal block %d, a bit of byte %d: %d blocks wrong", i, at, len(wrong))
+		}
 	}
 	if entries == 0 {
 		t.Error("there is nothing in the journal")
+	}
+}
+
+// vdoJournalEntry is an entry of the recovery journal as it is on disk.
+func vdoJournalEntry(operation, slot int, page uint64, to, from [2]uint64) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint16(nil, uint16(operation|slot<<2|int(page>>32)<<12))
+	b = le.AppendUint32(b, uint32(page))
+	for _, e := range [][2]uint64{to, from} { // state, block
+		b = le.AppendUint32(append(b, byte(e[1]>>32<<4|e[0])), uint32(e[1]))
+	}
+	return b
+}
+
+// What Linux 6.12 made of the pool of the case vdo-plain, with other bytes in its recovery journal: the CRC-32 of
+// the LV, or that it refused the pool. In the first sector is entry 0, of the last block of the journal; in the
+// second entry 25, for a page.
+func TestAVDOJournalIsReplayedOrRefusedAsTheKernelDoes(t *testing.T) {
+	t.Parallel()
+	const (
+		block = 10225232 * 512
+		data  = block + 512 + 3
+		page  = 10225226*512 + 3 + 25*16
+
+		refused = 0
+		whole   = 0x2ec5d1bd
+		without = 0xf70fe523 // the entry
+		shorter = 0x60228671 // the last block
+	)
+	none, block1, zeros := [2]uint64{}, [2]uint64{1, 1}, [2]uint64{1, 0}
+	to, toPage, old := [2]uint64{1, 681019}, [2]uint64{1, 680853}, [2]uint64{1, 680700}
+	images := openImages(t, testimages.Load(t, "vdo-plain"))
+	devices := devicesOf(images.VGs[0])
+	for name, c := range map[string]struct {
+		at    int64
+		bytes []byte
+		want  uint32
+	}{
+		"as it was":                       {data, vdoJournalEntry(0, 502, 680970, to, none), whole},
+		"from block 1":                    {data, vdoJournalEntry(0, 502, 680970, to, block1), refused},
+		"from a block in state 0":         {data, vdoJournalEntry(0, 502, 680970, to, [2]uint64{0, 679500}), refused},
+		"from a fragment of block 0":      {data, vdoJournalEntry(0, 502, 680970, to, [2]uint64{5, 0}), refused},
+		"from a reference count":          {data, vdoJournalEntry(0, 502, 680970, to, [2]uint64{1, 711800}), refused},
+		"from a fragment":                 {data, vdoJournalEntry(0, 502, 680970, to, [2]uint64{5, 681025}), whole},
+		"from zeros":                      {data, vdoJournalEntry(0, 502, 680970, to, zeros), whole},
+		"to block 1":                      {data, vdoJournalEntry(0, 502, 680970, block1, none), refused},
+		"to a reference count":            {data, vdoJournalEntry(0, 502, 680970, [2]uint64{1, 711800}, none), refused},
+		"behind the last slab":            {data, vdoJournalEntry(0, 502, 680970, [2]uint64{1, 1269013}, none), refused},
+		"to a block in state 0":           {data, vdoJournalEntry(0, 502, 680970, [2]uint64{0, 681019}, none), refused},
+		"to a fragment of block 0":        {data, vdoJournalEntry(0, 502, 680970, [2]uint64{5, 0}, none), refused},
+		"to zeros":                        {data, vdoJournalEntry(0, 502, 680970, zeros, none), without},
+		"slot 812":                        {data, vdoJournalEntry(0, 812, 680970, to, none), refused},
+		"slot 1023":                       {data, vdoJournalEntry(0, 1023, 680970, to, none), refused},
+		"of page 0":                       {data, vdoJournalEntry(0, 502, 0, to, none), without},
+		"of a page beyond all slabs":      {data, vdoJournalEntry(0, 502, 1280000, to, none), without},
+		"of a page beyond the end":        {data, vdoJournalEntry(0, 502, 1310720, to, none), refused},
+		"of another root":                 {data, vdoJournalEntry(0, 502, 679148, to, none), without},
+		"of operation 1":                  {data, vdoJournalEntry(1, 502, 680970, to, none), whole},
+		"of operation 2":                  {data, vdoJournalEntry(2, 502, 680970, to, none), whole},
+		"of operation 3":                  {data, vdoJournalEntry(3, 502, 680970, to, none), whole},
+		"a page in a fragment":            {page, vdoJournalEntry(1, 0, 679148, [2]uint64{5, 680853}, none), refused},
+		"a page in nothing":               {page, vdoJournalEntry(1, 0, 679148, none, none), refused},
+		"a page in zeros":                 {page, vdoJournalEntry(1, 0, 679148, zeros, none), refused},
+		"a page that was elsewhere":       {page, vdoJournalEntry(1, 0, 679148, toPage, old), refused},
+		"a page as if it were data":       {page, vdoJournalEntry(0, 0, 679148, toPage, none), whole},
+		"a block of 218 entries":          {block + 33, []byte{218, 0}, shorter},
+		"a sector of 32 entries":          {block + 512 + 2, []byte{32}, shorter},
+		"a head behind the last block":    {block, []byte{11, 0, 0, 0, 0, 0, 0, 0}, refused},
+		"heads far behind the last block": {block, []byte{255, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0}, refused},
+	} {
+		lv := Open(patch(devices, devices[0], c.at, c.bytes), Options{}).VGs[0].LV("vol")
+		v, err := lv.Open()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		p := make([]byte, v.Size())
+		_, err = v.ReadAt(p, 0)
+		switch got := crc32.ChecksumIEEE(p); {
+		case c.want == refused:
+			if !errors.Is(err, target.ErrVDO) {
+				t.Errorf("%s: %v, and not refused", name, err)
+			}
+		case err != nil, got != c.want:
+			t.Errorf("%s: CRC %08x, %v; the kernel read %08x", name, got, err, c.want)
+		}
 	}
 }

@@ -34,6 +34,8 @@ func decodeVDOEntry(b []byte) vdoEntry {
 	return vdoEntry{uint64(b[0]>>4)<<32 | uint64(binary.LittleEndian.Uint32(b[1:])), b[0] & 15}
 }
 
+func (e vdoEntry) String() string { return fmt.Sprintf("block %d in state %d", e.block, e.state) }
+
 func (e vdoEntry) compressed() bool { return e.state >= vdoFirstFragment }
 func (e vdoEntry) zero() bool       { return e.block == 0 }
 func (e vdoEntry) fragment() int    { return int(e.state) - vdoFirstFragment }
@@ -86,16 +88,18 @@ func (v *vdo) entry(at vdoSlot) (vdoEntry, error) {
 
 // check says whether an entry makes sense.
 func (v *vdo) check(e vdoEntry, at vdoSlot) error {
-	ok := e.block >= v.firstSlab && e.block < v.lastSlab && (e.block-v.firstSlab)%v.slabBlocks < v.dataBlocks
-	if e.block == 0 {
-		ok = !e.compressed()
-	} else if e.state == 0 {
-		ok = false
-	}
-	if !ok {
-		return fmt.Errorf("%w: block map page %d, entry %d: block %d in state %d", ErrVDO, at.page, at.slot, e.block, e.state)
+	if !v.inBounds(e) {
+		return fmt.Errorf("%w: block map page %d, entry %d: %s", ErrVDO, at.page, at.slot, e)
 	}
 	return nil
+}
+
+// inBounds says whether an entry leads to nothing, to zeros, or to a block of a slab that holds data.
+func (v *vdo) inBounds(e vdoEntry) bool {
+	if e.block == 0 {
+		return !e.compressed()
+	}
+	return e.state != 0 && e.block >= v.firstSlab && e.block < v.lastSlab && (e.block-v.firstSlab)%v.slabBlocks < v.dataBlocks
 }
 
 // lookup finds a logical block. The entry is zero for one that is not mapped.
@@ -127,7 +131,7 @@ func (v *vdo) lookup(block uint64) (vdoEntry, error) {
 // child is the page that an entry of an inner page, at a place, leads to.
 func (e vdoEntry) child(at vdoSlot) (uint64, error) {
 	if e.state != vdoUncompressed || e.block == 0 {
-		return 0, fmt.Errorf("%w: block map page %d, entry %d: leads to block %d in state %d", ErrVDO, at.page, at.slot, e.block, e.state)
+		return 0, fmt.Errorf("%w: block map page %d, entry %d: leads to %s", ErrVDO, at.page, at.slot, e)
 	}
 	return e.block, nil
 }

@@ -14,6 +14,10 @@ import (
 //	entry        0 u16: operation (2 bits), slot (10), PBN of the page bits 32-35 (4)
 //	             2 u32 PBN of the page  6 new block map entry  11 old block map entry
 //
+// Operation 0 maps a logical block, 1 a page of the block map that was allocated. An entry that cannot be shows
+// that what was read is not what was written, so the pool is refused, as the kernel does, also for fields that
+// a reader has no use for.
+//
 // (docs/format/09-vdo.md, section 8)
 type vdoJournal struct {
 	first uint64 // physical block number
@@ -27,6 +31,7 @@ const (
 	vdoJournalEntries       = 217 // of a block
 	vdoJournalSectorEntries = 31
 	vdoJournalEntrySize     = 16
+	vdoOperationPage        = 1 // of the lowest bit
 	vdoJournalSectorHeader  = 3
 	// maxVDOJournal bounds the work and memory of a replay.
 	maxVDOJournal = 1 << 18 // blocks
@@ -86,8 +91,8 @@ func (v *vdo) replay() (map[vdoSlot]vdoEntry, error) {
 		return overlay, nil
 	}
 	head := min(blockMapHead, slabJournalHead)
-	if head > highest || highest-head >= j.size {
-		return nil, fmt.Errorf("%w: recovery journal from %d to %d, in %d blocks", ErrVDO, head, highest, j.size)
+	if max(blockMapHead, slabJournalHead) > highest || highest-head >= j.size {
+		return nil, fmt.Errorf("%w: recovery journal from %d and %d to %d, in %d blocks", ErrVDO, blockMapHead, slabJournalHead, highest, j.size)
 	}
 	for q := head; q <= highest; q++ {
 		if err := read(q % j.size); err != nil {
@@ -120,17 +125,14 @@ func (v *vdo) replayBlock(block []byte, h vdoJournalHeader, apply bool, overlay 
 		}
 		n := min(count, remaining)
 		for i := range n {
-			e := sector[vdoJournalSectorHeader+i*vdoJournalEntrySize:]
-			word := binary.LittleEndian.Uint16(e)
-			at := vdoSlot{uint64(word>>12)<<32 | uint64(binary.LittleEndian.Uint32(e[2:])), int(word >> 2 & 0x3ff)}
-			if at.page >= v.physical || at.slot >= vdoPageEntries {
-				return false, fmt.Errorf("%w: recovery journal block %d: entry for page %d, slot %d", ErrVDO, h.sequence, at.page, at.slot)
+			from := vdoJournalSectorHeader + i*vdoJournalEntrySize
+			e := decodeVDOJournalEntry(sector[from:])
+			if err := v.checkJournalEntry(e); err != nil {
+				at := v.at(v.journal.first+h.sequence%v.journal.size) + int64(s+from)
+				return false, fmt.Errorf("%w: recovery journal block %d, byte %d: %w", ErrVDO, h.sequence, at, err)
 			}
-			if entry := decodeVDOEntry(e[6:]); apply {
-				if err := v.check(entry, at); err != nil {
-					return false, fmt.Errorf("recovery journal block %d: %w", h.sequence, err)
-				}
-				overlay[at] = entry
+			if apply {
+				overlay[e.at] = e.mapped
 			}
 		}
 		remaining -= n
@@ -139,4 +141,36 @@ func (v *vdo) replayBlock(block []byte, h vdoJournalHeader, apply bool, overlay 
 		}
 	}
 	return h.entries == vdoJournalEntries && remaining == 0, nil
+}
+
+// vdoJournalEntry is a change of the block map.
+type vdoJournalEntry struct {
+	operation     byte
+	at            vdoSlot
+	mapped, freed vdoEntry // the new one and the old one
+}
+
+func decodeVDOJournalEntry(b []byte) vdoJournalEntry {
+	le := binary.LittleEndian
+	word := le.Uint16(b)
+	return vdoJournalEntry{
+		operation: byte(word & 3),
+		at:        vdoSlot{uint64(word>>12)<<32 | uint64(le.Uint32(b[2:])), int(word >> 2 & 0x3ff)},
+		mapped:    decodeVDOEntry(b[6:]),
+		freed:     decodeVDOEntry(b[11:]),
+	}
+}
+
+// checkJournalEntry says why an entry cannot be.
+func (v *vdo) checkJournalEntry(e vdoJournalEntry) error {
+	if e.at.page >= v.physical || e.at.slot >= vdoPageEntries {
+		return fmt.Errorf("an entry for page %d, slot %d", e.at.page, e.at.slot)
+	}
+	if !v.inBounds(e.mapped) || !v.inBounds(e.freed) {
+		return fmt.Errorf("page %d, slot %d leads from %s to %s", e.at.page, e.at.slot, e.freed, e.mapped)
+	}
+	if page := e.operation&vdoOperationPage != 0; page && (e.mapped.state != vdoUncompressed || e.mapped.zero() || e.freed != vdoEntry{}) {
+		return fmt.Errorf("page %d, slot %d leads from %s to a page, %s", e.at.page, e.at.slot, e.freed, e.mapped)
+	}
+	return nil
 }
