@@ -11,6 +11,7 @@ import (
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2/internal/pdata"
+	"lvm2fs/lvm2/internal/target"
 )
 
 // withoutPV is the devices of a VG but for the one that an LV lies on.
