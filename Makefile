@@ -10,6 +10,7 @@
 #   make install    under DESTDIR and PREFIX
 #   make cross      binaries for every platform, into build/
 #   make packages   deb, rpm, apk and Arch Linux packages, into build/
+#   make dist       a release that builds without a network, with its FreeBSD port and Homebrew formula, into build/
 
 GO ?= go
 PREFIX ?= /usr/local
@@ -107,7 +108,11 @@ packages: cross
 	VERSION=$${VERSION:-0~`$(GITVERSION)`} ARCH=$(ARCH) \
 	$(GO) run $(NFPM) package -f packaging/nfpm.yaml -p $$format -t build || exit 1; done
 
+# VERSION is a number such as 1.0; what is committed is released.
+dist:
+	GO="$(GO)" sh packaging/dist.sh $${VERSION:-$(VERSION)}
+
 clean:
 	rm -rf lvm2fs build
 
-.PHONY: all build demo test race check format vet lint tidy fuzz bench install uninstall cross packages clean
+.PHONY: all build demo test race check format vet lint tidy fuzz bench install uninstall cross packages dist clean
