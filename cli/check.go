@@ -48,7 +48,11 @@ func (c *checkCmd) Run(a *app) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal kills
-	return (&check{app: a, named: len(c.LV) > 0}).run(ctx, lvs)
+	run := &check{app: a, named: len(c.LV) > 0}
+	if !run.named {
+		run.damagedVGs = damagedVGs(s.Scan)
+	}
+	return run.run(ctx, lvs)
 }
 
 // checkable are the LVs that are named, or all visible ones and all pools.
@@ -78,6 +82,9 @@ func checkable(scan *lvm2.Scan, names []string) ([]*lvm2.LV, error) {
 type check struct {
 	*app
 	named bool // the user has named the LVs
+
+	damagedVGs []error
+
 	meter *meter
 	of    *lvm2.LV // that meter is of
 }
@@ -113,8 +120,11 @@ func (c *check) run(ctx context.Context, lvs []*lvm2.LV) error {
 			c.printError(fmt.Errorf("%s: %s", lvPath(lv), faults(sum)))
 		}
 	}
-	if bad > 0 {
+	switch {
+	case bad > 0:
 		return notGood{bad, len(lvs)}
+	case len(c.damagedVGs) > 0:
+		return fmt.Errorf("%w: %w", errIncomplete, c.damagedVGs[0])
 	}
 	return nil
 }

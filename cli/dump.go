@@ -77,6 +77,7 @@ type dump struct {
 
 	inTheWay   []error // LVs that were not begun because a file is in the way
 	incomplete int     // LVs that could not be read, in whole or in part
+	damagedVGs []error // of VGs that may have more LVs than are known of
 }
 
 type dumpJob struct {
@@ -94,6 +95,9 @@ func (d *dump) choose(scan *lvm2.Scan, names []string) error {
 			return err
 		}
 		named[lv] = true
+	}
+	if !d.explicit {
+		d.damagedVGs = damagedVGs(scan)
 	}
 	for _, vg := range scan.VGs {
 		for _, lv := range vg.LVs {
@@ -264,6 +268,8 @@ func (d *dump) run(ctx context.Context) error {
 		return fmt.Errorf("%w; --force replaces what exists", errors.Join(d.inTheWay...))
 	case d.incomplete > 0:
 		return fmt.Errorf("%w: %d of %d LVs", errIncomplete, d.incomplete, len(d.lvs))
+	case len(d.damagedVGs) > 0:
+		return fmt.Errorf("%w: %w", errIncomplete, d.damagedVGs[0])
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func lvUUID(lv *lvm2.LV) string {
 	return lv.UUID.String()
 }
 
-// sortedTags are tags as lvm lists them.
+// sortedTags are tags as lvm lists them, each once.
 func sortedTags(tags []string) string {
-	return strings.Join(slices.Sorted(slices.Values(tags)), ",")
+	return strings.Join(slices.Compact(slices.Sorted(slices.Values(tags))), ",")
 }

@@ -147,6 +147,9 @@ func vgNotes(vg *lvm2.VG, readOnly string) []string {
 	if n := vg.MissingPVCount(); n > 0 {
 		remarks = append(remarks, fmt.Sprintf("partial: %d of %d PVs missing", n, len(vg.PVs)))
 	}
+	if vg.Damage() != nil {
+		remarks = append(remarks, "damaged metadata")
+	}
 	if vg.Exported() {
 		remarks = append(remarks, "exported")
 	}

@@ -52,3 +52,14 @@ func findVG(scan *lvm2.Scan, name string) (*lvm2.VG, error) {
 	}
 	return nil, fmt.Errorf("%d VGs are called %q: say %s", len(found), name, strings.Join(names, " or "))
 }
+
+// damagedVGs says of which VGs more may have been lost than is known.
+func damagedVGs(scan *lvm2.Scan) []error {
+	var errs []error
+	for _, vg := range scan.VGs {
+		if err := vg.Damage(); err != nil {
+			errs = append(errs, fmt.Errorf("VG %s: %w", vg.DirName(), err))
+		}
+	}
+	return errs
+}

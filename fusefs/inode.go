@@ -31,7 +31,9 @@ func inodes(vgs []*lvm2.VG) map[fileKey]uint64 {
 	for _, vg := range vgs {
 		keys = append(keys, fileKey{vg: vg.UUID})
 		for _, lv := range vg.LVs {
-			keys = append(keys, fileKey{vg.UUID, lv.UUID})
+			if lv.UUID != "" {
+				keys = append(keys, fileKey{vg.UUID, lv.UUID})
+			}
 		}
 	}
 	return numberKeys(keys, hashKey)

@@ -62,7 +62,11 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 				continue
 			}
 			key, name := fileKey{vg.UUID, lv.UUID}, lv.FileName()
-			if err := usable(name, d.byName[name] != nil || t.files[key] != nil); err != nil {
+			err := usable(name, d.byName[name] != nil || t.files[key] != nil)
+			if lv.UUID == "" {
+				err = errors.New("its UUID cannot be read")
+			}
+			if err != nil {
 				s.log.Warn("an LV is not shown", "vg", vg.Name, "lv", lv.Name, "uuid", lv.UUID, "err", err)
 				continue
 			}

@@ -199,6 +199,9 @@ func (a *assembly) pv(pv *PV) (mapping.Volume, error) {
 	if v := a.pvs[pv]; v != nil {
 		return v, nil
 	}
+	if pv.broken != nil {
+		return nil, pv.broken
+	}
 	if flags := unknown(pv.Status, knownPVStatus); len(flags) > 0 {
 		return nil, fmt.Errorf("%w: status %v of %s", ErrUnsupported, flags, pv)
 	}

@@ -19,8 +19,8 @@ const (
 	maxSectors = maxBytes / sectorSize
 )
 
-// decodeVG makes a VG of the metadata text. What is wrong with the VG or its PVs is an
-// error; what is wrong with one LV is kept in that LV, which then refuses to open.
+// decodeVG makes a VG of the metadata text. It fails only without what makes it a VG: what is wrong
+// with one PV or LV is kept in that one, which is then not used; what else is odd is in the VG's oddities.
 // (docs/format/02-metadata-text.md)
 func decodeVG(src []byte) (*VG, error) {
 	root, err := text.Parse(src)
@@ -35,14 +35,15 @@ func decodeVG(src []byte) (*VG, error) {
 }
 
 func decodeRoot(root *text.Section) (*VG, error) {
-	contents, err := root.Str("contents")
+	values := root.OnlyValues() // a VG may be called contents
+	contents, err := values.Str("contents")
 	if err != nil {
 		return nil, err
 	}
 	if contents != "Text Format Volume Group" {
 		return nil, root.Errorf("contents = %q", contents)
 	}
-	version, err := root.Uint("version", math.MaxInt64)
+	version, err := values.Uint("version", math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
@@ -50,17 +51,18 @@ func decodeRoot(root *text.Section) (*VG, error) {
 		return nil, root.Errorf("version = %d", version)
 	}
 	sections := root.Sections()
-	if len(sections) != 1 {
-		return nil, root.Errorf("%d sections at the top level, not 1", len(sections))
+	if len(sections) == 0 {
+		return nil, root.Errorf("no section for a VG")
 	}
 	vg := &VG{Name: sections[0].Key}
-	d := &decoder{s: root}
+	for _, other := range sections[1:] {
+		vg.damaged(other.Errorf("a second section at the top level"))
+	}
+	d := &decoder{s: values, tolerate: vg.damaged}
 	vg.Description = d.optStr("description")
 	vg.CreationHost = d.optStr("creation_host")
 	vg.CreationTime = d.time("creation_time")
-	if d.err != nil {
-		return nil, d.err
-	}
+	vg.repeated(values)
 	return vg, decodeVGSection(vg, sections[0])
 }
 
@@ -68,61 +70,35 @@ func decodeVGSection(vg *VG, s *text.Section) error {
 	d := &decoder{s: s}
 	vg.UUID = d.uuid()
 	vg.Seqno = d.uint("seqno", math.MaxUint32)
-	vg.Format = d.optStr("format")
-	vg.Status, vg.Flags, vg.Tags = d.strs("status"), d.strs("flags"), d.strs("tags")
-	vg.SystemID = d.optStr("system_id")
-	vg.LockType, vg.LockArgs = d.optStr("lock_type"), d.optStr("lock_args")
+	vg.Status = d.strs("status")
 	vg.ExtentSize = int64(d.uint("extent_size", maxExtentSize/sectorSize)) * sectorSize
-	vg.MaxLV, vg.MaxPV = d.optUint("max_lv", math.MaxUint32), d.optUint("max_pv", math.MaxUint32)
-	vg.AllocationPolicy, vg.Profile = d.optStr("allocation_policy"), d.optStr("profile")
-	vg.MetadataCopies = d.optUint("metadata_copies", math.MaxUint32)
 	if d.err != nil {
 		return d.err
 	}
 	if vg.ExtentSize == 0 {
 		return s.Errorf("extent_size = 0")
 	}
-
-	pvs := s.Section("physical_volumes")
-	if pvs == nil {
-		return s.Errorf("no physical_volumes")
+	if s.Section("physical_volumes") == nil {
+		return s.Errorf("no section physical_volumes")
 	}
-	names := names{pvs: map[string]*PV{}, lvs: map[string]*LV{}}
-	seen := map[UUID]bool{}
-	for _, ps := range pvs.Sections() {
-		pv, err := decodePV(vg, ps)
-		if err != nil {
-			return err
-		}
-		if seen[pv.UUID] {
-			return ps.Errorf("second PV with UUID %s", pv.UUID)
-		}
-		seen[pv.UUID] = true
-		vg.PVs = append(vg.PVs, pv)
-		names.pvs[pv.Label] = pv
+	vg.repeated(s)
+	if vg.Status == nil {
+		vg.damaged(s.Errorf("no status"))
 	}
-
-	if lvs := s.Section("logical_volumes"); lvs != nil {
-		sections := lvs.Sections()
-		for _, ls := range sections {
-			lv, err := decodeLV(vg, ls)
-			if err != nil {
-				return err
-			}
-			if seen[lv.UUID] {
-				return ls.Errorf("second LV with UUID %s", lv.UUID)
-			}
-			seen[lv.UUID] = true
-			vg.LVs = append(vg.LVs, lv)
-			names.lvs[lv.Name] = lv
-		}
-		for i, ls := range sections {
-			lv := vg.LVs[i]
-			if err := decodeSegments(lv, ls, names); err != nil {
-				lv.fail(fmt.Errorf("%w: LV %s: %w", ErrMetadata, lv.Name, err))
-			}
+	decodeVGProperties(vg, s)
+	for _, key := range []string{"logical_volumes", "historical_logical_volumes"} {
+		if s.Has(key) && s.Section(key) == nil {
+			vg.damaged(s.Errorf("%s is a value, not a section: what is in it is not known", key))
 		}
 	}
+	for _, sub := range s.Sections() {
+		switch sub.Key {
+		case "physical_volumes", "logical_volumes", "historical_logical_volumes":
+		default:
+			vg.damaged(sub.Errorf("a section that is unknown here: there may be more in the VG than is shown"))
+		}
+	}
+	decodeVolumes(vg, s)
 	for _, lv := range vg.LVs {
 		lv.registerUses()
 	}
@@ -132,44 +108,137 @@ func decodeVGSection(vg *VG, s *text.Section) error {
 	return nil
 }
 
-func decodePV(vg *VG, s *text.Section) (*PV, error) {
+// decodeVGProperties reads what no LV's bytes depend on.
+func decodeVGProperties(vg *VG, s *text.Section) {
+	d := &decoder{s: s, tolerate: vg.damaged}
+	vg.Format = d.optStr("format")
+	vg.Flags, vg.Tags = d.strs("flags"), d.strs("tags")
+	vg.SystemID = d.optStr("system_id")
+	vg.LockType, vg.LockArgs = d.optStr("lock_type"), d.optStr("lock_args")
+	vg.MaxLV, vg.MaxPV = d.optUint("max_lv", math.MaxUint32), d.optUint("max_pv", math.MaxUint32)
+	vg.AllocationPolicy, vg.Profile = d.optStr("allocation_policy"), d.optStr("profile")
+	vg.MetadataCopies = d.optUint("metadata_copies", math.MaxUint32)
+}
+
+func decodeVolumes(vg *VG, s *text.Section) {
+	names := names{pvs: map[string]*PV{}, lvs: map[string]*LV{}}
+	decodePVs(vg, s.Section("physical_volumes"), names)
+	lvs := s.Section("logical_volumes")
+	if lvs == nil {
+		return
+	}
+	decodeLVs(vg, lvs, names)
+	for i, ls := range lvs.Sections() {
+		lv := vg.LVs[i]
+		if err := decodeSegments(lv, ls, names); err != nil {
+			lv.fail(err)
+		}
+	}
+}
+
+// decodePVs fails PVs that cannot be told apart: each of them, since nothing tells which is meant.
+func decodePVs(vg *VG, s *text.Section, names names) {
+	vg.strayValues(s)
+	byUUID := map[UUID]*PV{}
+	for _, ps := range s.Sections() {
+		pv := decodePV(vg, ps)
+		if other := byUUID[pv.UUID]; other != nil && pv.UUID != "" {
+			for _, p := range []*PV{other, pv} {
+				p.fail(ps.Errorf("%s and %s have the same UUID, %s", other.Label, pv.Label, pv.UUID))
+			}
+		}
+		if other := names.pvs[pv.Label]; other != nil {
+			for _, p := range []*PV{other, pv} {
+				p.fail(ps.Errorf("a second PV of this name"))
+			}
+		}
+		vg.PVs = append(vg.PVs, pv)
+		byUUID[pv.UUID], names.pvs[pv.Label] = pv, pv
+	}
+}
+
+// decodeLVs fails LVs that cannot be told apart: each of them, since nothing tells which is meant.
+func decodeLVs(vg *VG, s *text.Section, names names) {
+	vg.strayValues(s)
+	byUUID := map[UUID]*LV{}
+	for _, ls := range s.Sections() {
+		lv := decodeLV(vg, ls)
+		if other := byUUID[lv.UUID]; other != nil && lv.UUID != "" {
+			for _, l := range []*LV{other, lv} {
+				l.fail(ls.Errorf("%s and %s have the same UUID, %s", other.Name, lv.Name, lv.UUID))
+			}
+		}
+		if other := names.lvs[lv.Name]; other != nil {
+			for _, l := range []*LV{other, lv} {
+				l.fail(ls.Errorf("a second LV of this name"))
+			}
+		}
+		vg.LVs = append(vg.LVs, lv)
+		byUUID[lv.UUID], names.lvs[lv.Name] = lv, lv
+	}
+}
+
+// strayValues notes what is a value where a section is expected, each the description of a PV or LV.
+func (vg *VG) strayValues(s *text.Section) {
+	for _, key := range s.Keys() {
+		vg.damaged(s.Errorf("%q is a value, not a section: what it should describe is not known", key))
+	}
+}
+
+func decodePV(vg *VG, s *text.Section) *PV {
 	d := &decoder{s: s}
 	pv := &PV{VG: vg, Label: s.Key}
 	pv.UUID = d.uuid()
-	pv.DeviceHint = d.optStr("device")
-	pv.Status, pv.Flags, pv.Tags = d.strs("status"), d.strs("flags"), d.strs("tags")
+	pv.Status, pv.Flags = d.strs("status"), d.strs("flags")
 	pv.DevSize = d.optSectors("dev_size")
 	pv.DataStart = d.sectors("pe_start")
 	pv.ExtentCount = d.uint("pe_count", math.MaxUint32)
-	pv.BootAreaStart, pv.BootAreaSize = d.optSectors("ba_start"), d.optSectors("ba_size")
-	if d.err != nil {
-		return nil, d.err
+	switch {
+	case d.err != nil:
+		pv.fail(d.err)
+	case pv.Status == nil:
+		pv.fail(s.Errorf("no status"))
+	case pv.ExtentCount > uint64(maxBytes/vg.ExtentSize):
+		pv.fail(s.Errorf("%d extents of %d bytes are more than a device can hold", pv.ExtentCount, vg.ExtentSize))
 	}
-	if pv.ExtentCount > uint64(maxBytes/vg.ExtentSize) {
-		return nil, s.Errorf("%d extents of %d bytes are more than a device can hold", pv.ExtentCount, vg.ExtentSize)
+	if pv.broken != nil {
+		pv.ExtentCount = 0
 	}
-	return pv, nil
+	properties := &decoder{s: s, tolerate: vg.damaged}
+	pv.DeviceHint, pv.Tags = properties.optStr("device"), properties.strs("tags")
+	pv.BootAreaStart, pv.BootAreaSize = properties.optSectors("ba_start"), properties.optSectors("ba_size")
+	vg.repeated(s)
+	return pv
 }
 
-func decodeLV(vg *VG, s *text.Section) (*LV, error) {
+func decodeLV(vg *VG, s *text.Section) *LV {
 	d := &decoder{s: s}
 	lv := &LV{VG: vg, Name: s.Key, Major: -1, Minor: -1}
 	lv.UUID = d.uuid()
-	lv.Status, lv.Flags, lv.Tags = d.strs("status"), d.strs("flags"), d.strs("tags")
-	lv.CreationTime, lv.CreationHost = d.time("creation_time"), d.optStr("creation_host")
-	lv.AllocationPolicy, lv.Profile = d.optStr("allocation_policy"), d.optStr("profile")
-	lv.LockArgs = d.optStr("lock_args")
-	lv.ReadAhead = d.optInt("read_ahead", 0)
-	if slices.Contains(lv.Status, "FIXED_MINOR") {
-		lv.Major, lv.Minor = d.optInt("major", -1), d.optInt("minor", -1)
+	lv.Status = d.strs("status")
+	switch {
+	case d.err != nil:
+		lv.fail(d.err)
+	case lv.Status == nil:
+		lv.fail(s.Errorf("no status"))
 	}
-	return lv, d.err
+	properties := &decoder{s: s, tolerate: vg.damaged}
+	lv.Flags, lv.Tags = properties.strs("flags"), properties.strs("tags")
+	lv.CreationTime, lv.CreationHost = properties.time("creation_time"), properties.optStr("creation_host")
+	lv.AllocationPolicy, lv.Profile = properties.optStr("allocation_policy"), properties.optStr("profile")
+	lv.LockArgs = properties.optStr("lock_args")
+	lv.ReadAhead = properties.optInt("read_ahead", 0)
+	if slices.Contains(lv.Status, "FIXED_MINOR") {
+		lv.Major, lv.Minor = properties.optInt("major", -1), properties.optInt("minor", -1)
+	}
+	return lv
 }
 
 func decodeHistorical(vg *VG, s *text.Section) {
 	if s == nil {
 		return
 	}
+	vg.strayValues(s)
 	for _, hs := range s.Sections() {
 		d := &decoder{s: hs}
 		h := &HistoricalLV{VG: vg, Name: hs.Key}
@@ -182,6 +251,8 @@ func decodeHistorical(vg *VG, s *text.Section) {
 		// A history that cannot be read changes nothing that can be.
 		if d.err == nil {
 			vg.HistoricalLVs = append(vg.HistoricalLVs, h)
+		} else {
+			vg.damaged(d.err)
 		}
 	}
 }
@@ -205,8 +276,14 @@ func decodeSegments(lv *LV, s *text.Section, names names) error {
 		}
 		lv.Segments = append(lv.Segments, seg)
 	}
-	if uint64(len(lv.Segments)) != count {
+	if uint64(len(lv.Segments)) != count || count == 0 {
 		return s.Errorf("%d segments, segment_count = %d", len(lv.Segments), count)
+	}
+	// Segments may share a name, which means nothing; a key that occurs twice is looked up.
+	for _, r := range s.Repeats() {
+		if s.Section(r.Key) == nil {
+			lv.VG.repeat(r)
+		}
 	}
 	slices.SortStableFunc(lv.Segments, func(a, b *Segment) int { return cmp.Compare(a.StartExtent, b.StartExtent) })
 	var end uint64
@@ -240,14 +317,17 @@ func (vg *VG) allocate() {
 		}
 	}
 	for pv, rs := range runs {
+		if pv.broken != nil {
+			continue // whoever uses it cannot be read
+		}
 		slices.SortFunc(rs, func(a, b run) int { return cmp.Compare(a.start, b.start) })
 		last := run{}
 		for _, r := range rs {
 			if r.end > pv.ExtentCount {
-				r.lv.fail(fmt.Errorf("%w: LV %s uses extents %d to %d of %s, which has %d", ErrMetadata, r.lv.Name, r.start, r.end-1, pv.Label, pv.ExtentCount))
+				r.lv.fail(fmt.Errorf("it uses extents %d to %d of %s, which has %d", r.start, r.end-1, pv.Label, pv.ExtentCount))
 			}
 			if r.start < last.end {
-				err := fmt.Errorf("%w: LVs %s and %s both use extent %d of %s", ErrMetadata, last.lv.Name, r.lv.Name, r.start, pv.Label)
+				err := fmt.Errorf("LVs %s and %s both use extent %d of %s", last.lv.Name, r.lv.Name, r.start, pv.Label)
 				last.lv.fail(err)
 				r.lv.fail(err)
 			}
@@ -262,12 +342,16 @@ func (vg *VG) allocate() {
 
 // decoder reads keys of a section and keeps the first error.
 type decoder struct {
-	s   *text.Section
-	err error
+	s        *text.Section
+	err      error
+	tolerate func(error) // takes the errors instead, if it is not nil
 }
 
 func decode[T any](d *decoder, v T, err error) T {
-	if d.err == nil {
+	switch {
+	case d.tolerate != nil && err != nil:
+		d.tolerate(err)
+	case d.err == nil:
 		d.err = err
 	}
 	return v

@@ -25,6 +25,10 @@ func decodeSegment(lv *LV, s *text.Section, names names) (*Segment, error) {
 		d.fail("extent_count = 0")
 	}
 	seg.Mapping = d.mapping(seg)
+	if seg.Mapping != nil {
+		d.otherSections(seg)
+	}
+	lv.VG.repeated(s)
 	return seg, d.err
 }
 
@@ -159,14 +163,40 @@ func (d *segmentDecoder) thinPool() *ThinPool {
 		CropMetadata:  d.flag("crop_metadata"),
 	}
 	for _, s := range d.s.Sections() {
-		if !strings.HasPrefix(s.Key, "message") {
-			continue
-		}
-		md := decoder{s: s}
-		m.Messages = append(m.Messages, ThinMessage{Create: md.optStr("create"), Delete: md.optUint("delete", math.MaxInt64)})
+		md := segmentDecoder{decoder: decoder{s: s}, names: d.names}
+		m.Messages = append(m.Messages, md.message())
 		decode(&d.decoder, 0, md.err)
 	}
 	return m
+}
+
+// message is what the kernel still has to be told of a thin pool. What must not be missed is anything else
+// that a pool has a section for.
+func (d *segmentDecoder) message() ThinMessage {
+	m := ThinMessage{Create: d.optStr("create"), Delete: d.optUint("delete", math.MaxInt64)}
+	switch {
+	case !strings.HasPrefix(d.s.Key, "message") || m.Create == "" && !d.s.Has("delete"):
+		d.fail("a message that is unknown here")
+	case m.Create != "":
+		d.find(m.Create)
+	}
+	return m
+}
+
+// otherSections notes sections that are unknown in a segment, and values that should be sections.
+func (d *segmentDecoder) otherSections(seg *Segment) {
+	_, isPool := seg.Mapping.(*ThinPool)
+	const settings = "policy_settings"
+	for _, s := range d.s.Sections() {
+		if !isPool && s.Key != settings {
+			seg.LV.VG.damaged(s.Errorf("a section that is unknown here"))
+		}
+	}
+	for _, key := range d.s.Keys() {
+		if key == settings || isPool && strings.HasPrefix(key, "message") {
+			seg.LV.VG.damaged(d.s.Errorf("%s is a value, not a section", key))
+		}
+	}
 }
 
 func (d *segmentDecoder) thin() *Thin {

@@ -1,6 +1,7 @@
 package lvm2
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -56,6 +57,9 @@ func (lv *LV) Size() int64 {
 	return int64(extents) * lv.VG.ExtentSize
 }
 
+// shownStatus says whether the status lets the LV be seen. One that has none is not hidden.
+func (lv *LV) shownStatus() bool { return lv.Status == nil || lv.hasStatus("VISIBLE") }
+
 func (lv *LV) hasStatus(flag string) bool { return slices.Contains(lv.Status, flag) }
 
 func (lv *LV) String() string { return lv.VG.Name + "/" + lv.Name }
@@ -63,6 +67,6 @@ func (lv *LV) String() string { return lv.VG.Name + "/" + lv.Name }
 // fail records what is wrong with the metadata of an LV: the first thing counts.
 func (lv *LV) fail(err error) {
 	if lv.broken == nil {
-		lv.broken = err
+		lv.broken = fmt.Errorf("%w: LV %s: %w", ErrMetadata, lv.Name, err)
 	}
 }

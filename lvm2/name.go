@@ -1,6 +1,9 @@
 package lvm2
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // validName says whether lvm would allow a VG or LV of this name. A name from disk
 // that fails could leave its directory, or hide as an option.
@@ -34,9 +37,13 @@ func nameFiles(vgs []*VG) {
 		default:
 			vg.dirName = vg.Name + "@" + vg.UUID.String()
 		}
-		for _, lv := range vg.LVs {
-			lv.fileName = lv.Name
-			if !validName(lv.Name) {
+		for i, lv := range vg.LVs {
+			switch {
+			case validName(lv.Name):
+				lv.fileName = lv.Name
+			case lv.UUID == "":
+				lv.fileName = fmt.Sprintf("@%d", i) // the metadata gives none that can be read
+			default:
 				lv.fileName = "@" + lv.UUID.String()
 			}
 		}

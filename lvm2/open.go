@@ -288,8 +288,12 @@ func (s *scanner) chooseVGs(found []*foundPV) {
 func (s *scanner) placePVs(found []*foundPV) {
 	listed := map[UUID][]*PV{}
 	for _, vg := range s.VGs {
+		own := map[UUID]bool{}
 		for _, pv := range vg.PVs {
-			listed[pv.UUID] = append(listed[pv.UUID], pv)
+			if !own[pv.UUID] { // or else neither is used
+				own[pv.UUID] = true
+				listed[pv.UUID] = append(listed[pv.UUID], pv)
+			}
 		}
 	}
 	for _, f := range found {
@@ -335,6 +339,8 @@ func (s *scanner) reviewVGs() {
 		vg.assembly = newAssembly(vg, s.opts)
 		for _, pv := range vg.PVs {
 			switch {
+			case pv.broken != nil:
+				s.warn("VG %s: %w", vg.Name, pv.broken)
 			case pv.Device == nil:
 				s.warn("VG %s: %s is missing", vg.Name, pv)
 			case pv.FlaggedMissing():
@@ -345,6 +351,12 @@ func (s *scanner) reviewVGs() {
 		}
 		if flags := unknown(vg.Status, knownVGStatus); len(flags) > 0 {
 			s.warn("VG %s: %w: status %v", vg.Name, ErrUnsupported, flags)
+		}
+		for _, odd := range vg.oddities.told {
+			s.warn("VG %s: %w", vg.Name, odd)
+		}
+		if n := vg.oddities.more; n > 0 {
+			s.warn("VG %s: %w: %d more oddities of this kind", vg.Name, ErrMetadata, n)
 		}
 		for _, lv := range vg.LVs {
 			if lv.broken != nil {

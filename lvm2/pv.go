@@ -36,6 +36,7 @@ type PV struct {
 	allocated   uint64            // extents in use
 	holder      string            // who else uses the device
 	duplicate   bool              // on another device too
+	broken      error             // what is wrong with its metadata
 	damaged     bool              // none of its metadata areas can be read
 	fingerprint [sha256.Size]byte // of label and metadata, as Open read them
 }
@@ -59,6 +60,13 @@ func (pv *PV) AllocatedExtentCount() uint64 { return pv.allocated }
 // when the device is back.
 func (pv *PV) FlaggedMissing() bool {
 	return slices.Contains(pv.Flags, "MISSING") || slices.Contains(pv.Status, "MISSING")
+}
+
+// fail records what is wrong with the metadata of a PV: the first thing counts.
+func (pv *PV) fail(err error) {
+	if pv.broken == nil {
+		pv.broken = fmt.Errorf("%w: PV %s: %w", ErrMetadata, pv.Label, err)
+	}
 }
 
 func (pv *PV) String() string {

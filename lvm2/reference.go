@@ -116,7 +116,7 @@ func (vg *VG) limitDepth() {
 	}
 	for _, lv := range vg.LVs {
 		if waitsFor[lv] > 0 {
-			lv.fail(fmt.Errorf("%w: LV %s lies on itself, or on more than %d others", ErrMetadata, lv.Name, maxDepth))
+			lv.fail(fmt.Errorf("it lies on itself, or on more than %d others", maxDepth))
 		}
 	}
 }
@@ -182,8 +182,11 @@ func (lv *LV) Visible() bool {
 	if seg := lv.snapshotOf(); seg != nil {
 		return !seg.Mapping.(*Snapshot).Merging
 	}
-	if !lv.hasStatus("VISIBLE") || len(lv.Segments) == 0 {
+	if !lv.shownStatus() {
 		return false
+	}
+	if len(lv.Segments) == 0 {
+		return true // it is damaged, or it would have one
 	}
 	switch m := lv.Segments[0].Mapping.(type) {
 	case *Snapshot, *ThinPool, *CachePool, *VDOPool:
@@ -217,5 +220,5 @@ func (lv *LV) Listed() bool {
 			return false
 		}
 	}
-	return lv.hasStatus("VISIBLE")
+	return lv.shownStatus()
 }

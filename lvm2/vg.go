@@ -35,6 +35,7 @@ type VG struct {
 
 	dirName   string
 	ambiguous bool // copies with the same seqno differ
+	oddities  oddities
 	assembly  *assembly
 
 	deriveOnce sync.Once

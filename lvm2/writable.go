@@ -157,6 +157,8 @@ func (lv *LV) readOnlyReason() string {
 		return "the VG is shared with other hosts"
 	case vg.ambiguous:
 		return "copies of the VG's metadata differ"
+	case vg.Damage() != nil:
+		return "the VG's metadata is damaged"
 	case !allowsWriting(vg.Status, vg.Flags):
 		return "the VG is read-only"
 	case !allowsWriting(lv.Status, lv.Flags):
@@ -175,6 +177,8 @@ func (lv *LV) readOnlyReason() string {
 	}
 	for _, pv := range vg.PVs {
 		switch {
+		case pv.broken != nil:
+			return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label)
 		case pv.Device == nil || pv.FlaggedMissing():
 			return fmt.Sprintf("%s is missing", pv)
 		case pv.duplicate:

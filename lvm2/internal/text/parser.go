@@ -63,7 +63,8 @@ func (p *parser) nodes(s *Section, depth int) error {
 	}
 	s.entries = p.entries.keep(p.openEntries[base:])
 	p.openEntries = p.openEntries[:base]
-	return s.index()
+	s.index()
+	return nil
 }
 
 // node reads a key's section or value.

@@ -53,7 +53,22 @@ type Section struct {
 	parent   *Section
 	entries  []entry
 	sections []*Section
-	places   map[string]int32 // in entries; nil where there are few
+	places   map[string]int32 // in entries, the first of each key; nil where there are few
+	repeats  []Repeat
+}
+
+// Repeat is a key that its section has had before. What is looked up by it is the first. It is an error for
+// those to whom it is one.
+type Repeat struct {
+	Key   string
+	Pos   Pos
+	First Pos
+
+	in *Section
+}
+
+func (r Repeat) Error() string {
+	return fmt.Sprintf("%s (%s) occurs twice, first at %s", r.in.path(r.Key), r.Pos, r.First)
 }
 
 // entry is a key with its section, or else its values.
@@ -67,17 +82,15 @@ type entry struct {
 // few is the number of keys up to which trying one after the other is faster than a map.
 const few = 16
 
-// index prepares look-up once all entries are there, and fails if a key occurs twice:
-// which of the two counts is not known.
-func (s *Section) index() error {
+// index prepares look-up once all entries are there.
+func (s *Section) index() {
 	if len(s.entries) > few {
 		s.places = make(map[string]int32, len(s.entries))
 	}
-	sections := 0
 	for i := range s.entries {
 		e := &s.entries[i]
 		if e.section != nil {
-			sections++
+			s.sections = append(s.sections, e.section)
 		}
 		var first *entry
 		if s.places == nil {
@@ -88,19 +101,9 @@ func (s *Section) index() error {
 			s.places[e.key] = int32(i)
 		}
 		if first != nil {
-			return &SyntaxError{e.pos, fmt.Sprintf("%s occurs twice, first at %s", s.path(e.key), first.pos)}
+			s.repeats = append(s.repeats, Repeat{e.key, e.pos, first.pos, s})
 		}
 	}
-	if sections == 0 {
-		return nil
-	}
-	s.sections = make([]*Section, 0, sections)
-	for i := range s.entries {
-		if sub := s.entries[i].section; sub != nil {
-			s.sections = append(s.sections, sub)
-		}
-	}
-	return nil
 }
 
 func find(entries []entry, key string) *entry {
@@ -122,8 +125,24 @@ func (s *Section) entry(key string) *entry {
 	return nil
 }
 
-// Sections are the sections within s, in order. The caller does not change the slice.
+// Sections are the sections within s, in order, those of a repeated key too. The caller does not change
+// the slice.
 func (s *Section) Sections() []*Section { return s.sections }
+
+// Repeats are the keys within s that have occurred before, in order. The caller does not change the slice.
+func (s *Section) Repeats() []Repeat { return s.repeats }
+
+// OnlyValues is s without the sections within it: a section does not hide the value of its name there.
+func (s *Section) OnlyValues() *Section {
+	values := &Section{Key: s.Key, Pos: s.Pos, parent: s.parent}
+	for _, e := range s.entries {
+		if e.section == nil {
+			values.entries = append(values.entries, e)
+		}
+	}
+	values.index()
+	return values
+}
 
 // Section is the section of that name within s; nil if there is none.
 func (s *Section) Section(key string) *Section {
@@ -218,7 +237,8 @@ func (s *Section) Strs(key string) ([]string, error) {
 	return strs, nil
 }
 
-// one is the value at a key; nil without an error if there is no such key.
+// one is the value at a key, of a list the first, as lvm2 takes it; nil without an error if there is no
+// such key.
 func (s *Section) one(key string, want Kind) (*Value, error) {
 	e := s.entry(key)
 	switch {
@@ -226,8 +246,8 @@ func (s *Section) one(key string, want Kind) (*Value, error) {
 		return nil, nil
 	case e.section != nil:
 		return nil, s.invalid(key, e.pos, "want %s, got a section", want)
-	case len(e.values) != 1:
-		return nil, s.invalid(key, e.pos, "want %s, got a list of %d", want, len(e.values))
+	case len(e.values) == 0:
+		return nil, s.invalid(key, e.pos, "want %s, got an empty list", want)
 	case e.values[0].Kind != want:
 		return nil, s.invalid(key, e.values[0].Pos, "want %s, got %s", want, e.values[0].Kind)
 	}
@@ -264,12 +284,13 @@ func (s *Section) path(keys ...string) string {
 	return strings.Join(keys, ".")
 }
 
-// Keys are the keys of s that have values, in order.
+// Keys are the keys of s that have values, in order, each once.
 func (s *Section) Keys() []string {
 	var keys []string
 	for i := range s.entries {
-		if s.entries[i].section == nil {
-			keys = append(keys, s.entries[i].key)
+		e := &s.entries[i]
+		if e.section == nil && (len(s.repeats) == 0 || s.entry(e.key) == e) {
+			keys = append(keys, e.key)
 		}
 	}
 	return keys
