@@ -9,6 +9,7 @@ import (
 
 	"lvm2fs/blockdev"
 	"lvm2fs/blockdev/md"
+	"lvm2fs/blockdev/pieces"
 	"lvm2fs/blockdev/probe"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
@@ -125,6 +126,12 @@ func sectorSize(d mapping.Device) int64 {
 // open opens the devices, each once, adds them to a list, and returns what went wrong.
 func (s *session) open(paths []string, to *[]mapping.Device) (failures []error) {
 	for _, path := range paths {
+		if s.opts.Pieces {
+			// Any piece stands for all of them.
+			if all, err := pieces.Find(path); err == nil {
+				path = all[0]
+			}
+		}
 		d, err := blockdev.Open(path, blockdev.Options{})
 		switch {
 		case err != nil:

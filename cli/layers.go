@@ -7,6 +7,7 @@ import (
 
 	"lvm2fs/blockdev"
 	"lvm2fs/blockdev/luks"
+	"lvm2fs/blockdev/pieces"
 	"lvm2fs/blockdev/probe"
 	"lvm2fs/blockdev/signature"
 	"lvm2fs/blockdev/vdisk"
@@ -17,6 +18,7 @@ import (
 type imageOptions struct {
 	ImageSnapshot  []string `name:"image-snapshot" sep:"none" placeholder:"[DEVICE=]NAME" help:"Show the snapshot NAME that is inside of a qcow2 image."`
 	AnyBackingFile bool     `name:"any-backing-file" help:"Let images name files outside of their directory."`
+	Pieces         bool     `help:"A DEVICE named disk.001 or xaa stands for all pieces of an image: disk.001, disk.002, ..."`
 }
 
 // layers are what a PV may lie in, beside partitions and arrays, and what it takes to open it.
@@ -25,6 +27,7 @@ type layers struct {
 	headers   map[string]string // of --luks-header: FILE by DEVICE
 	snapshots []choiceOfSnapshot
 	anyFile   bool
+	pieces    bool
 }
 
 // choiceOfSnapshot is one --image-snapshot.
@@ -35,7 +38,7 @@ type choiceOfSnapshot struct {
 
 // newLayers reads the key files. devices are the DEVICE arguments of the command.
 func newLayers(ask asker, keys keyOptions, images imageOptions, devices []string) (*layers, error) {
-	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile}
+	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile, pieces: images.Pieces}
 	for _, arg := range keys.LUKSHeader {
 		device, file := cutDevice(arg, devices)
 		if device == "" {
@@ -61,12 +64,32 @@ func (l *layers) lock() { l.keys.wipe() }
 // images are asked about a device before anything else is.
 func (l *layers) images() []probe.Layer {
 	all := []probe.Layer{{Type: "crypt", Open: l.openDetached}}
+	if l.pieces {
+		all = append(all, probe.Layer{Type: "pieces", Changes: true, Open: openPieces})
+	}
 	for _, format := range vdisk.Formats() {
 		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(dev mapping.Device) (mapping.Device, error) {
 			return l.openImage(dev, format)
 		}})
 	}
 	return all
+}
+
+// openPieces opens the disk in the pieces of which dev is the first. Only files that the user has named are
+// asked, for what lies on them has no name of its own.
+func openPieces(dev mapping.Device) (mapping.Device, error) {
+	file, ok := dev.(*blockdev.Device)
+	if !ok || !file.IsFile() {
+		return nil, nil
+	}
+	if found, err := pieces.Find(file.Path()); errors.Is(err, pieces.ErrNoPiece) || err == nil && len(found) < 2 {
+		return nil, nil
+	}
+	d, err := pieces.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // containers are asked about what is a component of something else.
@@ -106,7 +129,8 @@ func (l *layers) openDetached(dev mapping.Device) (mapping.Device, error) {
 func isNamed(dev mapping.Device, device string) (bool, error) {
 	if s, ok := dev.(mapping.Stacked); ok {
 		_, image := dev.(vdisk.Image)
-		return dev.Name() == device || image && liesOn(s.Beneath()[0], device), nil
+		_, joined := dev.(*pieces.Disk)
+		return dev.Name() == device || (image || joined) && liesOn(s.Beneath()[0], device), nil
 	}
 	if !liesOn(dev, device) {
 		return false, nil

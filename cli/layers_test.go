@@ -1,11 +1,17 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"lvm2fs/blockdev/pieces"
 	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 )
@@ -32,5 +38,38 @@ func TestAHeaderElsewhereIsForTheDiskAndNotTheFileThatItIsIn(t *testing.T) {
 		opts.LUKSHeader = []string{path + "=" + kept}
 		s, _ := opened(t, deviceOptions{keyOptions: opts}, path)
 		s.reads(t, c)
+	}
+}
+
+func TestPiecesAreReadAsTheImageThatTheyAreOf(t *testing.T) {
+	for _, name := range []string{"luks2-4k", "banana"} {
+		c := testimages.Load(t, name)
+		disk, err := os.ReadFile(c.Unpack(t)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := stack{t, t.TempDir()}
+		var paths []string
+		size := (len(disk)/5 + 511) / 512 * 512
+		for i := 0; i*size < len(disk); i++ {
+			paths = append([]string{st.write(fmt.Sprintf("disk.%03d", i+1), disk[i*size:min((i+1)*size, len(disk))])}, paths...)
+		}
+		opts := deviceOptions{imageOptions: imageOptions{Pieces: true}}
+		if c.Extra.Passphrase != "" {
+			opts.KeyFile = []string{keyFileWith(t, c.Extra.Passphrase)}
+		}
+		// One of them, or all, in any order.
+		for _, named := range [][]string{paths, paths[1:2], paths[len(paths)-1:]} {
+			s, _ := opened(t, opts, named...)
+			s.reads(t, c)
+		}
+		if err := os.Remove(paths[2]); err != nil {
+			t.Fatal(err)
+		}
+		var stderr bytes.Buffer
+		_, err = openDevices(newApp(nil, strings.NewReader(""), io.Discard, &stderr), paths[:1], opts)
+		if !errors.Is(err, pieces.ErrUncertain) {
+			t.Errorf("a piece is missing: %v, %s", err, stderr.String())
+		}
 	}
 }

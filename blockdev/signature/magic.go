@@ -42,6 +42,7 @@ var magics = []magic{
 	{KindImage, "Parallels image", 0, "WithoutFreeSpace", nil},
 	{KindImage, "Parallels image", 0, "WithouFreSpacExt", nil},
 	{KindImage, "EWF (E01) image", 0, "EVF\x09\x0d\x0a\xff\x00", nil},
+	{KindImage, "EWF (Ex01) image", 0, "EVF2\x0d\x0a\x81\x00", nil},
 	{KindImage, "Android sparse image", 0, "\x3a\xff\x26\xed", nil},
 
 	{KindFilesystem, "LVM1 physical volume (no longer supported by LVM)", 0, "HM", func(b []byte) string {
