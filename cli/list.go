@@ -50,7 +50,10 @@ func (c *listCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return a.warnFaults(s.Scan.VGs, (*lvm2.LV).Fault)
 }
 
 // listing is what list shows, in the order of vgs, pvs and lvs: by name.

@@ -36,13 +36,13 @@ func parseReports(t *testing.T, data []byte) reports {
 // listJSON runs list --json -a.
 func listJSON(t *testing.T, devices []string) reports {
 	t.Helper()
-	return runList(t, append([]string{"--json", "-a"}, devices...))
+	return runList(t, append([]string{"--json", "-a"}, devices...), exitOK)
 }
 
-func runList(t *testing.T, args []string) reports {
+func runList(t *testing.T, args []string, codes ...int) reports {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if code := Main(append([]string{"list"}, args...), strings.NewReader(""), &stdout, &stderr); code != 0 {
+	if code := Main(append([]string{"list"}, args...), strings.NewReader(""), &stdout, &stderr); !slices.Contains(codes, code) {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	return parseReports(t, stdout.Bytes())
@@ -303,7 +303,7 @@ func TestListWithoutAllShowsWhatLVSShowsWithoutA(t *testing.T) {
 	for _, name := range []string{"lvstack", "snapshot-merge-pending", "pvmove-half", "cache-wt", "mirror", "vdo-plain", "thin-external"} {
 		t.Run(name, func(t *testing.T) {
 			devices := testimages.Load(t, name).Unpack(t)
-			all, shown := listJSON(t, devices), runList(t, append([]string{"--json"}, devices...))
+			all, shown := listJSON(t, devices), runList(t, append([]string{"--json"}, devices...), exitOK)
 			for _, report := range []string{"lv", "seg"} {
 				var want, got []string
 				for _, row := range all[report] {
@@ -379,7 +379,8 @@ func TestListReportsOfUnusualMetadataWhatLVMDoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			data = regexp.MustCompile(`pv\d\.img`).ReplaceAll(data, []byte(dir+"/$0"))
-			want, got := parseReports(t, data), listJSON(t, disks)
+			// The disks hold the VG's metadata and no more, so that pools cannot be read.
+			want, got := parseReports(t, data), runList(t, append([]string{"--json", "-a"}, disks...), exitOK, exitIncomplete)
 			switch name {
 			case "vg-exported":
 				checkSize(t, got, "lv", 2)

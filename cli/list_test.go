@@ -3,7 +3,9 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -211,4 +213,62 @@ func TestListGivesTheIntegritySettingsThatLVMGives(t *testing.T) {
 	if got := integritySettings(&lvm2.Integrity{}); got != "" {
 		t.Errorf("without any: %q", got)
 	}
+}
+
+func TestADamagedPoolShowsInTheListingAndTheExitCode(t *testing.T) {
+	for name, damage := range map[string]func(superblock []byte){
+		"a bit":             func(b []byte) { b[400] ^= 1 },
+		"zeros":             func(b []byte) { clear(b) },
+		"the magic":         func(b []byte) { clear(b[32:40]) },
+		"and another block": func(b []byte) { copy(b, bytes.Repeat([]byte("x"), len(b))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			disks := testimages.Load(t, "thin").Unpack(t)
+			if n := damageThinSuperblocks(t, disks, damage); n == 0 {
+				t.Fatal("there is no pool")
+			}
+			var stdout, stderr bytes.Buffer
+			code := Main(append([]string{"list"}, disks...), strings.NewReader(""), &stdout, &stderr)
+			thin := 0
+			for line := range strings.Lines(stdout.String()) {
+				if cells := strings.Fields(line); strings.Contains(line, " thin") && len(cells) > 4 {
+					thin++
+					if !strings.Contains(line, "damaged") {
+						t.Errorf("no remark: %s", line)
+					}
+				}
+			}
+			if code != exitIncomplete || thin == 0 || !strings.Contains(stderr.String(), "cannot be read: thin pool ") {
+				t.Errorf("exit code %d, %d thin LVs, %s", code, thin, stderr.String())
+			}
+		})
+	}
+}
+
+// damageThinSuperblocks changes the superblocks of all thin pools on disks, and returns how many there are.
+func damageThinSuperblocks(t *testing.T, disks []string, damage func([]byte)) (n int) {
+	t.Helper()
+	for _, disk := range disks {
+		f, err := os.OpenFile(disk, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		b := make([]byte, 4096)
+		for off := int64(1 << 20); ; off += 4096 {
+			if _, err := f.ReadAt(b, off); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if binary.LittleEndian.Uint64(b[8:]) == 0 && binary.LittleEndian.Uint64(b[32:]) == 27022010 {
+				n++
+				damage(b)
+				if _, err := f.WriteAt(b, off); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return n
 }

@@ -157,6 +157,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 		return err
 	}
 	defer session.Close()
+	_ = a.warnFaults(session.Scan.VGs, openFault) // the others can be read
 	// Up to here a signal just ends the process: nothing is mounted yet.
 	signals := catchSignals()
 	defer signals.stop()

@@ -156,21 +156,16 @@ func (lv *LV) ReadOnlyReason() error {
 }
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
-// damaged (its metadata makes no sense), unsupported, invalid (a snapshot that overflowed),
+// damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
+// invalid (a snapshot that overflowed), unreadable (it cannot be opened for another reason, which [LV.Fault] gives),
 // partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
 // built, but may be made up for), cache-lost (and not needed), needs-check
 // (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts, or not be written), in-use
 // (by somebody else), "bad name".
 func (lv *LV) Health() string {
 	var words []string
-	_, err := lv.Open()
-	switch {
-	case errors.Is(err, ErrMetadata):
-		words = append(words, "damaged")
-	case errors.Is(err, ErrUnsupported):
-		words = append(words, "unsupported")
-	case errors.Is(err, ErrInvalidSnapshot):
-		words = append(words, "invalid")
+	if word := faultWord(lv.Fault()); word != "" {
+		words = append(words, word)
 	}
 	if lv.Partial() {
 		words = append(words, "partial")
