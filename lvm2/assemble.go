@@ -213,7 +213,7 @@ func (a *assembly) pv(pv *PV) (mapping.Volume, error) {
 	case pv.FlaggedMissing():
 		v = target.Missing(size, fmt.Errorf("%s: was missing when the VG was changed: %w", pv, ErrMissing))
 	default:
-		v = target.Device(pv.Device, pv.DataStart, size)
+		v = target.Device(pv.contents(), pv.DataStart, size)
 	}
 	a.pvs[pv] = v
 	return v, nil

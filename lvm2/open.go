@@ -14,6 +14,15 @@ import (
 
 // Options change what Open does. The zero value is fit for use.
 type Options struct {
+	// Chosen says whether the user has named a device as the one to be read, where a PV shows on several.
+	Chosen func(Device) bool
+	// Beats says why a system would read the PV on a and not the same one on b: b is a part of a that lost
+	// what marks it as one, say. It is a phrase about a; "" if nothing but what is in the PVs tells.
+	Beats func(a, b Device) string
+	// Unread are parts of what cannot be read as a whole: members of an array that cannot be assembled. They
+	// give no PV; but a PV that shows on one of them too, and on a device that does not beat it, is not read
+	// unless it is Chosen.
+	Unread []Device
 	// InUse says who else uses a device ("" for nobody). LVs on it get health
 	// in-use.
 	InUse func(Device) string
@@ -111,8 +120,10 @@ type foundPV struct {
 	header      *ondisk.Header
 	areas       []MetadataArea
 	newest      *metadata         // of the texts on this device; nil if there are none
+	copies      []Device          // the other devices that show the PV, and nothing tells which is right
 	duplicate   bool              // seen on another device too
 	damaged     bool              // has areas in use, of which none can be read
+	doubtful    bool              // has an area in use that cannot be read
 	fingerprint [sha256.Size]byte // of label, area headers and texts
 }
 
@@ -160,7 +171,7 @@ func (s *scanner) readPV(dev Device) (*foundPV, error) {
 			f.newest = m
 		}
 	}
-	f.damaged = inUse > 0 && good == 0
+	f.damaged, f.doubtful = inUse > 0 && good == 0, good < inUse
 	sum.Sum(f.fingerprint[:0])
 	return f, nil
 }
@@ -209,55 +220,6 @@ func looksLike(dev Device) string {
 		return ""
 	}
 	return ": it looks like " + article(sigs[0].Name)
-}
-
-// resolveDuplicates leaves at most one device for each PV.
-func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
-	byUUID := map[UUID][]*foundPV{}
-	for _, f := range found {
-		byUUID[f.uuid] = append(byUUID[f.uuid], f)
-	}
-	var kept []*foundPV
-	for _, f := range found {
-		same := byUUID[f.uuid]
-		if len(same) == 1 {
-			kept = append(kept, f)
-			continue
-		}
-		if f != same[0] {
-			continue
-		}
-		if best := s.bestDuplicate(same); best != nil {
-			kept = append(kept, best)
-		}
-	}
-	return kept
-}
-
-func (s *scanner) bestDuplicate(same []*foundPV) *foundPV {
-	best := slices.MaxFunc(same, func(a, b *foundPV) int { return cmp.Compare(a.seqno(), b.seqno()) })
-	for _, f := range same {
-		if f.seqno() == best.seqno() && f.newest != best.newest {
-			for _, g := range same {
-				s.reject(g.device, fmt.Errorf("%s: %w: PV %s has different metadata with the same seqno, %d, on another device: name only the right one", g.device.Name(), ErrAmbiguous, g.uuid, g.seqno()))
-			}
-			return nil
-		}
-	}
-	best.duplicate = true
-	for _, f := range same {
-		if f != best {
-			s.reject(f.device, fmt.Errorf("%s: %w: PV %s is on %s too, which is used, read-only", f.device.Name(), ErrDuplicate, f.uuid, best.device.Name()))
-		}
-	}
-	return best
-}
-
-func (f *foundPV) seqno() uint64 {
-	if f.newest == nil {
-		return 0
-	}
-	return f.newest.vg.Seqno
 }
 
 // chooseVGs takes the newest metadata of each VG.
@@ -330,7 +292,7 @@ func (f *foundPV) place(pv *PV) {
 	pv.Device = f.device
 	pv.HeaderVersion, pv.InUse = f.header.Version, f.header.InUse()
 	pv.MetadataAreas = f.areas
-	pv.duplicate, pv.damaged, pv.fingerprint = f.duplicate, f.damaged, f.fingerprint
+	pv.copies, pv.duplicate, pv.damaged, pv.fingerprint = f.copies, f.duplicate, f.damaged, f.fingerprint
 }
 
 // reviewVGs reports what a user should know of the VGs as a whole.

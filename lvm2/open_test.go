@@ -107,58 +107,6 @@ func TestAPVThatLeftItsVGIsRejected(t *testing.T) {
 	}
 }
 
-func TestOfTwoDevicesWithOnePV(t *testing.T) {
-	vg := testpv.VG{Name: "vg", Seqno: 5, PVs: []string{"sda"}, LVs: []testpv.LV{{Name: "a", Segments: []string{testpv.Linear(0, 1, "pv0", 0)}}}}
-	clone := func() (a, b *testpv.Disk) {
-		a, b = vg.Disks()[0], vg.Disks()[0]
-		b.Label = "sdz"
-		return a, b
-	}
-	t.Run("the first is used if they are equal, and not written", func(t *testing.T) {
-		a, b := clone()
-		s := Open(devices(a, b), Options{})
-		if err := rejection(t, s, "sdz"); !errors.Is(err, ErrDuplicate) {
-			t.Error(err)
-		}
-		lv := s.VGs[0].LV("a")
-		if lv.Devices()[0] != Device(a) || lv.ReadOnlyReason() == nil {
-			t.Error("the copy is used, or written")
-		}
-	})
-	t.Run("the one with the higher seqno is used", func(t *testing.T) {
-		a, b := clone()
-		newer := vg
-		newer.Seqno = 6
-		b.SetText(newer.Text())
-		s := Open(devices(a, b), Options{})
-		if err := rejection(t, s, "sda"); !errors.Is(err, ErrDuplicate) {
-			t.Error(err)
-		}
-	})
-	t.Run("both are refused if neither is the newer", func(t *testing.T) {
-		a, b := clone()
-		other := vg
-		other.LVs = []testpv.LV{{Name: "x", Segments: []string{testpv.Linear(0, 1, "pv0", 1)}}}
-		b.SetText(other.Text())
-		s := Open(devices(a, b), Options{})
-		for _, name := range []string{"sda", "sdz"} {
-			if err := rejection(t, s, name); !errors.Is(err, ErrAmbiguous) {
-				t.Error(err)
-			}
-		}
-		if len(s.VGs) != 0 {
-			t.Error("a VG is shown")
-		}
-	})
-	t.Run("one device named twice is one", func(t *testing.T) {
-		a, _ := clone()
-		s := Open(devices(a, a), Options{})
-		if len(s.Rejected) != 0 || s.VGs[0].LV("a").ReadOnlyReason() != nil {
-			t.Errorf("%v %v", s.Rejected, s.VGs[0].LV("a").ReadOnlyReason())
-		}
-	})
-}
-
 func TestAVGWithAMissingPVShowsItsLVs(t *testing.T) {
 	disks := twoPVs().Disks()
 	s := Open(devices(disks[0]), Options{})

@@ -35,6 +35,7 @@ type PV struct {
 
 	allocated   uint64            // extents in use
 	holder      string            // who else uses the device
+	copies      []Device          // with which the device is compared at each read
 	duplicate   bool              // on another device too
 	broken      error             // what is wrong with its metadata
 	damaged     bool              // none of its metadata areas can be read
@@ -67,6 +68,14 @@ func (pv *PV) fail(err error) {
 	if pv.broken == nil {
 		pv.broken = fmt.Errorf("%w: PV %s: %w", ErrMetadata, pv.Label, err)
 	}
+}
+
+// contents is what the PV is read from: the device, compared with its copies.
+func (pv *PV) contents() Device {
+	if len(pv.copies) == 0 {
+		return pv.Device
+	}
+	return mapping.NewTwins(append([]Device{pv.Device}, pv.copies...), fmt.Errorf("%w: nothing tells which is right: name only one of them", ErrAmbiguous))
 }
 
 func (pv *PV) String() string {
