@@ -18,11 +18,12 @@ import (
 
 // deviceOptions are the flags about DEVICEs that every command has.
 type deviceOptions struct {
-	Exclusive   bool   `help:"Refuse devices that something else is using."`
-	Scan        bool   `help:"Look at all block devices of the system too."`
-	Nested      bool   `help:"Look for PVs inside of LVs too; those are read-only."`
-	Offset      *int64 `placeholder:"BYTES" help:"A PV begins at this byte of each DEVICE, or the disk in an image, whatever else shows there."`
-	RAID0Layout string `name:"raid0-layout" enum:"unknown,original,alternate" default:"unknown" placeholder:"LAYOUT" help:"The layout of MD raid0 arrays over unequal members that do not tell: original (made before Linux 3.14) or alternate."`
+	Exclusive   bool     `help:"Refuse devices that something else is using."`
+	Scan        bool     `help:"Look at all block devices of the system too."`
+	Nested      bool     `help:"Look for PVs inside of LVs too; those are read-only."`
+	Offset      *int64   `placeholder:"BYTES" help:"A PV begins at this byte of each DEVICE, or the disk in an image, whatever else shows there."`
+	RAID0Layout string   `name:"raid0-layout" enum:"unknown,original,alternate" default:"unknown" placeholder:"LAYOUT" help:"The layout of MD raid0 arrays over unequal members that do not tell: original (made before Linux 3.14) or alternate."`
+	PV          []string `name:"pv" sep:"none" placeholder:"DEVICE" help:"Where a PV shows on several devices, read it from this one, or from what lies on it."`
 	keyOptions
 	imageOptions
 	choiceOptions
@@ -246,9 +247,14 @@ func (s *session) scan(a *app, failures []error) error {
 	if s.opts.Exclusive && len(inUse) > 0 {
 		return inUse[0]
 	}
+	for _, device := range s.opts.PV {
+		if !slices.ContainsFunc(s.Found.PVs, func(d mapping.Device) bool { return liesOn(d, device) }) {
+			return fmt.Errorf("--pv %s: no PV was found there", device)
+		}
+	}
 	failures = append(failures, s.Found.Refused...)
 	for _, rejected := range s.Scan.Rejected {
-		failures = append(failures, rejected.Err)
+		failures = append(failures, hinted(rejected.Err))
 	}
 	for _, err := range inUse {
 		a.warnf("%w; what is read may change meanwhile", err)
@@ -265,12 +271,25 @@ func (s *session) scan(a *app, failures []error) error {
 	return chosen.resolve(s, s.opts.choiceOptions)
 }
 
+// hinted says how to choose between devices with one PV.
+func hinted(err error) error {
+	if errors.Is(err, lvm2.ErrAmbiguous) || errors.Is(err, lvm2.ErrDuplicate) {
+		return fmt.Errorf("%w (--pv DEVICE chooses one)", err)
+	}
+	return err
+}
+
 // maxNesting bounds how often PVs lie in LVs whose PVs lie in LVs.
 const maxNesting = 8
 
 func (s *session) options(a *app, chosen *choices, holders map[lvm2.Device]string) lvm2.Options {
 	options := lvm2.Options{
-		InUse: func(d lvm2.Device) string { return holders[d] },
+		Chosen: func(d lvm2.Device) bool {
+			return slices.ContainsFunc(s.opts.PV, func(device string) bool { return liesOn(d, device) })
+		},
+		Beats:  s.Found.Beats,
+		Unread: s.Found.Unread,
+		InUse:  func(d lvm2.Device) string { return holders[d] },
 		CacheLost: func(lv *lvm2.LV, err error) {
 			a.warnf("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)
 		},

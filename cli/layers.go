@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"lvm2fs/blockdev"
@@ -17,7 +19,7 @@ import (
 // imageOptions are the flags, of every command, about virtual disk images.
 type imageOptions struct {
 	ImageSnapshot  []string `name:"image-snapshot" sep:"none" placeholder:"[DEVICE=]NAME" help:"Show the snapshot NAME that is inside of a qcow2 image."`
-	AnyBackingFile bool     `name:"any-backing-file" help:"Let images name files outside of their directory."`
+	AnyBackingFile bool     `name:"any-backing-file" help:"Let images name files outside of their directory that are no DEVICEs."`
 	Pieces         bool     `help:"A DEVICE named disk.001 or xaa stands for all pieces of an image: disk.001, disk.002, ..."`
 }
 
@@ -28,6 +30,9 @@ type layers struct {
 	snapshots []choiceOfSnapshot
 	anyFile   bool
 	pieces    bool
+	given     []os.FileInfo // of the DEVICEs
+
+	parts map[mapping.Device][]*blockdev.Device // that images name
 }
 
 // choiceOfSnapshot is one --image-snapshot.
@@ -38,7 +43,12 @@ type choiceOfSnapshot struct {
 
 // newLayers reads the key files. devices are the DEVICE arguments of the command.
 func newLayers(ask asker, keys keyOptions, images imageOptions, devices []string) (*layers, error) {
-	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile, pieces: images.Pieces}
+	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile, pieces: images.Pieces, parts: map[mapping.Device][]*blockdev.Device{}}
+	for _, path := range devices {
+		if info, err := os.Stat(path); err == nil {
+			l.given = append(l.given, info)
+		}
+	}
 	for _, arg := range keys.LUKSHeader {
 		device, file := cutDevice(arg, devices)
 		if device == "" {
@@ -70,7 +80,7 @@ func (l *layers) images() []probe.Layer {
 	for _, format := range vdisk.Formats() {
 		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(dev mapping.Device) (mapping.Device, error) {
 			return l.openImage(dev, format)
-		}})
+		}, Parts: func(dev mapping.Device) []*blockdev.Device { return l.parts[dev] }})
 	}
 	return all
 }
@@ -163,7 +173,7 @@ func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, e
 	file, _ := dev.(*blockdev.Device)
 	opts := vdisk.Options{}
 	if file != nil {
-		opts.Files = vdisk.Beside(file, l.anyFile)
+		opts.Files = l.recorded(vdisk.Beside(file, l.mayOpen), dev)
 		for _, s := range l.snapshots {
 			if s.device == "" || liesOn(dev, s.device) {
 				opts.Snapshot = s.name
@@ -177,7 +187,43 @@ func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, e
 	if err != nil {
 		return nil, err
 	}
+	// Not all that were opened to see what they are.
+	l.parts[dev] = files(m.Info().Files)
 	return m, nil
+}
+
+// mayOpen says whether an image may have a file opened wherever it is: the user has named it too, or allowed
+// all.
+func (l *layers) mayOpen(path string) bool {
+	if l.anyFile {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && slices.ContainsFunc(l.given, func(g os.FileInfo) bool { return os.SameFile(g, info) })
+}
+
+// recorded opens files for the image on dev, and notes them as its parts: they are that too if the image
+// then cannot be opened.
+func (l *layers) recorded(open vdisk.Opener, dev mapping.Device) vdisk.Opener {
+	delete(l.parts, dev)
+	return func(from mapping.Device, name string) (mapping.Device, error) {
+		d, err := open(from, name)
+		if err == nil {
+			l.parts[dev] = append(l.parts[dev], files([]mapping.Device{d})...)
+		}
+		return d, err
+	}
+}
+
+// files are those of the devices that the operating system has opened.
+func files(devices []mapping.Device) []*blockdev.Device {
+	var all []*blockdev.Device
+	for _, d := range devices {
+		if file, ok := d.(*blockdev.Device); ok {
+			all = append(all, file)
+		}
+	}
+	return all
 }
 
 // isPlain says whether the device is not to be taken for an image, though it has the marks

@@ -50,7 +50,7 @@ func usesNeither(t *testing.T, s *Scan) {
 func TestCopiesOfAPVAreReadWhereTheyAreEqual(t *testing.T) {
 	_, a, b := twinsOfOnePV()
 	const differs = testpv.ExtentSize / 2
-	a.Extent(0, 1)[differs], b.Extent(0, 1)[differs] = 1, 2
+	a.Extent(0, testpv.ExtentSize)[differs], b.Extent(0, testpv.ExtentSize)[differs] = 1, 2
 	inBothOrders(t, Options{}, a, b, func(t *testing.T, s *Scan) {
 		readsFrom(t, a, b, s)
 		v, err := s.VGs[0].LV("a").Open()
@@ -58,7 +58,7 @@ func TestCopiesOfAPVAreReadWhereTheyAreEqual(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := make([]byte, differs)
-		if _, err := v.ReadAt(p, 0); err != nil || !bytes.Equal(p, a.Extent(0, 1)[:differs]) {
+		if _, err := v.ReadAt(p, 0); err != nil || !bytes.Equal(p, a.Extent(0, testpv.ExtentSize)[:differs]) {
 			t.Error(err)
 		}
 		if n, err := v.ReadAt(make([]byte, 2), differs-1); n != 1 || !errors.Is(err, ErrAmbiguous) {

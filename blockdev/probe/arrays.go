@@ -75,13 +75,20 @@ func (r *run) assemble(found []memberNode) {
 		for _, n := range nodes {
 			n.Children = append(n.Children, failed)
 		}
+		for _, m := range found {
+			if m.Super.DataOffset == 0 {
+				r.Unread = append(r.Unread, m.Device)
+			}
+		}
 		return
 	}
 	array := mapping.Device(a.Array)
 	if a.Array.Settled() {
 		array, _ = r.keep(openedKey{nil, fingerprint(found)}, func() (mapping.Device, error) { return a.Array, nil })
 	}
-	r.add(nodes, array, array.Name(), a.Array.String())
+	n := r.add(nodes, array, array.Name(), a.Array.String())
+	n.onArray = true
+	n.likeMember = n.likeMember || slices.ContainsFunc(found, func(m memberNode) bool { return m.Super.DataOffset == 0 })
 }
 
 // fingerprint is that of the members and their superblocks.

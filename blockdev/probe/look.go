@@ -12,11 +12,8 @@ import (
 	"lvm2fs/raid"
 )
 
-// look finds out what is on a device.
+// look finds out what is on a device that is no image.
 func (r *run) look(n *Node) {
-	if r.open(n, r.opts.Images) {
-		return
-	}
 	if r.opts.Offset != nil && n.isDisk() {
 		r.lookAtOffset(n, *r.opts.Offset)
 		return
@@ -82,6 +79,7 @@ func (r *run) open(n *Node, layers []Layer) bool {
 		if d == nil && err == nil {
 			continue
 		}
+		r.addParts(n, l)
 		n.Content = l.Type
 		marks, _ := signature.Detect(n.Device, n.Device.Size())
 		if len(marks) > 0 {
@@ -118,6 +116,10 @@ func (r *run) lookAtComponent(n *Node, component *signature.Signature) {
 		return
 	}
 	n.Err = fmt.Errorf("%s: %w: it is a %s", n.Name, ErrComponent, component.Name)
+	// With the mark at its end it looks like what it is a part of.
+	if component.Offset > n.Device.Size()/2 {
+		r.Unread = append(r.Unread, n.Device)
+	}
 	if err != nil {
 		n.Err = fmt.Errorf("%w: %w", n.Err, err)
 	}

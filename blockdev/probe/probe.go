@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvm2fs/blockdev"
 	"lvm2fs/blockdev/md"
 	"lvm2fs/mapping"
 )
@@ -36,6 +37,9 @@ type Layer struct {
 	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
 	// file has changed. Of others only what they hold changes.
 	Changes bool
+	// Parts are the devices that what is in dev, opened or not, names as its parts: a file that is one of
+	// them is no disk of its own beside it. May be nil.
+	Parts func(dev mapping.Device) []*blockdev.Device
 }
 
 // Options are what a Prober goes by. The zero value is fit for use.
@@ -68,8 +72,14 @@ type Node struct {
 
 	beneath []*Node
 	depth   int
-	leftOut bool // by the array that it is a member of
+	leftOut bool // by the array that it is a member of, or the image that it is a part of
 	inImage bool // it is what a layer makes of the one beneath
+
+	isPart bool // of an image
+
+	named      bool // by the user, or it lies on what is
+	onArray    bool // it lies on an MD array
+	likeMember bool // on one whose members look like the array
 }
 
 // Result is what was found. It does not change.
@@ -79,10 +89,14 @@ type Result struct {
 	// PVs are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
 	// nothing lies, for it to say what they are.
 	PVs []mapping.Device
+	// Unread are parts of what cannot be read as a whole, on which a PV may show.
+	Unread []mapping.Device
 	// Refused has an error for each of Roots that led to no PV and is not in PVs.
 	Refused []error
 	// Warnings are what was wrong, but could be got over.
 	Warnings []error
+
+	nodes map[mapping.Device]*Node
 }
 
 // Prober looks at devices, perhaps more than once: what it has opened stays open, and is the same device
@@ -132,9 +146,12 @@ func (p *Prober) keep(key openedKey, open func() (mapping.Device, error)) (mappi
 func (p *Prober) Probe(devices, others []mapping.Device) *Result {
 	var last []md.Set
 	for {
-		r := &run{Prober: p, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}, seen: map[mapping.Device]*Node{}}
+		r := &run{Prober: p, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}}
+		r.nodes = map[mapping.Device]*Node{}
 		for _, d := range devices {
-			r.Roots = append(r.Roots, r.add(nil, d, d.Name(), rootType(d)))
+			n := r.add(nil, d, d.Name(), rootType(d))
+			n.named = true
+			r.Roots = append(r.Roots, n)
 		}
 		for _, d := range others {
 			r.Others = append(r.Others, r.add(nil, d, d.Name(), rootType(d)))
@@ -165,9 +182,8 @@ func rootType(d mapping.Device) string {
 type run struct {
 	*Prober
 	Result
-	queue []*Node // to be looked at
-	nodes int
-	seen  map[mapping.Device]*Node
+	queue []*Node   // to be looked at
+	parts []ownPart // of images
 
 	order []md.Set // in which the sets were found
 	sets  map[md.Set][]memberNode
@@ -190,7 +206,7 @@ func (r *run) add(beneath []*Node, d mapping.Device, name, typ string) *Node {
 	n, isNew := r.put(beneath, d, name, typ)
 	switch {
 	case !isNew:
-	case r.nodes > maxNodes:
+	case len(r.nodes) > maxNodes:
 		n.Err = fmt.Errorf("%s: not looked at: there are more than %d devices", name, maxNodes)
 	case n.depth > maxDepth:
 		n.Err = fmt.Errorf("%s: not looked at: it lies on %d others", name, n.depth)
@@ -202,11 +218,10 @@ func (r *run) add(beneath []*Node, d mapping.Device, name, typ string) *Node {
 
 // put puts a device over others. One that the user has named may turn up again on another.
 func (r *run) put(beneath []*Node, d mapping.Device, name, typ string) (n *Node, isNew bool) {
-	n = r.seen[d]
+	n = r.nodes[d]
 	if isNew = n == nil; isNew {
 		n = &Node{Name: name, Device: d}
-		r.seen[d] = n
-		r.nodes++
+		r.nodes[d] = n
 	}
 	if len(n.beneath) == 0 {
 		n.Type = typ
@@ -215,6 +230,8 @@ func (r *run) put(beneath []*Node, d mapping.Device, name, typ string) (n *Node,
 		b.Children = append(b.Children, n)
 		n.beneath = append(n.beneath, b)
 		n.depth = max(n.depth, b.depth+1)
+		n.named = n.named || b.named
+		n.onArray, n.likeMember = n.onArray || b.onArray, n.likeMember || b.likeMember
 	}
 	return n, isNew
 }
@@ -225,11 +242,30 @@ func (r *run) lookAtAll() bool {
 		return false
 	}
 	for len(r.queue) > 0 {
-		n := r.queue[0]
-		r.queue = r.queue[1:]
-		r.look(n)
-		if n.PV {
-			r.PVs = append(r.PVs, n.Device)
+		batch := r.queue
+		r.queue = nil
+		// Images first: what they name is not to be taken for a disk of its own.
+		var images, rest []*Node
+		for _, n := range batch {
+			switch {
+			case r.isPart(n):
+			case r.open(n, r.opts.Images):
+				images = append(images, n)
+			default:
+				rest = append(rest, n)
+			}
+		}
+		for _, n := range images {
+			r.isPart(n)
+		}
+		for _, n := range rest {
+			if r.isPart(n) {
+				continue
+			}
+			r.look(n)
+			if n.PV {
+				r.PVs = append(r.PVs, n.Device)
+			}
 		}
 	}
 	return true

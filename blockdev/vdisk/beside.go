@@ -16,10 +16,10 @@ type Opener func(from mapping.Device, name string) (mapping.Device, error)
 
 // Beside is an Opener for what the image file first names, and for what the images named by
 // it name. A name counts from the directory of the image that holds it. An image comes from
-// anywhere, and is not to choose which of the user's files are read: unless anywhere is
-// true, only plain files in the directory of first and below it are opened, symbolic links
-// followed.
-func Beside(first *blockdev.Device, anywhere bool) Opener {
+// anywhere, and is not to choose which of the user's files are read: only plain files in the
+// directory of first and below it are opened, symbolic links followed, and those of which
+// allowed, if it is not nil, says that the user has named them.
+func Beside(first *blockdev.Device, allowed func(path string) bool) Opener {
 	// The files are opened later, maybe, when the working directory is another.
 	start, startErr := filepath.Abs(first.Path())
 	return func(from mapping.Device, name string) (mapping.Device, error) {
@@ -38,7 +38,8 @@ func Beside(first *blockdev.Device, anywhere bool) Opener {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(directory, path)
 		}
-		if !anywhere {
+		free := allowed != nil && allowed(path)
+		if !free {
 			if path, err = inside(first, filepath.Dir(start), path); err != nil {
 				return nil, err
 			}
@@ -47,7 +48,7 @@ func Beside(first *blockdev.Device, anywhere bool) Opener {
 		if err != nil {
 			return nil, err
 		}
-		if !anywhere && !d.IsFile() {
+		if !free && !d.IsFile() {
 			_ = d.Close()
 			return nil, fmt.Errorf("%w: %s is no plain file", ErrOutside, path)
 		}

@@ -1,0 +1,69 @@
+package probe
+
+import (
+	"fmt"
+	"slices"
+
+	"lvm2fs/blockdev"
+	"lvm2fs/mapping"
+)
+
+// ownPart is a device that an image names as its own: as its backing file, or an extent.
+type ownPart struct {
+	device *blockdev.Device
+	image  *Node
+}
+
+// addParts notes which devices the image on a node names.
+func (r *run) addParts(image *Node, l Layer) {
+	if l.Parts == nil {
+		return
+	}
+	for _, d := range l.Parts(image.Device) {
+		r.parts = append(r.parts, ownPart{d, image})
+	}
+}
+
+// isPart says whether a node is a part of an image, or lies on nothing else. What was found on it is taken
+// back.
+func (r *run) isPart(n *Node) bool {
+	if n.isPart {
+		return true
+	}
+	if len(n.beneath) > 0 && !slices.ContainsFunc(n.beneath, func(b *Node) bool { return !r.isPart(b) }) {
+		n.isPart = true
+		return true
+	}
+	d, ok := n.Device.(*blockdev.Device)
+	if !ok {
+		return false
+	}
+	for _, p := range r.parts {
+		if p.image == n || !d.Same(p.device) {
+			continue
+		}
+		n.isPart, n.leftOut, n.Children = true, true, nil
+		n.Err = fmt.Errorf("%s: not looked at by itself: it is a part of %s, which names it as its backing file or an extent", n.Name, p.image.Name)
+		r.Warnings = append(r.Warnings, n.Err)
+		return true
+	}
+	return false
+}
+
+// Beats says why a system would read what lies on a, and not the same thing on b; "" if it might as well
+// read b. The devices are those of the Result. It is a phrase about a.
+func (r *Result) Beats(a, b mapping.Device) string {
+	x, y := r.nodes[a], r.nodes[b]
+	switch {
+	case x == nil || y == nil:
+		return ""
+	case x.likeMember && !y.onArray:
+		// b was a member before it lost its superblock, or its superblock cannot be read.
+		return "lies on an MD array whose members show the same"
+	case y.likeMember && !x.onArray:
+		return ""
+	case x.named && !y.named:
+		return "was named"
+	}
+	return ""
+}
