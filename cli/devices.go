@@ -73,6 +73,9 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	}
 	// What is open stays so.
 	defer layers.lock()
+	for _, warning := range layers.keys.warnings {
+		a.warnf("%w", warning)
+	}
 	s := &session{opts: opts, inner: innerDevices{}}
 	s.prober = probe.New(s.probeOptions(a, layers))
 	failures := s.open(paths, &s.named)

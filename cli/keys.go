@@ -40,6 +40,8 @@ type keyring struct {
 	files []keyFile
 	slots []keySlot
 	typed []*secret.Bytes // and did open something
+
+	warnings []error
 }
 
 // keyFile is one --key-file.
@@ -80,7 +82,7 @@ func newKeyring(ask asker, opts keyOptions, devices []string) (*keyring, error) 
 			key, err = ask.standardInput()
 			fromInput = key
 		default:
-			key, err = readKeyFile(file)
+			key, err = k.readKeyFile(file)
 		}
 		if err != nil {
 			k.wipe()
@@ -120,12 +122,20 @@ func samePlace(a, b string) bool {
 	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
-func readKeyFile(path string) (*secret.Bytes, error) {
+// readKeyFile reads a key file, and warns if it is not its owner's alone.
+func (k *keyring) readKeyFile(path string) (*secret.Bytes, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		k.warnings = append(k.warnings, fmt.Errorf("key file %s: others than its owner can use it (mode %04o); chmod go= takes that from them", path, mode.Perm()))
+	}
 	return readSecret(f)
 }
 

@@ -263,3 +263,16 @@ func TestASecretIsReadWhole(t *testing.T) {
 		s.Wipe()
 	}
 }
+
+func TestAKeyFileOfWhichOthersCanKnowIsWarnedOf(t *testing.T) {
+	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o620: true} {
+		path := keyFileWith(t, "banana")
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		k := ring(t, &scripted{}, []string{path})
+		if got := len(k.warnings) == 1 && strings.Contains(k.warnings[0].Error(), path); got != warned {
+			t.Errorf("%04o: %v", mode, k.warnings)
+		}
+	}
+}

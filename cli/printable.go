@@ -1,38 +1,6 @@
 package cli
 
-import (
-	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-)
+import fit "lvm2fs/internal/printable"
 
-// printable makes text that may come from a disk fit for a terminal: what could move the cursor, change
-// colours or the order of letters, or is no UTF-8, is shown as an escape.
-func printable(s string) string {
-	clean := true
-	for i := 0; i < len(s) && clean; i++ {
-		clean = ' ' <= s[i] && s[i] <= '~'
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r < 0x80:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r < 0x10000:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		}
-		s = s[n:]
-	}
-	return b.String()
-}
+// printable is text that may come from a disk, fit for a terminal.
+func printable(s string) string { return fit.Text(s) }

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"lvm2fs/internal/printable"
 )
 
 const xattrPrefix = "user.lvm2."
@@ -16,7 +18,8 @@ func getXattr(attrs []xattr, name string, dest []byte) (uint32, syscall.Errno) {
 	if short, ok := strings.CutPrefix(name, xattrPrefix); ok {
 		for _, a := range attrs {
 			if a.name == short {
-				return fill(dest, a.value)
+				// It is shown on terminals, and may come from a disk.
+				return fill(dest, printable.Text(a.value))
 			}
 		}
 	}

@@ -111,3 +111,15 @@ func TestAttributesCannotBeChanged(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAttributesHoldNoControlBytes(t *testing.T) {
+	dest := make([]byte, 100)
+	for value, want := range map[string]string{"a\x1b[31m\nb": `a\x1b[31m\x0ab`, "\xff\u009b": `\xff\u009b`, "größe": "größe"} {
+		for _, name := range []string{"tags", "segtype", "readonly"} {
+			n, errno := getXattr([]xattr{{name, value}}, xattrPrefix+name, dest)
+			if errno != 0 || string(dest[:n]) != want {
+				t.Errorf("%s: %q, %v", name, dest[:n], errno)
+			}
+		}
+	}
+}

@@ -107,6 +107,10 @@ func (k argon2) check() error {
 	case k.memory > maxArgon2Memory || k.cpus > maxArgon2CPUs || k.time > maxArgon2Work/k.memory:
 		return unsupported("argon2 with %d passes over %d KiB on %d CPUs", k.time, k.memory, k.cpus)
 	}
+	// Whoever wrote the header chose how much memory it takes.
+	if most := machineMemory() / 4 * 3; most > 0 && k.memory > most>>10 {
+		return unsupported("argon2 over %d MiB of memory, and %d MiB, three quarters of what this machine has, are the most that is taken", k.memory>>10, most>>20)
+	}
 	return nil
 }
 
