@@ -14,18 +14,38 @@ import (
 )
 
 // InUse tells who uses the device: file systems mounted from it, swap, arrays and
-// device-mapper devices over it or over its partitions, and loop devices on it that are
-// in use themselves. It sees what sysfs and procfs show to this process: not what is
-// mounted only in another mount namespace.
+// device-mapper devices over it or over its partitions, loop devices on it that are
+// in use themselves, and programs that lock it or have it open for writing. It sees what
+// sysfs and procfs show to this process: not what is mounted only in another mount
+// namespace, and the descriptors of other users' processes only if it is root's. What this
+// process itself does is no use.
 func (d *Device) InUse() []Holder {
 	f, ok := d.r.(*osFile)
 	if !ok {
 		return nil
 	}
-	if d.isFile {
-		return host.fileUsers(f.File)
+	if !d.isFile {
+		n := numberOf(deviceNumber(d.info))
+		return host.withWriters(host.deviceUsers(n), host.overlapping(n)...)
 	}
-	return host.deviceUsers(numberOf(deviceNumber(d.info)))
+	users := host.withWriters(host.fileUsers(f.File), identityOf(d.info))
+	// A claim of this device is a lock too, and keeps others out.
+	if len(users) == 0 && d.claims.Load() == 0 && isLockedByWriter(f.File) {
+		users = append(users, Holder{What: "locked by another program, as QEMU locks what it writes to"})
+	}
+	return users
+}
+
+// withWriters adds to users the processes that have one of these open for writing.
+func (k kernel) withWriters(users []Holder, of ...identity) []Holder {
+	for _, pid := range k.writers(of) {
+		h := k.openFor(pid)
+		known := func(u Holder) bool { return u.Release == h.Release } // because it locks it
+		if !slices.ContainsFunc(users, known) {
+			users = append(users, h)
+		}
+	}
+	return users
 }
 
 // kernel is where the kernel tells of its devices.
@@ -67,6 +87,31 @@ func (k kernel) deviceUsers(n number) []Holder {
 		}
 	}
 	return users
+}
+
+// overlapping are a device, its partitions, and the disk that it is a partition of.
+func (k kernel) overlapping(n number) (all []identity) {
+	add := func(n string) {
+		var major, minor uint32
+		if _, err := fmt.Sscanf(n, "%d:%d", &major, &minor); err == nil {
+			all = append(all, identity{device: unix.Mkdev(major, minor)})
+		}
+	}
+	add(string(n))
+	dir, err := filepath.EvalSymlinks(filepath.Join(k.sys, "dev/block", string(n)))
+	if err != nil {
+		return all
+	}
+	if k.isPartition(dir) {
+		add(k.read(filepath.Dir(dir), "dev"))
+		return all
+	}
+	for _, part := range entries(dir) {
+		if part := filepath.Join(dir, part); k.isPartition(part) {
+			add(k.read(part, "dev"))
+		}
+	}
+	return all
 }
 
 // fileUsers tells who uses an image file: loop devices on it that are in use, programs
@@ -250,7 +295,7 @@ func (k kernel) swaps() []string {
 
 // lockers are the other processes that hold the whole of a file for writing, by flock.
 func (k kernel) lockers(info fs.FileInfo) []Holder {
-	st := info.Sys().(*syscall.Stat_t)
+	st := statOf(info)
 	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
 	var found []Holder
 	for line := range strings.Lines(k.read(k.proc, "locks")) {
@@ -264,6 +309,8 @@ func (k kernel) lockers(info fs.FileInfo) []Holder {
 	}
 	return found
 }
+
+func statOf(info fs.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }
 
 func (k kernel) process(pid int) string {
 	if name := k.read(k.proc, strconv.Itoa(pid), "comm"); name != "" {
