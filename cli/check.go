@@ -29,7 +29,7 @@ func (checkCmd) Help() string {
 
 Reads all of each LV, and all legs of the RAIDs and mirrors beneath: every checksum on the way is verified, and legs and
 parity are compared wherever they should be in agreement. What is out of sync, was being written in a crash, or has lost a
-leg is read, but not compared; that alone is no fault. Nothing is written.
+leg is read, but not compared; that alone is no fault, but the LV is not called good. Nothing is written.
 
 Each finding is a line, with the LV's bytes and where they are on the devices. Then comes a line for each LV. The exit
 code is 3 if anything is wrong.`
@@ -204,16 +204,20 @@ func legAt(p raid.Place, at lvm2.FindingPlace) string {
 	return fmt.Sprintf("leg %d (%s at byte %d)", p.Leg, at.Device.Name(), at.Offset)
 }
 
-// summary says in a phrase what was checked of an LV, and with what result.
+// summary says in a phrase what was checked of an LV, what could not be, and with what result.
 func summary(s lvm2.CheckSummary) string {
 	var parts []string
 	switch {
 	case s.Err != nil:
 		parts = append(parts, "cannot be checked as a whole")
-	case s.Good():
-		parts = append(parts, "good")
-	default:
+	case !s.Good():
 		parts = append(parts, faults(s))
+	case s.Redundant > 0 && s.Compared == 0:
+		parts = append(parts, "nothing wrong was found, but nothing could be compared")
+	case s.Compared < s.Redundant:
+		parts = append(parts, "nothing wrong was found, but not all could be compared")
+	default:
+		parts = append(parts, "good")
 	}
 	if s.Size > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d bytes can be read", s.Size-s.Lost, s.Size))
@@ -221,7 +225,11 @@ func summary(s lvm2.CheckSummary) string {
 	if s.Redundant > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d bytes of RAID or mirror compared", s.Compared, s.Redundant))
 	}
-	return strings.Join(parts, ", ")
+	phrase := strings.Join(parts, ", ")
+	if len(s.Uncompared) > 0 {
+		phrase += "; not compared: " + oneLine(errors.Join(s.Uncompared...))
+	}
+	return phrase
 }
 
 // faults says in a phrase what is wrong with an LV.

@@ -3,6 +3,7 @@ package lvm2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"lvm2fs/mapping"
@@ -52,10 +53,14 @@ type CheckSummary struct {
 	Compared   int64 // of Redundant: those that are in sync, on legs that are there
 	Differing  int64 // of legs, that contradict others
 	Unreadable int64 // of legs, that fail to read
-	Err        error // why the LV, or one beneath, or a cache of one, cannot be opened; nil if it can be
+	// Uncompared is why not all of Redundant was compared, besides Unreadable.
+	Uncompared []error
+	Err        error // why the LV, or one beneath, a leg, or a cache of one, cannot be opened; nil if it can be
+
+	legs error // of Err: damaged superblocks and the like of legs that others make up for
 }
 
-// Good says whether nothing is wrong. What could not be compared is not wrong.
+// Good says whether nothing wrong was found. What could not be compared is not wrong, but may be: see Uncompared.
 func (s CheckSummary) Good() bool {
 	return s.Lost == 0 && s.Differing == 0 && s.Unreadable == 0 && s.Err == nil
 }
@@ -65,6 +70,7 @@ func (s *CheckSummary) add(other CheckSummary) {
 	s.Compared += other.Compared
 	s.Differing += other.Differing
 	s.Unreadable += other.Unreadable
+	s.Uncompared = append(s.Uncompared, other.Uncompared...)
 	s.Err = errors.Join(s.Err, other.Err)
 }
 
@@ -92,7 +98,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 			return sum, err
 		}
 		if array == lv {
-			one.Err = nil // it is told below
+			one.Err = one.legs // why it cannot be opened is told below
 		}
 		sum.add(one)
 	}
@@ -146,9 +152,11 @@ func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
 		if kept.redundant() {
 			sum.Redundant += array.Size()
 		}
+		unreadable := false
 		compared, err := array.Verify(ctx, raid.Verification{
 			Found: func(f raid.Finding) error {
 				if f.Problem == raid.Unreadable {
+					unreadable = true
 					sum.Unreadable += f.Length
 				} else {
 					sum.Differing += f.Length
@@ -161,7 +169,16 @@ func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
 		if err != nil {
 			return sum, err
 		}
+		if kept.redundant() && compared < array.Size() {
+			sum.Uncompared = append(sum.Uncompared, kept.uncompared(lv, unreadable)...)
+		}
+		for _, leg := range kept.config.Legs {
+			if damaged(leg.Lost) {
+				sum.legs = errors.Join(sum.legs, leg.Lost)
+			}
+		}
 	}
+	sum.Err = errors.Join(sum.Err, sum.legs)
 	if c.arrays == nil {
 		c.arrays = map[*LV]CheckSummary{}
 	}
@@ -206,6 +223,36 @@ func (a *assembly) keep(seg *Segment, c raid.Config, dirty func(off, max int64) 
 		kept.data = append(kept.data, data)
 	}
 	a.kept[seg.LV] = append(a.kept[seg.LV], kept)
+}
+
+// uncompared is why not all of an array of lv was compared, besides that legs are unreadable in parts.
+func (k keptArray) uncompared(lv *LV, unreadable bool) (reasons []error) {
+	add := func(format string, args ...any) {
+		reasons = append(reasons, fmt.Errorf("%s: "+format, append([]any{lv.Name}, args...)...))
+	}
+	for i, leg := range k.config.Legs {
+		switch {
+		case leg.Volume == nil && leg.Lost != nil:
+			reasons = append(reasons, leg.Lost)
+		case leg.Volume == nil:
+			add("leg %d is lost", i)
+		case leg.InSync != raid.All:
+			add("leg %d is to be rebuilt from byte %d on", i, leg.InSync)
+		}
+	}
+	switch {
+	case k.config.Reshape != nil:
+		add("it is being reshaped")
+	case k.config.InSync == 0:
+		add("its legs are not known to be in sync")
+	case k.config.InSync != raid.All:
+		add("its legs are in sync up to byte %d", k.config.InSync)
+	case len(reasons) == 0 && lv.Partial():
+		add("parts of its legs are missing")
+	case len(reasons) == 0 && !unreadable:
+		add("its bitmap or log says where legs may differ")
+	}
+	return reasons
 }
 
 func (k keptArray) redundant() bool { return k.config.Geometry.Level != raid.RAID0 }

@@ -72,6 +72,9 @@ func TestACheckOfEveryImageFindsWhatIsWrongWithItAndNothingElse(t *testing.T) {
 				case sum.Unreadable != 0 && c.Name != "integrity-corrupt":
 					t.Errorf("%s: %d bytes of legs cannot be read: %v", lv, sum.Unreadable, found)
 				}
+				if (sum.Compared < sum.Redundant) != (len(sum.Uncompared) > 0) && sum.Unreadable == 0 {
+					t.Errorf("%s: %d bytes of %d were compared, because %v", lv, sum.Compared, sum.Redundant, sum.Uncompared)
+				}
 				if log := lv.MirrorLog(); sum.Compared != sum.Redundant && !slices.Contains(inPart, c.Name) &&
 					!(lv.Segments[0].Type == "mirror" && log == nil) && !(log != nil && sum.Compared == lv.Size()) {
 					t.Errorf("%s: %d bytes of %d were compared", lv, sum.Compared, sum.Redundant)
@@ -263,5 +266,23 @@ func TestACheckNamesACacheThatIsDoneWithout(t *testing.T) {
 	}
 	if damaged == 0 {
 		t.Error("no damage had any effect")
+	}
+}
+
+func TestACheckSaysOfALegWithADamagedSuperblockThatItIsNotGood(t *testing.T) {
+	for _, c := range []struct{ image, leg, lv string }{
+		{"integrity-corrupt", "mir_rimage_0_imeta", "mir"},
+		{"integrity-corrupt", "mir_rmeta_1", "mir"},
+	} {
+		vg := openImages(t, testimages.Load(t, c.image)).VGs[0]
+		at := placeOf(t, vg.LV(c.leg))
+		lv := Open(patch(devicesOf(vg), at.device, at.offset, []byte("damaged")), Options{}).VGs[0].LV(c.lv)
+		if h := lv.Health(); h != "degraded" {
+			t.Errorf("%s: health %q", c.leg, h)
+		}
+		_, sum := check(t, lv)
+		if sum.Good() || sum.Err == nil || sum.Compared != 0 || len(sum.Uncompared) != 1 {
+			t.Errorf("%s: %+v", c.leg, sum)
+		}
 	}
 }

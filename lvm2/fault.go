@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
@@ -73,7 +74,7 @@ func firstBytes(v mapping.Volume, off int64) error {
 func damaged(err error) bool {
 	for _, damage := range []error{
 		ErrMetadata, pdata.ErrDamaged, target.ErrThinPool, target.ErrCache, target.ErrWritecache, target.ErrVDO,
-		target.ErrExceptions, target.ErrIntegrityMetadata,
+		target.ErrExceptions, target.ErrIntegrityMetadata, ondisk.ErrFormat,
 	} {
 		if errors.Is(err, damage) {
 			return true
