@@ -11,7 +11,7 @@ import (
 // is taken for data. That is always allowed to say.
 const (
 	maxStatExtents = 1 << 12 // asked for by one stat
-	maxSeekExtents = 1 << 20 // asked for by one lseek
+	maxSeekExtents = 1 << 16 // asked for by one lseek
 )
 
 // SEEK_DATA and SEEK_HOLE as FUSE numbers them, on every system.

@@ -231,6 +231,7 @@ func (v *vdo) at(number uint64) int64 { return (int64(number) - int64(v.bioOffse
 
 func (v *vdo) Size() int64 { return int64(v.logicalBlocks) * VDOBlock }
 
+// Map looks at a bounded number of entries, so that a run may be answered in pieces.
 func (v *vdo) Map(off, max int64) (mapping.Extent, error) {
 	block, within := uint64(off/VDOBlock), off%VDOBlock
 	first, err := v.lookup(block)
@@ -241,14 +242,12 @@ func (v *vdo) Map(off, max int64) (mapping.Extent, error) {
 	if first.compressed() {
 		return mapping.Extent{Kind: mapping.Computed, Length: min(room, VDOBlock-within)}, nil
 	}
-	n := uint64(1)
-	for ; int64(n)*VDOBlock-within < room; n++ {
-		next, err := v.lookup(block + n)
-		if err != nil || next.compressed() || next.zero() != first.zero() || !first.zero() && next.block != first.block+n {
-			break
-		}
+	most := uint64((within + room + VDOBlock - 1) / VDOBlock)
+	run := v.dataRun
+	if first.zero() {
+		run = v.zeroRun
 	}
-	length := min(room, int64(n)*VDOBlock-within)
+	length := min(room, int64(run(block, first, most))*VDOBlock-within)
 	if first.zero() {
 		return mapping.Extent{Kind: mapping.Zero, Length: length}, nil
 	}

@@ -104,28 +104,35 @@ func (v *vdo) inBounds(e vdoEntry) bool {
 
 // lookup finds a logical block. The entry is zero for one that is not mapped.
 func (v *vdo) lookup(block uint64) (vdoEntry, error) {
+	at, level, err := v.descend(block / vdoPageEntries)
+	if err != nil || level > 0 {
+		return vdoEntry{}, err
+	}
+	at.slot = int(block % vdoPageEntries)
+	return v.entry(at)
+}
+
+// descend goes from its root to a leaf page, by number. It returns the page, in slot 0 of level 0; or the place of the
+// entry that leads nowhere, and the level of its page.
+func (v *vdo) descend(leaf uint64) (at vdoSlot, level int, err error) {
 	var slots [vdoTreeHeight]int
-	leaf := block / vdoPageEntries
-	slots[0] = int(block % vdoPageEntries)
 	rest := leaf / v.rootCount
 	for level := 1; level < vdoTreeHeight; level++ {
 		slots[level] = int(rest % vdoPageEntries)
 		rest /= vdoPageEntries
 	}
-	page := v.rootOrigin + leaf%v.rootCount
-	for level := vdoTreeHeight - 1; ; level-- {
-		at := vdoSlot{page, slots[level]}
+	at.page = v.rootOrigin + leaf%v.rootCount
+	for level = vdoTreeHeight - 1; level > 0; level-- {
+		at.slot = slots[level]
 		e, err := v.entry(at)
-		if err != nil || level == 0 {
-			return e, err
+		if err != nil || e.state == 0 {
+			return at, level, err
 		}
-		if e.state == 0 {
-			return vdoEntry{}, nil
-		}
-		if page, err = e.child(at); err != nil {
-			return vdoEntry{}, err
+		if at.page, err = e.child(at); err != nil {
+			return at, level, err
 		}
 	}
+	return vdoSlot{page: at.page}, 0, nil
 }
 
 // child is the page that an entry of an inner page, at a place, leads to.
