@@ -1,8 +1,10 @@
 package lvm2
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
@@ -27,6 +29,9 @@ type assembly struct {
 	lostCaches map[*LV]error // why the origin is read alone
 
 	states states
+
+	tried      time.Time // when an LV last failed to be assembled because a device failed
+	retryAfter time.Duration
 }
 
 type assembled struct {
@@ -35,7 +40,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]error{}}
+	return &assembly{vg: vg, opts: opts, retryAfter: retryAfter, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]error{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -43,11 +48,14 @@ func newAssembly(vg *VG, opts Options) *assembly {
 func (a *assembly) contents(lv *LV) (mapping.Volume, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if done, ok := a.views[lv]; ok {
+	if done, ok := a.views[lv]; ok && !a.forget(done.err) {
 		return done.volume, done.err
 	}
 	v, err := a.view(lv)
 	a.views[lv] = assembled{v, err}
+	if errors.Is(err, target.ErrDevice) {
+		a.tried = time.Now()
+	}
 	return v, err
 }
 

@@ -63,7 +63,9 @@ func (a *assembly) unsynced(seg *Segment, m *Mirror) func(off, max int64) (bool,
 		return everything
 	}
 	start, size := int64(seg.StartExtent)*a.vg.ExtentSize, int64(seg.ExtentCount)*a.vg.ExtentSize
-	log, err := ondisk.ReadMirrorLog(v, v.Size(), (start+size-1)/m.RegionSize+1)
+	log, err := again(func() (*ondisk.MirrorLog, error) {
+		return ondisk.ReadMirrorLog(v, v.Size(), (start+size-1)/m.RegionSize+1)
+	})
 	if err != nil {
 		return everything
 	}

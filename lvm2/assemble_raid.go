@@ -53,6 +53,10 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	smallest := uint64(math.MaxUint64)
 	for i, leg := range m.Legs {
 		v, err := a.volume(leg.Data)
+		if errors.Is(err, target.ErrDevice) { // which again is about
+			delete(a.volumes, leg.Data)
+			v, err = a.volume(leg.Data)
+		}
 		if err != nil && (errors.Is(err, ErrUnsupported) || errors.Is(err, ErrMetadata)) {
 			return nil, fmt.Errorf("leg %d: %s: %w", i, leg.Data.Name, err)
 		}
@@ -197,7 +201,7 @@ func (a *assembly) superblock(leg RAIDLeg) (*ondisk.RAIDSuperblock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", leg.Meta.Name, err)
 	}
-	s, err := ondisk.ReadRAIDSuperblock(v)
+	s, err := again(func() (*ondisk.RAIDSuperblock, error) { return ondisk.ReadRAIDSuperblock(v) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", leg.Meta.Name, err)
 	}
@@ -212,7 +216,9 @@ func (a *assembly) dirty(meta *LV, s *ondisk.RAIDSuperblock) (dirty func(off, ma
 	if err != nil {
 		return everything, false
 	}
-	bm, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
+	bm, err := again(func() (*raid.Bitmap, error) {
+		return raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
+	})
 	if err != nil || bm.Events < s.Events {
 		return everything, false
 	}

@@ -3,6 +3,7 @@ package lvm2
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/internal/pdata"
@@ -32,6 +33,15 @@ func (lv *LV) Fault() error {
 func (a *assembly) poolContents(lv *LV) (mapping.Volume, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	v, err := a.pool(lv)
+	if a.forget(err) {
+		a.tried = time.Now()
+		return a.pool(lv)
+	}
+	return v, err
+}
+
+func (a *assembly) pool(lv *LV) (mapping.Volume, error) {
 	switch m := lv.mapping().(type) {
 	case *ThinPool:
 		if err := a.thinPool(lv).err; err != nil {

@@ -1,7 +1,9 @@
 package target
 
 import (
+	"errors"
 	"fmt"
+	"io"
 
 	"lvm2fs/mapping"
 )
@@ -15,6 +17,14 @@ func Device(dev mapping.Device, start, size int64) mapping.Volume {
 	}
 	return d
 }
+
+// ErrDevice is what the error of a device that fails to read is, besides what it wraps. It may be gone the next time.
+var ErrDevice = errors.New("device error")
+
+type deviceError struct{ error }
+
+func (e deviceError) Unwrap() error      { return e.error }
+func (deviceError) Is(target error) bool { return target == ErrDevice }
 
 type device struct {
 	dev     mapping.Device
@@ -46,6 +56,9 @@ func (d *device) ReadAt(p []byte, off int64) (int, error) {
 		n, err := 0, error(nil)
 		if good > 0 {
 			n, err = d.dev.ReadAt(p[:good], d.start+off)
+			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, mapping.ErrMissing) {
+				err = deviceError{err}
+			}
 		}
 		if err == nil && n < len(p) {
 			err = d.lost

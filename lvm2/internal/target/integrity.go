@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
-	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -173,7 +172,7 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	}
 	v.bitmap = v.flags&integrityDirtyBitmap != 0
 	v.bytesPerBit = v.config.BlockSize << b[29]
-	v.openOverlay = sync.OnceValues(func() (map[int64]journalEntry, error) {
+	v.openOverlay = once(func() (map[int64]journalEntry, error) {
 		if v.bitmap {
 			return nil, nil // what would be the journal is the bitmap
 		}

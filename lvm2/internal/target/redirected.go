@@ -61,7 +61,7 @@ func redirected(origin, store mapping.Volume, blockSize, size int64, table []red
 // lazy is a read-only volume that is made when it is first used.
 type lazy struct {
 	size int64
-	make func() (mapping.Volume, error) // safe for concurrent use, like that of sync.OnceValues
+	make func() (mapping.Volume, error) // safe for concurrent use, like that of once
 }
 
 func (l *lazy) Size() int64 { return l.size }

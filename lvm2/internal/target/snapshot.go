@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -181,7 +180,7 @@ func (s *ExceptionStore) readTable() ([]redirection, error) {
 // merged has the same bytes: what has been merged has no exception any more.
 // (docs/format/05-snapshot.md, section 4)
 func Snapshot(origin mapping.Volume, store *ExceptionStore, size int64) mapping.Volume {
-	return &lazy{size, sync.OnceValues(func() (mapping.Volume, error) {
+	return &lazy{size, once(func() (mapping.Volume, error) {
 		table, err := store.exceptions()
 		if err != nil {
 			return nil, err

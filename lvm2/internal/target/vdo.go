@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"sync"
 
 	"github.com/pierrec/lz4/v4"
 
@@ -85,7 +84,7 @@ func VDO(data mapping.Volume) (mapping.Volume, error) {
 	case vdoClean:
 		v.openOverlay = func() (map[vdoSlot]vdoEntry, error) { return nil, nil }
 	case vdoDirty:
-		v.openOverlay = sync.OnceValues(v.replay)
+		v.openOverlay = once(v.replay)
 	default:
 		return nil, fmt.Errorf("%w: VDO in state %d (%s)", errors.ErrUnsupported, v.state, vdoStates[v.state])
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -60,8 +59,8 @@ func Writecache(origin, fast mapping.Volume, blockSize int64) (*Writecached, err
 		return nil, err
 	}
 	w := &Writecached{origin: origin, fast: fast, blockSize: blockSize, header: h}
-	w.table = sync.OnceValues(func() ([]redirection, error) { return writecacheEntries(fast, h, origin.Size()) })
-	w.lazy = &lazy{origin.Size(), sync.OnceValues(func() (mapping.Volume, error) {
+	w.table = once(func() ([]redirection, error) { return writecacheEntries(fast, h, origin.Size()) })
+	w.lazy = &lazy{origin.Size(), once(func() (mapping.Volume, error) {
 		table, err := w.table()
 		if err != nil {
 			return nil, err
