@@ -191,6 +191,9 @@ func pvNotes(pv *lvm2.PV) []string {
 	case pv.FlaggedMissing():
 		remarks = append(remarks, "was missing when the VG was changed, so it is not used")
 	}
+	if n := pv.Shortfall(); n > 0 {
+		remarks = append(remarks, fmt.Sprintf("the device is %s smaller than the PV", humanSize(n)))
+	}
 	return append(remarks, tagNote(pv.Tags)...)
 }
 

@@ -204,10 +204,12 @@ func (lv *LV) errorOnly() bool {
 	return len(lv.Segments) > 0 && !slices.ContainsFunc(lv.Segments, func(seg *Segment) bool { return seg.Type != "error" })
 }
 
-// lost says whether an extent of the LV's own is on a device that was not given.
+// lost says whether an extent of the LV's own is on a device that was not given, or beyond the end of its device.
 func (lv *LV) lost() bool {
 	return slices.ContainsFunc(lv.Segments, func(seg *Segment) bool {
-		return slices.ContainsFunc(seg.areas(), func(a Area) bool { return a.PV != nil && a.PV.Device == nil })
+		return slices.ContainsFunc(seg.areas(), func(a Area) bool {
+			return a.PV != nil && (a.PV.Device == nil || !a.PV.FlaggedMissing() && a.PV.lacks(a.Extent, seg.areaExtents()))
+		})
 	})
 }
 

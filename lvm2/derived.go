@@ -19,7 +19,7 @@ type derived struct {
 
 // traits are what an LV has from all that is beneath it.
 type traits struct {
-	partial bool    // extents, or those of an LV without which it is not whole, are on a missing PV
+	partial bool    // extents, or those of an LV without which it is not whole, are on a missing PV or beyond the end of its device
 	modules modules // of the kernel, to activate it
 }
 
@@ -83,7 +83,7 @@ func (d *derived) visit(lv *LV) traits {
 	for _, seg := range lv.Segments {
 		t.modules |= seg.modules()
 		for _, a := range seg.areas() {
-			t.partial = t.partial || a.PV != nil && a.PV.Missing()
+			t.partial = t.partial || a.PV != nil && a.PV.lacks(a.Extent, seg.areaExtents())
 		}
 		for _, beneath := range seg.references() {
 			b := d.visit(beneath)

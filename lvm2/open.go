@@ -281,6 +281,7 @@ func (s *scanner) placePVs(found []*foundPV) {
 			}
 			f.place(pv)
 			s.Orphans = append(s.Orphans, pv)
+			s.warnOfShortfall(pv)
 			if f.header.InUse() {
 				s.warn("%s: is in use by a VG whose metadata is on none of the devices", name)
 			}
@@ -310,6 +311,7 @@ func (s *scanner) reviewVGs() {
 			case s.opts.InUse != nil:
 				pv.holder = s.opts.InUse(pv.Device)
 			}
+			s.warnOfShortfall(pv)
 		}
 		if flags := unknown(vg.Status, knownVGStatus); len(flags) > 0 {
 			s.warn("VG %s: %w: status %v", vg.Name, ErrUnsupported, flags)
@@ -325,6 +327,13 @@ func (s *scanner) reviewVGs() {
 				s.warn("VG %s: %w", vg.Name, lv.broken)
 			}
 		}
+	}
+}
+
+// warnOfShortfall reports that the device of a PV ends before the PV does.
+func (s *scanner) warnOfShortfall(pv *PV) {
+	if n := pv.Shortfall(); n > 0 {
+		s.warn("%s: has %d bytes, %d fewer than its PV %s had: what lay there is missing", pv, pv.present(), n, pv.UUID)
 	}
 }
 

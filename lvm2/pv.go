@@ -70,6 +70,38 @@ func (pv *PV) fail(err error) {
 	}
 }
 
+// Shortfall is by how many bytes the device is smaller than the PV, 0 if it is not: an image that was cut short, a
+// part of an array. What lies behind the end of the device is missing.
+func (pv *PV) Shortfall() int64 {
+	if pv.Device == nil {
+		return 0
+	}
+	size := pv.DevSize
+	if pv.VG != nil {
+		size = max(size, pv.DataStart+int64(pv.ExtentCount)*pv.VG.ExtentSize)
+	}
+	return max(0, size-pv.present())
+}
+
+// present is the number of bytes that the device and its copies all have.
+func (pv *PV) present() int64 {
+	size := pv.Device.Size()
+	for _, c := range pv.copies {
+		size = min(size, c.Size())
+	}
+	return size
+}
+
+// lacks says whether any of the extents of an area cannot be there: the PV is missing, or its device ends
+// before them.
+func (pv *PV) lacks(first, extents uint64) bool {
+	if pv.Missing() {
+		return true
+	}
+	whole := max(0, pv.present()-pv.DataStart) / pv.VG.ExtentSize
+	return extents > 0 && first+extents > uint64(whole)
+}
+
 // contents is what the PV is read from: the device, compared with its copies.
 func (pv *PV) contents() Device {
 	if len(pv.copies) == 0 {

@@ -186,9 +186,11 @@ func (lv *LV) Health() string {
 	return strings.Join(words, ",")
 }
 
-// Partial says whether the LV has extents on a PV that is missing.
+// Partial says whether the LV has extents on a PV that is missing, or beyond the end of the device of one.
 func (lv *LV) Partial() bool {
-	return slices.ContainsFunc(lv.pvs(), func(pv *PV) bool { return pv.Device == nil || pv.FlaggedMissing() })
+	return lv.through(func(seg *Segment) bool {
+		return slices.ContainsFunc(seg.areas(), func(a Area) bool { return a.PV != nil && a.PV.lacks(a.Extent, seg.areaExtents()) })
+	})
 }
 
 // Devices are the devices beneath the LV that were found, each once.

@@ -181,6 +181,8 @@ func (lv *LV) readOnlyReason() string {
 			return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label)
 		case pv.Device == nil || pv.FlaggedMissing():
 			return fmt.Sprintf("%s is missing", pv)
+		case pv.Shortfall() > 0:
+			return fmt.Sprintf("%s is smaller than its PV", pv)
 		case pv.duplicate:
 			return fmt.Sprintf("the PV on %s is on another device too", pv)
 		case pv.damaged:
