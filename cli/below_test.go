@@ -241,7 +241,20 @@ func TestALVOnAnArrayIsReadOnly(t *testing.T) {
 func TestAnOffsetIsWhereThePVStarts(t *testing.T) {
 	c, pv := onePV(t)
 	path := stack{t, t.TempDir()}.write("disk", append(make([]byte, 12345), pv...))
-	at := int64(12345)
-	s, _ := opened(t, deviceOptions{Offset: &at}, path)
+	s, _ := opened(t, deviceOptions{Offset: []string{"12345"}}, path)
 	s.reads(t, c)
+}
+
+func TestAnOffsetCanBeThatOfOneDeviceOrOfWhatLiesOnIt(t *testing.T) {
+	c, pv := onePV(t)
+	st := stack{t, t.TempDir()}
+	disk := st.write("disk", inLogical(append(make([]byte, 12345), pv...)))
+	other := st.write("other", make([]byte, 1<<20))
+	s, _ := opened(t, deviceOptions{Offset: []string{disk + " (partition 5)=12345"}}, disk, other)
+	s.reads(t, c)
+
+	var errs bytes.Buffer
+	if code := Main([]string{"list", "--offset", "nowhere=12345", disk}, strings.NewReader(""), io.Discard, &errs); code != exitError || !strings.Contains(errs.String(), "--offset nowhere=12345: there is no such device") {
+		t.Errorf("exit %d, %q", code, errs.String())
+	}
 }

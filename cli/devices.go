@@ -21,7 +21,7 @@ type deviceOptions struct {
 	Exclusive   bool     `help:"Refuse devices that something else is using."`
 	Scan        bool     `help:"Look at all block devices of the system too."`
 	Nested      bool     `help:"Look for PVs inside of LVs too; those are read-only."`
-	Offset      *int64   `placeholder:"BYTES" help:"A PV begins at this byte of each DEVICE, or the disk in an image, whatever else shows there."`
+	Offset      []string `sep:"none" placeholder:"[DEVICE=]BYTES" help:"A PV begins at this byte of each DEVICE, or the disk in an image, or of this one DEVICE, partition or array, whatever else shows there."`
 	RAID0Layout string   `name:"raid0-layout" enum:"unknown,original,alternate" default:"unknown" placeholder:"LAYOUT" help:"The layout of MD raid0 arrays over unequal members that do not tell: original (made before Linux 3.14) or alternate."`
 	PV          []string `name:"pv" sep:"none" placeholder:"DEVICE" help:"Where a PV shows on several devices, read it from this one, or from what lies on it."`
 	keyOptions
@@ -42,6 +42,7 @@ type session struct {
 	named    []mapping.Device // by the user
 	scanned  []mapping.Device // by --scan
 	prober   *probe.Prober
+	offsets  []*offset
 	inner    innerDevices
 	metadata map[string]*blockdev.Device // that --thin-metadata names, by path
 }
@@ -77,6 +78,9 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 		a.warnf("%w", warning)
 	}
 	s := &session{opts: opts, inner: innerDevices{}}
+	if s.offsets, err = parseOffsets(opts.Offset); err != nil {
+		return nil, err
+	}
 	s.prober = probe.New(s.probeOptions(a, layers))
 	failures := s.open(paths, &s.named)
 	if opts.Scan {
@@ -93,7 +97,7 @@ func (s *session) probeOptions(a *app, l *layers) probe.Options {
 	return probe.Options{
 		Images:     l.images(),
 		Containers: l.containers(),
-		Offset:     s.opts.Offset,
+		Offset:     s.offset,
 		SectorSize: sectorSize,
 		Partition:  s.partition,
 		MD: md.Options{
@@ -250,9 +254,14 @@ func (s *session) scan(a *app, failures []error) error {
 	if s.opts.Exclusive && len(inUse) > 0 {
 		return inUse[0]
 	}
+	for _, o := range s.offsets {
+		if o.device != "" && !o.used {
+			return errors.Join(append(failures, fmt.Errorf("--offset %s: there is no such device (list --tree names them)", o.arg))...)
+		}
+	}
 	for _, device := range s.opts.PV {
 		if !slices.ContainsFunc(s.Found.PVs, func(d mapping.Device) bool { return liesOn(d, device) }) {
-			return fmt.Errorf("--pv %s: no PV was found there", device)
+			return errors.Join(append(failures, fmt.Errorf("--pv %s: no PV was found there", device))...)
 		}
 	}
 	failures = append(failures, s.Found.Refused...)
@@ -287,6 +296,7 @@ const maxNesting = 8
 
 func (s *session) options(a *app, chosen *choices, holders map[lvm2.Device]string) lvm2.Options {
 	options := lvm2.Options{
+		AtWord: func(d lvm2.Device) bool { return s.Found.AtWord[d] },
 		Chosen: func(d lvm2.Device) bool {
 			return slices.ContainsFunc(s.opts.PV, func(device string) bool { return liesOn(d, device) })
 		},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lvm2fs/blockdev"
+	"lvm2fs/blockdev/drbd"
 	"lvm2fs/blockdev/luks"
 	"lvm2fs/blockdev/pieces"
 	"lvm2fs/blockdev/probe"
@@ -104,7 +105,7 @@ func openPieces(dev mapping.Device) (mapping.Device, error) {
 
 // containers are asked about what is a component of something else.
 func (l *layers) containers() []probe.Layer {
-	return []probe.Layer{{Type: "crypt", Open: l.openLUKS}}
+	return []probe.Layer{{Type: "crypt", Open: l.openLUKS}, {Type: "drbd", Open: drbd.Open}}
 }
 
 func (l *layers) openLUKS(dev mapping.Device) (mapping.Device, error) {

@@ -14,6 +14,9 @@ import (
 
 // Options change what Open does. The zero value is fit for use.
 type Options struct {
+	// AtWord says whether the user has said that a device is a PV: that it looks like a part of something else
+	// is no reason to refuse it then.
+	AtWord func(Device) bool
 	// Chosen says whether the user has named a device as the one to be read, where a PV shows on several.
 	Chosen func(Device) bool
 	// Beats says why a system would read the PV on a and not the same one on b: b is a part of a that lost
@@ -137,12 +140,14 @@ func (s *scanner) reject(dev Device, err error) {
 
 // readPV reads what the device says of itself.
 func (s *scanner) readPV(dev Device) (*foundPV, error) {
-	sig, err := signature.Component(dev, dev.Size())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dev.Name(), err)
-	}
-	if sig != nil {
-		return nil, fmt.Errorf("%s: %w: it is a %s", dev.Name(), ErrComponent, sig.Name)
+	if s.opts.AtWord == nil || !s.opts.AtWord(dev) {
+		sig, err := signature.Component(dev, dev.Size())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dev.Name(), err)
+		}
+		if sig != nil {
+			return nil, fmt.Errorf("%s: %w: it is a %s", dev.Name(), ErrComponent, sig.Name)
+		}
 	}
 	header, err := ondisk.ReadHeader(dev, dev.Size())
 	if errors.Is(err, ondisk.ErrNoLabel) {
@@ -292,7 +297,7 @@ func (s *scanner) placePVs(found []*foundPV) {
 func (f *foundPV) place(pv *PV) {
 	pv.Device = f.device
 	pv.HeaderVersion, pv.InUse = f.header.Version, f.header.InUse()
-	pv.MetadataAreas = f.areas
+	pv.labelSize, pv.MetadataAreas = f.header.DeviceSize, f.areas
 	pv.copies, pv.duplicate, pv.damaged, pv.fingerprint = f.copies, f.duplicate, f.damaged, f.fingerprint
 }
 
@@ -340,7 +345,7 @@ func (s *scanner) warnOfShortfall(pv *PV) {
 // recheck reads label and metadata of every PV of the VG again. It fails with ErrStale if
 // they are not what Open read.
 func (vg *VG) recheck() error {
-	s := &scanner{texts: map[[sha256.Size]byte]*metadata{}}
+	s := &scanner{opts: vg.assembly.opts, texts: map[[sha256.Size]byte]*metadata{}}
 	for _, pv := range vg.PVs {
 		if pv.Device == nil {
 			continue

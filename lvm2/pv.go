@@ -1,6 +1,7 @@
 package lvm2
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -35,6 +36,7 @@ type PV struct {
 
 	allocated   uint64            // extents in use
 	holder      string            // who else uses the device
+	labelSize   int64             // bytes of the PV by its label
 	copies      []Device          // with which the device is compared at each read
 	duplicate   bool              // on another device too
 	broken      error             // what is wrong with its metadata
@@ -76,7 +78,7 @@ func (pv *PV) Shortfall() int64 {
 	if pv.Device == nil {
 		return 0
 	}
-	size := pv.DevSize
+	size := cmp.Or(pv.labelSize, pv.DevSize)
 	if pv.VG != nil {
 		size = max(size, pv.DataStart+int64(pv.ExtentCount)*pv.VG.ExtentSize)
 	}

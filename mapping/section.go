@@ -16,6 +16,17 @@ func Section(d Device, off, n int64, name string) Device {
 	return s
 }
 
+// StackedVolume is a device that lies on others and tells where its bytes are.
+type StackedVolume interface {
+	Volume
+	Stacked
+}
+
+// ReadOnlySection is a Section that cannot be written.
+func ReadOnlySection(d Device, off, n int64, name string) StackedVolume {
+	return &section{device: d, off: off, size: n, name: name}
+}
+
 type section struct {
 	device Device
 	off    int64

@@ -40,14 +40,15 @@ type Partition struct {
 	Label  string // of GPT
 }
 
-// Find reads the table of a device of size bytes. With a sectorSize of 0, of an image that does not
-// tell, 512 and 4096 are tried. Where both make sense, both tables are returned, the likelier one
-// first: what is in the partitions must decide. The error is ErrNone, wraps ErrDamaged, or is that
-// of r.
+// Find reads the table of a device of size bytes, in sectors of sectorSize bytes or, as a disk has that was
+// partitioned behind a bridge with other sectors, of 512 or 4096. sectorSize is 0 for an image that does not tell.
+// Where more than one size makes sense, all those tables are returned, the likelier one first: what is in the
+// partitions must decide. The error is ErrNone, wraps ErrDamaged, or is that of r.
 func Find(r io.ReaderAt, size, sectorSize int64) ([]*Table, error) {
-	sizes := []int64{sectorSize}
-	if sectorSize == 0 {
-		sizes = []int64{512, 4096}
+	sizes := []int64{512, 4096}
+	if sectorSize != 0 {
+		sizes = slices.DeleteFunc(sizes, func(n int64) bool { return n == sectorSize })
+		sizes = slices.Insert(sizes, 0, sectorSize)
 	}
 	var found []*Table
 	var failures []error

@@ -14,9 +14,11 @@ import (
 
 // look finds out what is on a device that is no image.
 func (r *run) look(n *Node) {
-	if r.opts.Offset != nil && n.isDisk() {
-		r.lookAtOffset(n, *r.opts.Offset)
-		return
+	if r.opts.Offset != nil {
+		if off, ok := r.opts.Offset(n.Device, n.isDisk()); ok {
+			r.lookAtOffset(n, off)
+			return
+		}
 	}
 	component, err := signature.Component(n.Device, n.Device.Size())
 	if err != nil {
@@ -56,9 +58,35 @@ func (r *run) lookAtOffset(n *Node, off int64) {
 		return
 	}
 	n.Content = fmt.Sprintf("PV from byte %d", off)
-	c, _ := r.put([]*Node{n}, r.section(n, off, size-off, fmt.Sprintf("%s (from byte %d)", n.Name, off)), n.Name, "part")
-	c.Name, c.PV, c.Content = c.Device.Name(), true, "LVM2 physical volume"
-	r.PVs = append(r.PVs, c.Device)
+	d, err := r.sectionAtWord(n, off)
+	if err != nil {
+		n.Err = fmt.Errorf("%s: %w", n.Name, err)
+		return
+	}
+	c, _ := r.put([]*Node{n}, d, d.Name(), "part")
+	c.PV, c.Content = true, "LVM2 physical volume"
+	r.PVs = append(r.PVs, d)
+	r.AtWord[d] = true
+}
+
+// sectionAtWord is the node's device from off on. Where what shows on it is a part of something else it is
+// read-only: the other parts would not be written with it.
+func (r *run) sectionAtWord(n *Node, off int64) (mapping.Device, error) {
+	size := n.Device.Size() - off
+	name := fmt.Sprintf("%s (from byte %d)", n.Name, off)
+	for _, d := range []mapping.Device{n.Device, mapping.Section(n.Device, off, size, name)} {
+		component, err := signature.Component(d, d.Size())
+		if err != nil {
+			return nil, err
+		}
+		if component != nil {
+			r.warn("%s: is read as a PV, although the device is a %s", name, component.Name)
+			return r.keep(openedKey{n.Device, "read-only " + name}, func() (mapping.Device, error) {
+				return mapping.ReadOnlySection(n.Device, off, size, name), nil
+			})
+		}
+	}
+	return r.section(n, off, size, name), nil
 }
 
 // section is a range of the node's device.

@@ -48,9 +48,9 @@ type Options struct {
 	Images []Layer
 	// Containers are asked about what is a component of something else, but not of an MD array.
 	Containers []Layer
-	// Offset is the byte of each device, or of the disk in an image, at which a PV begins, whatever else
-	// shows on it; nil to look for PVs.
-	Offset *int64
+	// Offset is the byte of a device at which a PV begins, whatever else shows on it; ok is false to look for
+	// PVs. disk says that it was given, or is the disk in an image that was. May be nil.
+	Offset func(dev mapping.Device, disk bool) (off int64, ok bool)
 	// SectorSize is the size in bytes of a disk's sectors; 0 if it does not tell. May be nil.
 	SectorSize func(mapping.Device) int64
 	// Partition gives the system's own device for a partition, from start in bytes; nil if it has none.
@@ -89,6 +89,8 @@ type Result struct {
 	// PVs are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
 	// nothing lies, for it to say what they are.
 	PVs []mapping.Device
+	// AtWord are those of PVs that are such because Options.Offset says so.
+	AtWord map[mapping.Device]bool
 	// Unread are parts of what cannot be read as a whole, on which a PV may show.
 	Unread []mapping.Device
 	// Refused has an error for each of Roots that led to no PV and is not in PVs.
@@ -147,7 +149,7 @@ func (p *Prober) Probe(devices, others []mapping.Device) *Result {
 	var last []md.Set
 	for {
 		r := &run{Prober: p, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}}
-		r.nodes = map[mapping.Device]*Node{}
+		r.nodes, r.AtWord = map[mapping.Device]*Node{}, map[mapping.Device]bool{}
 		for _, d := range devices {
 			n := r.add(nil, d, d.Name(), rootType(d))
 			n.named = true

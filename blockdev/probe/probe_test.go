@@ -317,7 +317,8 @@ func TestTheSectorSizeOfAnImageIsToldByWhatItsPartitionsHold(t *testing.T) {
 	r := probe(Options{}, b)
 	r.finds(t, []string{"d0 (partition 1)"})
 	holds(t, r.PVs[0], content)
-	// A disk tells by itself.
+	// A disk tells by itself, if there is something in the partitions then.
+	copy(b[mib:], "hsqs")
 	r = probe(Options{SectorSize: func(mapping.Device) int64 { return 512 }}, b)
 	r.refuses(t, "no PV")
 }
@@ -336,21 +337,46 @@ func TestAnOffsetIsTakenAtItsWord(t *testing.T) {
 	content := pv(mib)
 	b := put(4*mib, map[int64][]byte{12345: content})
 	off := int64(12345)
-	r := probe(Options{Offset: &off}, b)
+	ofDisks := func(_ mapping.Device, disk bool) (int64, bool) { return off, disk }
+	r := probe(Options{Offset: ofDisks}, b)
 	r.finds(t, []string{"d0 (from byte 12345)"})
 	holds(t, r.PVs[0], content)
 	off = 4 * mib
-	probe(Options{Offset: &off}, b).refuses(t, "no byte 4194304")
+	probe(Options{Offset: ofDisks}, b).refuses(t, "no byte 4194304")
 	off = 0
 	both := mbr([]byte("hsqs"), pv(mib))
 	copy(both[512:], pv(mib)[512:1024])
-	probe(Options{Offset: &off}, both).finds(t, []string{"d0 (from byte 0)"})
+	probe(Options{Offset: ofDisks}, both).finds(t, []string{"d0 (from byte 0)"})
 	off = 8192
-	probe(Options{Offset: &off}, stripes(1, pv(mib), 3)[0]).refuses(t, "d0: not a bare PV: it is member 0 of MD array lab:s1")
+	probe(Options{Offset: ofDisks}, stripes(1, pv(mib), 3)[0]).refuses(t, "d0: not a bare PV: it is member 0 of MD array lab:s1")
 	off = 12345
-	r = probe(Options{Offset: &off, Images: []Layer{{Type: "reversed", Open: openReversed}}}, reverse(b))
+	r = probe(Options{Offset: ofDisks, Images: []Layer{{Type: "reversed", Open: openReversed}}}, reverse(b))
 	r.finds(t, []string{"d0 (reversed) (from byte 12345)"})
 	holds(t, r.PVs[0], content)
+
+	// On what lies on an array
+	off = 4096
+	content = pv(512 << 10)
+	array := mirror("1.2", put(600<<10, map[int64][]byte{4096: content}))
+	ofArray := func(d mapping.Device, _ bool) (int64, bool) { return off, d.Name() == "MD array lab:m" }
+	r = probe(Options{Offset: ofArray}, array...)
+	r.finds(t, []string{"MD array lab:m (from byte 4096)"})
+	if !r.AtWord[r.PVs[0]] {
+		t.Error("it is not said that it is a PV by the user's word")
+	}
+}
+
+func TestAPVAtAnOffsetOfAPartOfSomethingElseIsReadOnly(t *testing.T) {
+	ofDisks := func(_ mapping.Device, disk bool) (int64, bool) { return 0, disk }
+	r := probe(Options{Offset: ofDisks}, mirror("1.0", pv(512<<10))[0])
+	r.finds(t, []string{"d0 (from byte 0)"}, "is read as a PV, although the device is a Linux MD member")
+	if _, ok := r.PVs[0].(mapping.WritableDevice); ok {
+		t.Error("one leg of a mirror can be written")
+	}
+	r = probe(Options{Offset: ofDisks}, pv(mib))
+	if _, ok := r.PVs[0].(mapping.WritableDevice); !ok {
+		t.Error("what is no part of anything cannot be written")
+	}
 }
 
 // reversed is a container of the tests: a magic, and then all bytes the other way round.
@@ -558,4 +584,64 @@ func FuzzProbe(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAnArrayBeatsABareDeviceThatLooksLikeItsMember(t *testing.T) {
+	for _, version := range []string{"0.90", "1.0"} {
+		content := pv(512 << 10)
+		inTable := put(600<<10, map[int64][]byte{32 << 10: content})
+		testtable.MBR(inTable, part{Number: 1, First: 64, Count: 1024, Kind: lvmType})
+		for _, stack := range [][]byte{content, inTable} {
+			disks := mirror(version, stack)
+			bare := bytes.Clone(disks[0])
+			at := testmd.SuperOffset(version, int64(len(bare)))
+			clear(bare[at : at+4096])
+			r := probe(Options{}, bare, disks[1])
+			if len(r.PVs) != 2 {
+				t.Fatalf("%s: PVs on %v", version, r.pvs())
+			}
+			lost, array := r.PVs[0], r.PVs[1]
+			if r.Beats(array, lost) == "" || r.Beats(lost, array) != "" {
+				t.Errorf("%s: %q and %q", version, r.Beats(array, lost), r.Beats(lost, array))
+			}
+		}
+	}
+	// The members of this one show nothing at their start.
+	disks := mirror("1.2", pv(512<<10))
+	r := probe(Options{}, pv(mib), disks[0], disks[1])
+	if len(r.PVs) != 2 || r.Beats(r.PVs[1], r.PVs[0]) != "" {
+		t.Error("an array whose members do not look like it beats a device")
+	}
+}
+
+func TestMembersOfAnArrayThatCannotBeReadAreNamed(t *testing.T) {
+	content := pv(512 << 10)
+	m := testmd.Member{Version: "1.0", Name: "lab:x", Array: [16]byte{9}, Level: 5, Layout: 2, Chunk: 8, Disks: 3, Resync: testmd.All}
+	disks := testmd.Set(m, mib, content)
+	r := probe(Options{}, disks[0])
+	if len(r.PVs) != 0 || len(r.Unread) != 1 || r.Unread[0].Name() != "d0" {
+		t.Errorf("PVs %v, unread %v", r.pvs(), r.Unread)
+	}
+}
+
+func TestADeviceThatWasNamedBeatsOneThatWasFound(t *testing.T) {
+	content := pv(mib)
+	r := New(Options{}).Probe([]mapping.Device{disk("a", content)}, []mapping.Device{disk("b", bytes.Clone(content))})
+	if len(r.PVs) != 2 || r.Beats(r.PVs[0], r.PVs[1]) == "" || r.Beats(r.PVs[1], r.PVs[0]) != "" {
+		t.Error("it does not")
+	}
+}
+
+func TestATableInSectorsOfAnotherSizeThanTheDisksIsRead(t *testing.T) {
+	content := pv(512 << 10)
+	for _, sector := range []int64{512, 4096} {
+		inMBR := put(4*mib, map[int64][]byte{mib: content})
+		testtable.MBR(inMBR, part{Number: 1, First: mib / sector, Count: mib / sector, Kind: lvmType})
+		for _, disk := range [][]byte{gpt(sector, content), inMBR} {
+			other := Options{SectorSize: func(mapping.Device) int64 { return 512 + 4096 - sector }}
+			r := probe(other, disk)
+			r.finds(t, []string{"d0 (partition 1)"})
+			holds(t, r.PVs[0], content)
+		}
+	}
 }

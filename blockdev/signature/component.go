@@ -140,6 +140,9 @@ func geom(d *disk) (*Signature, error) {
 	return nil, nil
 }
 
+// DRBD is the name of the Signature of a device with internal DRBD metadata.
+const DRBD = "DRBD backing device"
+
 // drbd finds internal metadata, whose last 4 KiB of the device have a mark at byte 60
 // (seen on disks made by drbdmeta 9.22, formats v08 and v09).
 func drbd(d *disk) (*Signature, error) {
@@ -148,7 +151,7 @@ func drbd(d *disk) (*Signature, error) {
 	if b == nil || string(b[:3]) != "\x83\x74\x02" || b[3] < 0x6b || b[3] > 0x6d {
 		return nil, err
 	}
-	return d.atEnd(&Signature{KindComponent, "DRBD backing device", off})
+	return d.atEnd(&Signature{KindComponent, DRBD, off})
 }
 
 func bcache(d *disk) (*Signature, error) {

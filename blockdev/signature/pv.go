@@ -3,6 +3,7 @@ package signature
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 	"math"
 )
 
@@ -31,6 +32,9 @@ func isLabel(b []byte, n int64) bool {
 func lvmChecksum(b []byte) uint32 {
 	return ^crc32.Update(^uint32(0xf597a6cf), crc32.IEEETable, b)
 }
+
+// PVSize is the size in bytes that the PV on a device of size bytes has by its own label; 0 if there is none.
+func PVSize(r io.ReaderAt, size int64) (int64, error) { return newDisk(r, size).pv() }
 
 // pv returns where the PV on the device ends by its own label, 0 if there is none.
 func (d *disk) pv() (int64, error) {
