@@ -24,12 +24,14 @@ type Options struct {
 
 // Device is an open file or disk.
 type Device struct {
-	path   string
-	name   string
-	info   fs.FileInfo // when it was opened: which file or device it is
-	isFile bool
-	sector int64
-	hole   int64
+	path string
+	name string
+
+	absolute string      // the path; "" of what the system did not open
+	info     fs.FileInfo // when it was opened: which file or device it is
+	isFile   bool
+	sector   int64
+	hole     int64
 
 	r     backing
 	state atomic.Pointer[geometry]
@@ -101,7 +103,7 @@ func newOSDevice(f *os.File, path, name string, opts Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.path = path
+	d.path, d.absolute = path, absolute
 	d.info = info
 	d.reopen = func() (backing, error) {
 		w, err := openExclusively(absolute, isFile, directFlag(opts.Direct))

@@ -48,11 +48,16 @@ func openExclusively(path string, isFile bool, flags int) (*os.File, error) {
 
 // refuseReadOnly: the kernel opens a read-only device for writing and fails the writes.
 func refuseReadOnly(f *os.File) error {
-	readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
-	if err == nil && int32(readOnly) != 0 {
-		err = unix.EROFS
+	readOnly, err := isReadOnlyDevice(f)
+	if readOnly {
+		return unix.EROFS
 	}
 	return err
+}
+
+func isReadOnlyDevice(f *os.File) (bool, error) {
+	readOnly, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
+	return err == nil && int32(readOnly) != 0, err
 }
 
 // lockFile locks an image file against those who lock it with flock, as this package

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testpv"
+	"lvm2fs/mapping"
 )
 
 func openVG(t *testing.T, vg testpv.VG) (*VG, []*testpv.Disk) {
@@ -264,5 +265,36 @@ func TestAnLVThatLiesOnMoreThanTheMetadataIsStateful(t *testing.T) {
 		if got := vg.LV(name).Stateful(); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// protected is a disk that cannot be written.
+type protected struct{ *testpv.Disk }
+
+func (p protected) Unwritable() error { return errors.New(p.Name() + ": the switch is on") }
+
+func TestAnLVOnAMediumThatCannotBeWrittenIsReadOnly(t *testing.T) {
+	disks := testpv.VG{
+		Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb"},
+		LVs: []testpv.LV{
+			{Name: "free", Segments: []string{testpv.Linear(0, 3, "pv0", 7)}},
+			{Name: "stuck", Segments: []string{testpv.Striped(0, 2, 1, "pv0", 20, "pv1", 20)}},
+		},
+	}.Disks()
+	// It is known of what lies beneath, too.
+	below := mapping.Section(protected{disks[1]}, 0, disks[1].Size(), "part")
+	s := Open([]Device{disks[0], below}, Options{})
+	if len(s.VGs) != 1 {
+		t.Fatal(s.Rejected, s.Warnings)
+	}
+	if err := s.VGs[0].LV("free").ReadOnlyReason(); err != nil {
+		t.Error(err)
+	}
+	stuck := s.VGs[0].LV("stuck")
+	if err := stuck.ReadOnlyReason(); !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), "the switch is on") {
+		t.Error(err)
+	}
+	if _, err := stuck.OpenWritable(); !errors.Is(err, ErrReadOnly) || disks[1].Claims() != 0 {
+		t.Error(err, disks[1].Claims())
 	}
 }

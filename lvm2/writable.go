@@ -195,6 +195,9 @@ func (lv *LV) readOnlyReason() string {
 		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
 			return fmt.Sprintf("writing to %s is unsupported", pv)
 		}
+		if err := mapping.Unwritable(pv.Device); err != nil {
+			return err.Error()
+		}
 	}
 	if _, err := vg.assembly.contents(lv); err != nil { // also finds the states
 		return "it cannot be read"

@@ -48,3 +48,21 @@ func ModTime(d Device) time.Time {
 	}
 	return latest
 }
+
+// Unwritable is why d cannot be written, although it is a [WritableDevice]: what d says of itself, or else the first
+// reason that one beneath gives. nil if none of them knows one; claiming d may still fail.
+func Unwritable(d Device) error {
+	if d, ok := d.(interface{ Unwritable() error }); ok {
+		return d.Unwritable()
+	}
+	s, ok := d.(Stacked)
+	if !ok {
+		return nil
+	}
+	for _, b := range s.Beneath() {
+		if err := Unwritable(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
