@@ -48,7 +48,23 @@ type currentLV struct {
 var errGone = errors.New("the LV is gone")
 
 func newCurrentLV(lv *lvm2.LV) *currentLV {
-	return &currentLV{LV: lv, print: fingerprintOf(lv), readOnly: sync.OnceValue(lv.ReadOnlyReason)}
+	return &currentLV{LV: lv, print: fingerprintOf(lv), readOnly: readOnlyReason(lv)}
+}
+
+// readOnlyReason asks why an LV cannot be written once; but again if it could not even be opened, since that may have been
+// for once.
+func readOnlyReason(lv *lvm2.LV) func() error {
+	var asked atomic.Pointer[error]
+	return func() error {
+		if reason := asked.Load(); reason != nil {
+			return *reason
+		}
+		reason := lv.ReadOnlyReason()
+		if _, err := lv.Open(); err == nil {
+			asked.Store(&reason)
+		}
+		return reason
+	}
 }
 
 // openWritable opens the LV for writing. There may be none: c may be nil.
