@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -266,17 +267,16 @@ type mount struct {
 }
 
 func (k kernel) mounts() []mount {
+	infos, err := mountinfo.GetMountsFromReader(strings.NewReader(k.read(k.proc, "self/mountinfo")), nil)
+	if err != nil {
+		return nil
+	}
 	var mounts []mount
-	for line := range strings.Lines(k.read(k.proc, "self/mountinfo")) {
-		head, tail, found := strings.Cut(line, " - ")
-		f, t := strings.Fields(head), strings.Fields(tail)
-		if !found || len(f) < 5 || len(t) < 2 {
-			continue
-		}
-		m := mount{number: number(f[2]), on: unescape(f[4])}
+	for _, info := range infos {
+		m := mount{number: number(fmt.Sprintf("%d:%d", info.Major, info.Minor)), on: info.Mountpoint}
 		// Btrfs has a number of its own. In a FUSE file system the source is any text.
-		if strings.HasPrefix(f[2], "0:") && strings.HasPrefix(t[1], "/dev/") && !strings.HasPrefix(t[0], "fuse") {
-			m.source = unescape(t[1])
+		if info.Major == 0 && strings.HasPrefix(info.Source, "/dev/") && !strings.HasPrefix(info.FSType, "fuse") {
+			m.source = info.Source
 		}
 		mounts = append(mounts, m)
 	}

@@ -72,7 +72,8 @@ func newGrammar(model *kong.Application) grammar {
 		g.commands = append(g.commands, command)
 	}
 	g.options = slices.Concat([]string{
-		"ro", "rw", "allow_other", "kernel_cache", "remount", "uid=", "gid=", "umask=", "fsname=", "subtype=", "device=",
+		"ro", "rw", "allow_other", "allow_root", "auto_unmount", "kernel_cache", "direct_io", "remount", "uid=", "gid=", "umask=",
+		"fmask=", "dmask=", "attr_timeout=", "entry_timeout=", "max_read=", "idle=", "fsname=", "subtype=", "device=",
 	}, passedOn)
 	for name, flag := range optionFlags(model) {
 		if !flag.IsBool() {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"lvm2fs/fusefs"
 )
@@ -69,7 +70,12 @@ func (s signals) stop() {
 
 // attend obeys signals until the mount is gone. Nothing here waits for the mount while
 // it should listen: a device that hangs must not keep a second signal from being heard.
-func attend(a *app, server *fusefs.Server, signals signals, mountpoint string) error {
+// A tree that was not used for as long as idle, if that is not 0, is unmounted.
+func attend(a *app, server *fusefs.Server, signals signals, mountpoint string, idle time.Duration) error {
+	var unused <-chan time.Time
+	if idle > 0 {
+		unused = time.After(idle)
+	}
 	gone := make(chan struct{})
 	go func() {
 		server.Wait()
@@ -83,6 +89,14 @@ func attend(a *app, server *fusefs.Server, signals signals, mountpoint string) e
 			unmounting.Wait()
 			a.log.Info("unmounted", "mountpoint", mountpoint)
 			return nil
+		case <-unused:
+			rest := idle - server.UnusedFor()
+			if rest <= 0 {
+				// Whoever is in a directory of it uses it too, and is found by trying again.
+				unmounting.Go(func() { unmountUnused(a, server, mountpoint) })
+				rest = idle
+			}
+			unused = time.After(rest)
 		case <-signals.reload:
 			go func() { _ = server.Reload() }() // which logs what came of it
 		case <-signals.end:
@@ -112,5 +126,11 @@ func unmount(a *app, server *fusefs.Server, mountpoint string) {
 			"mountpoint", mountpoint, "used_by", strings.Join(usersOf(mountpoint), ", "))
 	case err != nil:
 		a.log.Error("unmounting failed", "mountpoint", mountpoint, "err", err)
+	}
+}
+
+func unmountUnused(a *app, server *fusefs.Server, mountpoint string) {
+	if err := server.Unmount(); err != nil && !errors.Is(err, syscall.EBUSY) {
+		a.log.Error("unused, but unmounting failed", "mountpoint", mountpoint, "err", err)
 	}
 }

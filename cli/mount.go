@@ -50,10 +50,17 @@ A line of /etc/fstab:
 
 Mount options:
   ro, rw                     forbid or allow writing; rw is the default
-  allow_other                let other users in, as far as the files' modes do
+  allow_other, allow_root    let other users in, or root alone, as far as the files' modes do
+  auto_unmount               unmount when lvm2fs was killed
+  idle=MINUTES               unmount by itself when not used for so long
   kernel_cache               cache in memory what is read: faster for reads of a few KiB one
-                             after the other (dd without bs=), slower for all else
+                             after the other (dd without bs=), slower for all else;
+                             direct_io is the opposite, and the default
   uid=, gid=, umask=         owner, group and missing permissions of the files
+  fmask=, dmask=             missing permissions of files alone, of directories alone
+  attr_timeout=, entry_timeout=
+                             seconds that the kernel keeps attributes and names; 0
+  max_read=                  the most bytes of one read or write
   fsname=, subtype=          what the mount table shows as source and type
   device=PATH                a further device; may be repeated, \, is a comma
   remount                    have the running mount read the metadata again
@@ -165,13 +172,18 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 	if err != nil {
 		return err
 	}
+	if options.autoUnmount {
+		if err := guard(mountpoint); err != nil {
+			return errors.Join(err, server.ForceUnmount())
+		}
+	}
 	if ready == nil {
 		a.log.Info("mounted", "mountpoint", mountpoint, "volume_groups", len(session.Scan.VGs))
 		log.use(a)
 	} else if err := detach(a, ready, log); err != nil {
 		return errors.Join(err, server.ForceUnmount())
 	}
-	return attend(a, server, signals, mountpoint)
+	return attend(a, server, signals, mountpoint, options.idle)
 }
 
 func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []string) fusefs.Config {
@@ -181,7 +193,9 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 		ReadOnly:    options.readOnly,
 		All:         c.All,
 		AllowOther:  options.allowOther,
+		AllowRoot:   options.allowRoot,
 		KernelCache: options.kernelCache,
+		MaxRequest:  options.maxRead,
 		Debug:       c.Debug,
 		UID:         uint32(os.Getuid()),
 		GID:         uint32(os.Getgid()),
@@ -189,6 +203,9 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 		Subtype:     options.subtype,
 		Options:     options.kernel,
 		Logger:      a.log,
+
+		AttrTimeout:  options.attrTimeout,
+		EntryTimeout: options.entryTimeout,
 	}
 	if options.uid != nil {
 		config.UID = *options.uid
@@ -196,9 +213,7 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 	if options.gid != nil {
 		config.GID = *options.gid
 	}
-	if options.umask != nil {
-		config.Umask = *options.umask
-	}
+	config.FileMask, config.DirMask = options.masks()
 	if config.FSName == "" && len(devices) > 0 {
 		// mount -a and findmnt know a mount of fstab by its source.
 		config.FSName = devices[0]

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -18,15 +19,24 @@ type mountOptions struct {
 	readOnly    bool // the last of ro and rw was ro
 	writable    bool // the last of ro and rw was rw
 	allowOther  bool
+	allowRoot   bool
 	remount     bool
 	kernelCache bool
+	autoUnmount bool
 	uid, gid    *uint32 // nil for those of the mounting user
 	umask       *uint32
-	fsName      string
-	subtype     string
-	devices     []string // of device=PATH
-	kernel      []string // passed on as they are
-	flags       []string // those of the command line that options stand for
+	fmask       *uint32 // nil: umask
+	dmask       *uint32 // nil: umask
+	maxRead     int     // bytes; 0: as we think best
+
+	attrTimeout, entryTimeout time.Duration
+	idle                      time.Duration // 0: never
+
+	fsName  string
+	subtype string
+	devices []string // of device=PATH
+	kernel  []string // passed on as they are
+	flags   []string // those of the command line that options stand for
 }
 
 // ignored are the options of mount(8) and fstab(5) that are not for file systems to
@@ -37,6 +47,17 @@ var ignored = []string{
 	"noiversion", "mand", "nomand", "async", "loud", "silent", "symfollow", "nosymfollow",
 	"auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "failok",
 	"late", "_netdev", "_rnetdev", "default_permissions", "nonempty",
+}
+
+// ignoredOfFUSE are options of other FUSE programs that mean nothing here, or what is so in any case, and those by
+// which the kernel tells of a mount, which mount(8) hands back when it mounts again.
+var ignoredOfFUSE = []string{
+	"user_id", "group_id", "rootmode", "fd", "blksize", "blkdev", "max_write", "max_readahead", "max_background",
+	"congestion_threshold", "big_writes", "intr", "intr_signal", "quiet", "hard_remove", "use_ino", "readdir_ino",
+	"noforget", "remember", "negative_timeout", "ac_attr_timeout", "noauto_cache", "async_read", "sync_read",
+	"atomic_o_trunc", "large_read", "no_remote_lock", "no_remote_flock", "no_remote_posix_lock", "clone_fd",
+	"max_idle_threads", "max_threads", "splice_read", "splice_write", "splice_move", "no_splice_read",
+	"no_splice_write", "no_splice_move",
 }
 
 // passedOn are the options that the kernel keeps by itself.
@@ -124,11 +145,11 @@ var errUnknownOption = errors.New("unknown option")
 func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err error) {
 	name, value, hasValue := strings.Cut(option, "=")
 	switch name {
-	case "uid", "gid", "umask", "fsname", "subtype", "device":
+	case "uid", "gid", "umask", "fmask", "dmask", "fsname", "subtype", "device", "max_read", "attr_timeout", "entry_timeout", "idle":
 		if value == "" {
 			return errors.New("a value is missing")
 		}
-	case "ro", "rw", "allow_other", "kernel_cache", "remount", "update":
+	case "ro", "rw", "allow_other", "allow_root", "auto_unmount", "kernel_cache", "auto_cache", "direct_io", "remount", "update":
 		if hasValue {
 			return errors.New("takes no value")
 		}
@@ -136,10 +157,13 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err erro
 	switch {
 	case name == "ro" || name == "rw":
 		o.readOnly, o.writable = name == "ro", name == "rw"
-	case name == "allow_other":
-		o.allowOther = true
-	case name == "kernel_cache":
-		o.kernelCache = true
+	case name == "allow_other" || name == "allow_root":
+		o.allowOther, o.allowRoot = name == "allow_other", name == "allow_root"
+	case name == "auto_unmount":
+		o.autoUnmount = true
+	case name == "kernel_cache" || name == "auto_cache" || name == "direct_io":
+		// What is cached is dropped when a file is opened anew, as auto_cache asks.
+		o.kernelCache = name != "direct_io"
 	case name == "remount" || name == "update": // mount -u of the BSDs
 		o.remount = true
 	case name == "uid":
@@ -148,6 +172,20 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err erro
 		o.gid, err = parseGID(value)
 	case name == "umask":
 		o.umask, err = parseUmask(value)
+	case name == "fmask":
+		o.fmask, err = parseUmask(value)
+	case name == "dmask":
+		o.dmask, err = parseUmask(value)
+	case name == "max_read":
+		o.maxRead, err = parseMaxRead(value)
+	case name == "attr_timeout":
+		o.attrTimeout, err = parseTime(value, time.Second)
+	case name == "entry_timeout":
+		o.entryTimeout, err = parseTime(value, time.Second)
+	case name == "idle":
+		if o.idle, err = parseTime(value, time.Minute); err == nil && o.idle == 0 {
+			err = errors.New("must be more than 0 minutes")
+		}
 	case name == "fsname":
 		o.fsName = value
 	case name == "subtype":
@@ -161,7 +199,7 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err erro
 	case flags[name] != nil:
 		o.flags = append(o.flags, "--"+option)
 		err = checkFlagOption(flags[name], hasValue, value)
-	case slices.Contains(ignored, name), slices.Contains(labels, name), name == "comment",
+	case slices.Contains(ignored, name), slices.Contains(ignoredOfFUSE, name), slices.Contains(labels, name), name == "comment",
 		strings.HasPrefix(option, "x-"), strings.HasPrefix(option, "X-"):
 	default:
 		return errUnknownOption
@@ -207,4 +245,37 @@ func parseUmask(s string) (*uint32, error) {
 	}
 	mask32 := uint32(mask)
 	return &mask32, nil
+}
+
+func parseMaxRead(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return 0, errors.New("not a number of bytes")
+	}
+	return int(n), nil
+}
+
+// parseTime reads a number of units, which may have a fraction. A year is the most.
+func parseTime(s string, unit time.Duration) (time.Duration, error) {
+	const most = 365 * 24 * time.Hour
+	n, err := strconv.ParseFloat(s, 64)
+	// A NaN is neither.
+	if err != nil || !(n >= 0 && n <= float64(most/unit)) {
+		return 0, fmt.Errorf("not a time in units of %v", unit)
+	}
+	return time.Duration(n * float64(unit)), nil
+}
+
+// masks are the permission bits that files and directories do not have.
+func (o *mountOptions) masks() (file, dir uint32) {
+	if o.umask != nil {
+		file, dir = *o.umask, *o.umask
+	}
+	if o.fmask != nil {
+		file = *o.fmask
+	}
+	if o.dmask != nil {
+		dir = *o.dmask
+	}
+	return file, dir
 }

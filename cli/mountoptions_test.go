@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
@@ -133,5 +134,32 @@ func TestFlagsAreMountOptionsTooAndThoseOfTheCommandLineComeAfterThem(t *testing
 	}
 	if _, err := new(mountCmd).with(parse(t, "raid0-layout=none").flags, nil); err == nil {
 		t.Error("a layout that there is not")
+	}
+}
+
+func TestOptionsOfOtherFUSEProgramsAreAccepted(t *testing.T) {
+	got := parse(t, "rw,nosuid,nodev,user_id=0,group_id=0,rootmode=40000,big_writes,intr,quiet,hard_remove,use_ino,noforget,"+
+		"auto_unmount,allow_other,allow_root,max_read=8192,attr_timeout=1.5,entry_timeout=60,idle=0.5,umask=077,fmask=0137,direct_io,auto_cache")
+	want := mountOptions{
+		writable: true, allowRoot: true, autoUnmount: true, kernelCache: true, umask: id(0o77), fmask: id(0o137),
+		maxRead: 8192, attrTimeout: 1500 * time.Millisecond, entryTimeout: time.Minute, idle: 30 * time.Second,
+		kernel: []string{"nosuid", "nodev"},
+	}
+	if diff := cmp.Diff(want, got, compareOptions); diff != "" {
+		t.Error(diff)
+	}
+	if file, dir := got.masks(); file != 0o137 || dir != 0o77 {
+		t.Errorf("masks %o and %o", file, dir)
+	}
+	if parse(t, "kernel_cache,direct_io").kernelCache {
+		t.Error("direct_io after kernel_cache caches")
+	}
+	for _, option := range []string{
+		"max_read=x", "max_read=-1", "max_read", "attr_timeout=-1", "attr_timeout=NaN", "entry_timeout=Inf", "entry_timeout=",
+		"idle=0", "idle=1e-300", "idle=x", "fmask=8", "dmask=", "auto_unmount=1", "direct_io=0", "allow_root=1",
+	} {
+		if _, err := parseMountOptions([]string{option}, flagsOfMount(t), false); err == nil {
+			t.Errorf("-o %s passed", option)
+		}
 	}
 }

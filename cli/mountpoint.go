@@ -6,15 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"lvm2fs/fusefs"
 )
 
 // mountEntry is a line of the system's mount table.
 type mountEntry struct {
 	source, dir, fsType string
 	readOnly            bool
+	minor               int // of the device number, by which Linux numbers FUSE's connections
 }
 
 // The extended attributes of a mount's root that commands use to talk to its daemon.
@@ -80,7 +82,7 @@ func checkMountpoint(dir string, devices []string) error {
 	mounted := err == nil
 	info, err := os.Stat(dir)
 	switch {
-	case errors.Is(err, syscall.ENOTCONN):
+	case mounted && !fusefs.Serves(dir), fusefs.DaemonGone(info, err):
 		return fmt.Errorf("%s is a mount whose daemon is gone; lvm2fs umount %[1]s takes it away", dir)
 	case err != nil:
 		return fmt.Errorf("mountpoint: %w", err)

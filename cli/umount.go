@@ -12,6 +12,11 @@ import (
 )
 
 type umountCmd struct {
+	Lazy  bool `short:"l" help:"Take the mount out of its directory at once; files that are open stay usable, and the process ends when they are closed."`
+	Force bool `short:"f" help:"Unmount although files are in use; what was written is synced, and open files fail from now on."`
+
+	WhenEnded bool `hidden:"" help:"Wait for the end of standard input, then unmount if the process behind the mount is gone."`
+
 	Mountpoints []string `arg:"" name:"mountpoint" help:"Where lvm2fs is mounted."`
 }
 
@@ -19,6 +24,7 @@ type umountCmd struct {
 func (umountCmd) Help() string {
 	return `Examples:
   lvm2fs umount /mnt/lvm
+  lvm2fs umount -f /mnt/lvm            although files are in use
 
 Returns when the process behind the mount has ended: all that was written is on disk,
 and the devices are free. umount(8) and fusermount3 -u work too, but do not wait.`
@@ -27,15 +33,27 @@ and the devices are free. umount(8) and fusermount3 -u work too, but do not wait
 func (c *umountCmd) Run(a *app) error {
 	var errs []error
 	for _, path := range c.Mountpoints {
-		errs = append(errs, umount(a, path))
+		errs = append(errs, c.umount(a, path))
 	}
 	return errors.Join(errs...)
 }
 
-func umount(a *app, path string) error {
+// umountHow says what becomes of files that are open.
+type umountHow int
+
+const (
+	umountUnused  umountHow = iota // there must be none
+	umountLazily                   // they stay open
+	umountByForce                  // they fail
+)
+
+func (c *umountCmd) umount(a *app, path string) error {
 	mountpoint, err := resolve(path)
 	if err != nil {
 		return err
+	}
+	if c.WhenEnded {
+		return unmountWhenEnded(a.stdin, mountpoint)
 	}
 	if _, err := findMount(mountpoint); err != nil {
 		return err
@@ -47,7 +65,17 @@ func umount(a *app, path string) error {
 		defer daemon.close()
 		ended = daemon.endsWithin
 	}
-	if err := umountPatiently(mountpoint); err != nil {
+	switch {
+	case c.Force:
+		// The daemon, cut off, syncs what was written.
+		err = umountOnce(mountpoint, umountByForce)
+	case c.Lazy:
+		// The process ends whenever the last file is closed.
+		return wrapUmount(mountpoint, umountOnce(mountpoint, umountLazily))
+	default:
+		err = umountPatiently(mountpoint)
+	}
+	if err != nil {
 		if errors.Is(err, syscall.EBUSY) {
 			users := usersOf(mountpoint)
 			if len(users) == 0 {
@@ -55,10 +83,17 @@ func umount(a *app, path string) error {
 			}
 			return fmt.Errorf("%s is busy: %s", mountpoint, strings.Join(users, ", "))
 		}
-		return fmt.Errorf("unmount %s: %w", mountpoint, err)
+		return wrapUmount(mountpoint, err)
 	}
 	if !ended(time.Minute) {
 		a.warnf("%s is unmounted, but process %d is still busy with its devices", mountpoint, pid)
+	}
+	return nil
+}
+
+func wrapUmount(mountpoint string, err error) error {
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", mountpoint, err)
 	}
 	return nil
 }
@@ -67,7 +102,7 @@ func umount(a *app, path string) error {
 // device that was given up.
 func umountPatiently(mountpoint string) error {
 	for attempt := 0; ; attempt++ {
-		err := umountOnce(mountpoint)
+		err := umountOnce(mountpoint, umountUnused)
 		if !errors.Is(err, syscall.EBUSY) || attempt == 5 {
 			return err
 		}

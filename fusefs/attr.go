@@ -8,7 +8,8 @@ import (
 
 // attributes are what stat shows of a node.
 type attributes struct {
-	mode   uint32 // permissions, before the umask
+	mode   uint32 // permissions, before the masks
+	dir    bool
 	nlink  uint32
 	size   int64 // bytes
 	dense  int64 // bytes not in holes
@@ -17,8 +18,16 @@ type attributes struct {
 	birth  time.Time // zero: not known
 }
 
+// mode is a node's permissions.
+func (s *Server) mode(a attributes) uint32 {
+	if a.dir {
+		return a.mode &^ s.cfg.DirMask
+	}
+	return a.mode &^ s.cfg.FileMask
+}
+
 func (s *Server) fillAttr(a attributes, out *fuse.Attr) {
-	out.Mode = a.mode &^ s.cfg.Umask
+	out.Mode = s.mode(a)
 	out.Nlink = a.nlink
 	out.Size = uint64(a.size)
 	out.Blocks = uint64(a.dense+511) / 512
@@ -35,7 +44,7 @@ const (
 
 func (s *Server) fillStatx(a attributes, out *fuse.Statx) {
 	out.Mask = statxBasic
-	out.Mode = uint16(a.mode &^ s.cfg.Umask)
+	out.Mode = uint16(s.mode(a))
 	out.Nlink = a.nlink
 	out.Size = uint64(a.size)
 	out.Blocks = uint64(a.dense+511) / 512

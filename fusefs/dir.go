@@ -68,7 +68,7 @@ func (n *dirNode) Setattr(context.Context, fs.FileHandle, *fuse.SetAttrIn, *fuse
 func (n *dirNode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno { return 0 }
 
 func (n *dirNode) attributes(subdirs int, changed time.Time) attributes {
-	return attributes{mode: 0o750, nlink: uint32(2 + subdirs), blksiz: 4096, mtime: changed}
+	return attributes{mode: 0o750, dir: true, nlink: uint32(2 + subdirs), blksiz: 4096, mtime: changed}
 }
 
 // listing is a directory as readdir shows it.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -18,12 +17,11 @@ import (
 const maxBackground = 64
 
 func (s *Server) nodeOptions() *fs.Options {
-	// Names and attributes are asked for each time: that is cheap for a tree of few
-	// files, and after a reload no name is ever stale.
-	never := time.Duration(0)
+	// Unless the user wants it otherwise, names and attributes are asked for each time: that is
+	// cheap for a tree of few files, and shows at once what others do to the devices.
 	return &fs.Options{
-		AttrTimeout:     &never,
-		EntryTimeout:    &never,
+		AttrTimeout:     &s.cfg.AttrTimeout,
+		EntryTimeout:    &s.cfg.EntryTimeout,
 		NullPermissions: true,
 		RootStableAttr:  &fs.StableAttr{Ino: rootIno},
 		Logger:          s.fuseLogger(),
@@ -43,11 +41,11 @@ func (s *Server) mountOptions() *fuse.MountOptions {
 		}
 	}
 	mo := &fuse.MountOptions{
-		AllowOther:               s.cfg.AllowOther,
+		AllowOther:               s.cfg.AllowOther || s.cfg.AllowRoot,
 		Options:                  options,
 		FsName:                   cmp.Or(s.cfg.FSName, "lvm2fs"),
 		Name:                     cmp.Or(s.cfg.Subtype, "lvm2fs"),
-		MaxWrite:                 maxRequest,
+		MaxWrite:                 s.requestSize(),
 		MaxBackground:            maxBackground,
 		Debug:                    s.cfg.Debug,
 		Logger:                   s.fuseLogger(),
@@ -60,6 +58,17 @@ func (s *Server) mountOptions() *fuse.MountOptions {
 	}
 	directMount(mo)
 	return mo
+}
+
+// minRequest is the least that the kernel takes for the size of requests: a page.
+const minRequest = 4096
+
+// requestSize is the most bytes of one read or write. The fuse package hands the kernel one bound for both.
+func (s *Server) requestSize() int {
+	if s.cfg.MaxRequest == 0 {
+		return maxRequest
+	}
+	return min(max(s.cfg.MaxRequest, minRequest), maxRequest)
 }
 
 func (s *Server) fuseLogger() *log.Logger {

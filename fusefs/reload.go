@@ -131,12 +131,18 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (ch
 }
 
 // invalidate makes the kernel forget the pages of files: of those mapped into memory, and with
-// KernelCache of all. The caller holds no lock, and if it serves a request, then one on the root,
+// KernelCache of all; and names and attributes, where it may keep them. The caller holds no lock, and if it serves a request, then one on the root,
 // for the kernel locks the inode that the request is about.
 func (s *Server) invalidate(changed map[fileKey]bool) {
 	for _, vg := range s.root.Children() {
-		for _, lv := range vg.Children() {
-			if n, ok := lv.Operations().(*lvNode); ok && changed[n.key] {
+		if s.cfg.AttrTimeout > 0 {
+			_ = vg.NotifyContent(-1, 0)
+		}
+		for name, lv := range vg.Children() {
+			if s.cfg.EntryTimeout > 0 {
+				_ = vg.NotifyEntry(name)
+			}
+			if n, ok := lv.Operations().(*lvNode); ok && (changed[n.key] || s.cfg.AttrTimeout > 0) {
 				// An error says that there is nothing to forget.
 				_ = lv.NotifyContent(0, 0)
 			}

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -43,6 +44,8 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	}
 	child := &vgNode{dirNode: dirNode{s: n.s}, uuid: d.vg.UUID}
 	n.s.fillAttr(child.attributes(d), &out.Attr)
+	// A reload cannot make the kernel forget names of the root: the request for it may hold the root's lock.
+	out.SetEntryTimeout(time.Nanosecond)
 	return n.NewInode(ctx, child, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: d.ino}), 0
 }
 

@@ -36,13 +36,21 @@ type Config struct {
 	// when a file is opened anew.
 	KernelCache bool
 	AllowOther  bool // users other than the mounting one; the modes still hold
+	AllowRoot   bool // of those, root alone
 	Debug       bool // log every request, at level debug
 	UID, GID    uint32
-	Umask       uint32   // bits taken from the modes 0640 of files and 0750 of directories
-	FSName      string   // the source in the mount table; "lvm2fs" if empty
-	Subtype     string   // the type in the mount table is fuse.SUBTYPE; "lvm2fs" if empty
-	Options     []string // more mount options
-	Logger      *slog.Logger
+	FileMask    uint32 // bits taken from the mode 0640 of files
+	DirMask     uint32 // and from the mode 0750 of directories
+	// MaxRequest bounds the bytes of one read or write; 0: the best for this system.
+	MaxRequest int
+	// AttrTimeout and EntryTimeout are how long the kernel may keep what stat shows and which name
+	// leads to which file. It forgets both at a reload.
+	AttrTimeout, EntryTimeout time.Duration
+
+	FSName  string   // the source in the mount table; "lvm2fs" if empty
+	Subtype string   // the type in the mount table is fuse.SUBTYPE; "lvm2fs" if empty
+	Options []string // more mount options
+	Logger  *slog.Logger
 }
 
 // Server is a mounted tree. It is safe for concurrent use.
@@ -58,6 +66,7 @@ type Server struct {
 	ended     bool       // by finish; guarded by reloading
 	tree      atomic.Pointer[tree]
 	failures  failures
+	used      atomic.Int64 // when the last request came, in ns since mounted
 
 	shutdown sync.Once
 	done     chan struct{} // closed when what was written is synced, too
@@ -71,7 +80,7 @@ func Mount(dir string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.fuse, err = fuse.NewServer(fs.NewNodeFS(s.root, s.nodeOptions()), dir, s.mountOptions())
+	s.fuse, err = fuse.NewServer(&gate{fs.NewNodeFS(s.root, s.nodeOptions()), s}, dir, s.mountOptions())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mounting %s: %w", dir, err), removeStale(dir, before))
 	}
@@ -104,7 +113,7 @@ func newServer(dir string, cfg Config) *Server {
 // there before.
 func removeStale(dir string, before os.FileInfo) error {
 	now, err := os.Stat(dir)
-	if err == nil && device(now) == device(before) || err != nil && !errors.Is(err, syscall.ENOTCONN) {
+	if !DaemonGone(now, err) && (err != nil || device(now) == device(before)) {
 		return nil
 	}
 	return detach(dir)

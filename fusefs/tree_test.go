@@ -93,9 +93,38 @@ func TestInternalLVsShowOnDemandAndAreReadOnly(t *testing.T) {
 	wantErrno(t, "writing hidden", err, rootOr(syscall.EROFS, syscall.EACCES))
 }
 
+func TestADaemonIsGoneWhenTheSystemSaysSo(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		info os.FileInfo
+		err  error
+		want bool
+	}{
+		{"Linux", nil, &fs.PathError{Op: "stat", Err: syscall.ENOTCONN}, true},
+		{"FreeBSD, stat", statOf{}, nil, true},
+		{"FreeBSD, anything else", nil, &fs.PathError{Op: "open", Err: syscall.ENXIO}, true},
+		{"alive", statOf{stat: syscall.Stat_t{Ino: 1, Nlink: 2}}, nil, false},
+		{"alive, but for others", nil, syscall.EACCES, false},
+		{"no such directory", nil, syscall.ENOENT, false},
+		{"another request, answered", nil, nil, false},
+	} {
+		if got := DaemonGone(c.info, c.err); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// statOf is what a system answers to stat.
+type statOf struct {
+	os.FileInfo
+	stat syscall.Stat_t
+}
+
+func (s statOf) Sys() any { return &s.stat }
+
 func TestOwnerAndUmaskAreAsConfigured(t *testing.T) {
 	testenv.NeedRoot(t)
-	m := mount(t, oneLV(), func(c *Config) { c.UID, c.GID, c.Umask = 12, 34, 0o027 })
+	m := mount(t, oneLV(), func(c *Config) { c.UID, c.GID, c.FileMask, c.DirMask = 12, 34, 0o027, 0o027 })
 	for name, mode := range map[string]fs.FileMode{"vg": fs.ModeDir | 0o750, "vg/data": 0o640} {
 		info := m.stat(name)
 		st := info.Sys().(*syscall.Stat_t)
