@@ -274,7 +274,8 @@ func (s *session) scan(a *app, failures []error) error {
 	for _, warning := range slices.Concat(s.Found.Warnings, s.Scan.Warnings) {
 		a.warnf("%w", warning)
 	}
-	if len(s.Scan.VGs) == 0 && (!s.opts.orphans || len(s.Scan.Orphans) == 0) {
+	knownOrphan := func(pv *lvm2.PV) bool { return pv.MetadataLost() == nil }
+	if len(s.Scan.VGs) == 0 && (!s.opts.orphans || !slices.ContainsFunc(s.Scan.Orphans, knownOrphan)) {
 		return s.nothingFound(failures)
 	}
 	for _, failure := range failures {
@@ -359,10 +360,21 @@ func usersOfDisk(d *blockdev.Device) (string, error) {
 	return strings.Join(what, ", "), fmt.Errorf("%s is in use: %s", d.Name(), strings.Join(holders, ", "))
 }
 
+// vgUnknown says why a PV that is there leads to no VG.
+func vgUnknown(pv *lvm2.PV) error {
+	switch err := pv.MetadataLost(); {
+	case err != nil:
+		return fmt.Errorf("%s: a PV of an unknown volume group: %w", pv, err)
+	case pv.InUse:
+		return fmt.Errorf("%s: a PV that is used by a volume group whose metadata is on none of the devices", pv)
+	}
+	return fmt.Errorf("%s: a PV of no volume group", pv)
+}
+
 // nothingFound says in one error why there is no volume group.
 func (s *session) nothingFound(failures []error) error {
 	for _, pv := range s.Scan.Orphans {
-		failures = append(failures, fmt.Errorf("%s: a PV of no volume group", pv))
+		failures = append(failures, vgUnknown(pv))
 	}
 	if len(s.Devices) == 0 && len(failures) > 0 {
 		return errors.Join(failures...)

@@ -178,7 +178,9 @@ func pvSize(pv *lvm2.PV) (total, free int64, vg string) {
 
 func pvNotes(pv *lvm2.PV) []string {
 	var remarks []string
-	switch {
+	switch lost := pv.MetadataLost(); {
+	case pv.VG == nil && lost != nil:
+		remarks = append(remarks, "of an unknown VG: "+oneLine(lost))
 	case pv.VG == nil && pv.InUse:
 		remarks = append(remarks, "used by a VG whose metadata is on none of the devices")
 	case pv.VG == nil:

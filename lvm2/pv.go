@@ -3,6 +3,7 @@ package lvm2
 import (
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -70,6 +71,21 @@ func (pv *PV) fail(err error) {
 	if pv.broken == nil {
 		pv.broken = fmt.Errorf("%w: PV %s: %w", ErrMetadata, pv.Label, err)
 	}
+}
+
+// MetadataLost is why none of the PV's copies of its VG's metadata can be read, so that which VG it is of is not
+// known from it; nil if one can be read, or it has none.
+func (pv *PV) MetadataLost() error {
+	if !pv.damaged {
+		return nil
+	}
+	var errs []error
+	for _, area := range pv.MetadataAreas {
+		if area.Err != nil {
+			errs = append(errs, area.Err)
+		}
+	}
+	return fmt.Errorf("its metadata cannot be read: %w", errors.Join(errs...))
 }
 
 // Shortfall is by how many bytes the device is smaller than the PV, 0 if it is not: an image that was cut short, a
