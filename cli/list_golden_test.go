@@ -267,7 +267,7 @@ var belowLVM = map[string]string{
 }
 
 func TestListReportsOfEveryImageWhatLVMDid(t *testing.T) {
-	for _, c := range testimages.All(t) {
+	for _, c := range testimages.Images(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			want := reports{}
 			for report, file := range map[string]string{"vg": "vgs.json", "pv": "pvs.json", "lv": "lvs.json", "seg": "segs.json"} {

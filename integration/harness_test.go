@@ -108,6 +108,16 @@ func (who person) unpack(t *testing.T, c *testimages.Case) []string {
 	return disks
 }
 
+// keyFile is a file with the passphrase of a case, for who alone.
+func (who person) keyFile(t *testing.T, c *testimages.Case) string {
+	t.Helper()
+	path := filepath.Join(who.tempDir(t), "key")
+	if err := errors.Join(os.WriteFile(path, []byte(c.Extra.Passphrase), 0o600), os.Chown(path, who.uid, who.gid)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // result is what a finished program left.
 type result struct {
 	stdout, stderr string

@@ -22,16 +22,6 @@ import (
 
 var luksCases = []string{"luks1", "luks2", "luks2-4k"}
 
-// keyFile is a file with the passphrase of a case, for who alone.
-func (who person) keyFile(t *testing.T, c *testimages.Case) string {
-	t.Helper()
-	path := filepath.Join(who.tempDir(t), "key")
-	if err := errors.Join(os.WriteFile(path, []byte(c.Extra.Passphrase), 0o600), os.Chown(path, who.uid, who.gid)); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func TestVolumesInContainersReadThroughTheMountAndTheDump(t *testing.T) {
 	testenv.NeedFUSE(t)
 	for _, name := range luksCases {

@@ -14,7 +14,7 @@ import (
 // Nothing is changed that the user did not write: not by mounting for writing, not by
 // listing, reading, mapping, dumping, reloading or unmounting.
 func TestNoByteOfADeviceChangesUnlessTheUserWrites(t *testing.T) {
-	for _, name := range []string{"linear-multi", "striped", "errzero", "linear-missing", "meta-corrupt", "meta-wrap", "same-name", "outdated-pv"} {
+	for _, name := range []string{"linear-multi", "striped", "errzero", "linear-missing", "meta-corrupt", "meta-wrap", "same-name", "outdated-pv", "reshape-cut", "takeovers-half", "thin-merge-pending", "thin-needscheck", "md-raid1-replace"} {
 		t.Run(name, func(t *testing.T) {
 			c := testimages.Load(t, name)
 			asEach(t, func(t *testing.T, who person) {

@@ -100,11 +100,12 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	}
 	a.states.add(seg, a.raidWriting(seg, m, text, c, state, array))
 	a.keep(seg, c, dirty)
-	if size <= capacity {
+	if size <= capacity || state != nil && (state.sizeless() || state.incomplete()) {
 		return array, nil
 	}
 	// When a reshape to fewer legs is done but not yet acknowledged by lvm2, the kernel makes
-	// a block device of the old size, whose end fails to read.
+	// a block device of the old size, whose end fails to read; without one of the legs, or with
+	// superblocks that give no size, one of the new size.
 	cut := target.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
 	return target.Concat([]mapping.Volume{array, cut}), nil
 }
@@ -125,6 +126,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (stat
 	for i, leg := range m.Legs {
 		legs[i].rebuild = leg.Data.hasStatus("REBUILD") || leg.Meta != nil && leg.Meta.hasStatus("REBUILD")
 		legs[i].super, legs[i].err = a.superblock(leg)
+		legs[i].missing = leg.Data.Partial() || errors.Is(legs[i].err, ErrMissing)
 	}
 	var trusted []int
 	if a.opts.TrustLegs != nil {
@@ -137,12 +139,14 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (stat
 	if err != nil {
 		return nil, nil, err
 	}
+	rivals := make([]mapping.Volume, len(state.legs))
 	for i, leg := range state.legs {
-		if leg.lost != nil && c.Legs[i].Volume != nil {
-			c.Legs[i].Volume, c.Legs[i].Lost = nil, lostLeg(seg.LV, i, leg.lost)
+		l := &c.Legs[i]
+		if leg.lost != nil && l.Volume != nil {
+			rivals[i] = l.Volume
+			l.Volume, l.Lost, l.Doubted = nil, lostLeg(seg.LV, i, leg.lost), leg.doubted
 		}
-		c.Legs[i].InSync = leg.inSync
-		c.Legs[i].WriteMostly = c.Legs[i].WriteMostly || leg.behind
+		l.InSync, l.Behind = leg.inSync, leg.behind
 	}
 	copies := c.Geometry.Level == raid.RAID1 || c.Geometry.Level == raid.RAID10
 	if state.newest == nil {
@@ -164,7 +168,21 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (stat
 	if state.newest.Resync == 0 && known && c.InSync == 0 && !seg.LV.hasStatus("NOTSYNCED") {
 		c.InSync, c.Dirty = raid.All, dirty
 	}
-	return state, dirty, applyGeometry(c, state.newest)
+	if err := applyGeometry(c, state.newest); err != nil {
+		return nil, nil, err
+	}
+	if len(trusted) > 0 || !state.mayBeOld(c.Geometry) {
+		return state, dirty, nil
+	}
+	if !copies {
+		return nil, nil, fmt.Errorf("%w: a superblock cannot be read, and the others may be older", ErrLegs)
+	}
+	for i, leg := range state.legs {
+		if leg.unknown {
+			c.Legs[i].Rival = rivals[i]
+		}
+	}
+	return state, dirty, nil
 }
 
 // applyGeometry takes over the geometry of a superblock.

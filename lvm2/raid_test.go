@@ -180,6 +180,19 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 		return s
 	}
 	newer := with(func(s *super) { s.events = 22; s.failed = 1 })
+	halfWay := with(func(s *super) { s.resync = 8192 })
+	all := func(s super, events map[int]uint64) map[int]super {
+		out := map[int]super{}
+		for i := range 3 {
+			out[i] = s
+			if n, ok := events[i]; ok {
+				s := s
+				s.events = n
+				out[i] = s
+			}
+		}
+		return out
+	}
 	for name, c := range map[string]struct {
 		supers  map[int]super
 		status  map[int]string
@@ -208,7 +221,37 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 			supers: map[int]super{0: with(func(s *super) { s.recovery = 8192 })}, from: []int{0, 0, 1, 1}, health: "degraded",
 		},
 		"the first is new": {
-			supers: map[int]super{0: {none: true}}, from: []int{1, 1, 1, 1}, health: "degraded",
+			supers: map[int]super{0: {none: true}}, status: map[int]string{0: `, "REBUILD"`}, from: []int{1, 1, 1, 1}, health: "degraded",
+		},
+		"without the superblock of the first, which nobody wants rebuilt, the others may be old": {
+			supers: map[int]super{0: {none: true}}, from: []int{-1, -1, -1, -1}, health: "degraded",
+		},
+		"nor is the first leg believed without the superblock of another": {
+			supers: map[int]super{2: {none: true}}, from: []int{-1, -1, -1, -1}, health: "degraded",
+		},
+		"in sync half way: the first beyond": {
+			supers: all(halfWay, nil), from: []int{0, 0, 0, 0},
+		},
+		"in sync half way, and the second is one event ahead": {
+			supers: all(halfWay, map[int]uint64{1: 21}), from: []int{1, 1, 0, 0},
+		},
+		"in sync half way, and the second is two events ahead": {
+			supers: all(halfWay, map[int]uint64{1: 22}), from: []int{1, 1, 0, 0},
+		},
+		"in sync half way, and the last is behind": {
+			supers: all(halfWay, map[int]uint64{2: 18}), from: []int{0, 0, 0, 0},
+		},
+		"in sync half way, and the first is too old": {
+			supers: all(halfWay, map[int]uint64{0: 7}), from: []int{1, 1, -1, -1}, health: "degraded",
+		},
+		"in sync half way, and the first is missing": {
+			supers: all(halfWay, nil), without: []int{0}, from: []int{1, 1, 1, 1}, health: "partial,degraded",
+		},
+		"in sync half way, and the first missed writes": {
+			supers: all(with(func(s *super) { s.resync = 8192; s.failed = 1 }), nil), from: []int{1, 1, 1, 1}, health: "degraded",
+		},
+		"a leg missed writes, and says nothing of it in a newer superblock": {
+			supers: map[int]super{0: with(func(s *super) { s.failed = 2 }), 1: with(func(s *super) { s.events = 23 })}, err: ErrLegs,
 		},
 		"never active: the first": {
 			supers: map[int]super{0: {none: true}, 1: {none: true}, 2: {none: true}}, from: []int{0, 0, 0, 0},
@@ -238,7 +281,7 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 			status: map[int]string{0: `, "WRITEMOSTLY"`}, from: []int{1, 1, 1, 1},
 		},
 		"the superblock of another leg": {
-			supers: map[int]super{0: with(func(s *super) { s.position = 1 })}, from: []int{1, 1, 1, 1}, health: "degraded",
+			supers: map[int]super{0: with(func(s *super) { s.position = 1 })}, from: []int{-1, -1, -1, -1}, health: "degraded",
 		},
 		"superblocks of one age that contradict each other": {
 			supers: map[int]super{0: with(func(s *super) { s.failed = 2 }), 1: with(func(s *super) { s.failed = 1 })}, err: ErrLegs,

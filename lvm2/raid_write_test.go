@@ -49,7 +49,7 @@ func TestOnlyARAIDInGoodOrderIsWritable(t *testing.T) {
 		"raid6_nc":                   {"raid6_nc", func(*testRAID) {}, ""},
 		"raid10":                     {"raid10", func(*testRAID) {}, ""},
 		"never activated":            {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.none = true }) }, "never been activated"},
-		"a new leg":                  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.none = true }) }, "leg 1: it is new"},
+		"a new leg":                  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.none = true }) }, "leg 1: its superblock cannot be read"},
 		"being rebuilt":              {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.recovery = 4096 }) }, "leg 1 is to be rebuilt"},
 		"was to be rebuilt":          {"raid1", func(r *testRAID) { r.status = map[int]string{1: `, "REBUILD"`} }, ""},
 		"initial resync":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.resync = 8192 }) }, "not in sync"},

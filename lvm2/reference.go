@@ -1,7 +1,6 @@
 package lvm2
 
 import (
-	"errors"
 	"fmt"
 )
 
@@ -177,7 +176,8 @@ func (lv *LV) walk(seen map[*LV]bool, is func(*Segment) bool) bool {
 }
 
 // Visible says whether the LV is offered as a file by default: whether the kernel, with
-// the LV active, has a block device of it that is the user's.
+// the LV active, has a block device of it that is the user's. Whether it can be activated, or
+// read, does not matter: opening it says so.
 func (lv *LV) Visible() bool {
 	if seg := lv.snapshotOf(); seg != nil {
 		return !seg.Mapping.(*Snapshot).Merging
@@ -192,22 +192,9 @@ func (lv *LV) Visible() bool {
 	case *Snapshot, *ThinPool, *CachePool, *VDOPool:
 		return false
 	case *Thin:
-		return m.Merge == nil && !lv.notActivated()
+		return m.Merge == nil
 	}
-	return !lv.notActivated()
-}
-
-// notActivated says whether the kernel would refuse the LV, which only a reshape leads to.
-func (lv *LV) notActivated() bool {
-	reshaped := func(seg *Segment) bool {
-		_, ok := seg.Mapping.(*RAID)
-		return ok && len(seg.TypeFlags) > 0
-	}
-	if !lv.through(reshaped) {
-		return false
-	}
-	_, err := lv.VG.assembly.contents(lv)
-	return errors.Is(err, ErrNotActivated)
+	return true
 }
 
 // Listed says whether lvs without -a shows the LV.

@@ -1,6 +1,8 @@
 package raid
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 
 	"lvm2fs/mapping"
@@ -35,21 +37,16 @@ func (c *copies) choices(off, max int64, into []place) ([]place, int64) {
 	places, n := c.layout.places(off, into)
 	n = min(n, max)
 
-	favoured := len(places)
-	if slices.ContainsFunc(places, c.writeMostly) {
-		slices.SortStableFunc(places, func(a, b place) int {
-			switch wa, wb := c.writeMostly(a), c.writeMostly(b); {
-			case wa == wb:
-				return 0
-			case wb:
-				return -1
-			}
-			return 1
-		})
-		favoured = slices.IndexFunc(places, c.writeMostly)
-	}
 	inSync, n := c.synced.at(off, n)
-	if inSync && favoured > 1 {
+	if !inSync {
+		favour(places, c.writeMostly)
+		if i := slices.IndexFunc(places, c.doubted); i >= 0 {
+			places = places[:i+1]
+		}
+		return places, n
+	}
+	favoured := favour(places, func(p place) bool { return c.writeMostly(p) || c.all[p.leg].Behind })
+	if favoured > 1 {
 		turn := off / balanceRun
 		n = min(n, (turn+1)*balanceRun-off)
 		rotate(places[:favoured], int(turn%int64(favoured)))
@@ -58,6 +55,26 @@ func (c *copies) choices(off, max int64, into []place) ([]place, int64) {
 }
 
 func (c *copies) writeMostly(p place) bool { return c.all[p.leg].WriteMostly }
+
+func (c *copies) doubted(p place) bool { return c.all[p.leg].Doubted }
+
+// favour moves the places that are last to the end, and says how many are not.
+func favour(places []place, last func(place) bool) int {
+	i := slices.IndexFunc(places, last)
+	if i < 0 {
+		return len(places)
+	}
+	slices.SortStableFunc(places, func(a, b place) int {
+		switch la, lb := last(a), last(b); {
+		case la == lb:
+			return 0
+		case lb:
+			return -1
+		}
+		return 1
+	})
+	return slices.IndexFunc(places, last)
+}
 
 func rotate(s []place, k int) {
 	slices.Reverse(s[:k])
@@ -87,10 +104,61 @@ func (c *copies) choose(off, max int64, f *faults) (place, mapping.Extent) {
 
 func (c *copies) mapAt(off, max int64, f *faults) mapping.Extent {
 	_, e := c.choose(off, max, f)
+	if e.Kind != mapping.Missing && c.rivals() {
+		return mapping.Extent{Kind: mapping.Computed, Length: e.Length} // only ReadAt compares
+	}
 	return e
 }
 
 func (c *copies) readAt(p []byte, off int64) (int, error) {
+	if !c.rivals() {
+		return c.readChosen(p, off)
+	}
+	for done := 0; done < len(p); {
+		part := p[done:min(done+windowMax, len(p))]
+		n, err := c.readChosen(part, off+int64(done))
+		if err == nil {
+			n, err = c.sameAsRivals(part, off+int64(done))
+		}
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return len(p), nil
+}
+
+func (c *copies) rivals() bool {
+	return slices.ContainsFunc(c.all, func(leg Leg) bool { return leg.Rival != nil })
+}
+
+// sameAsRivals says how much of p, read from off, the rivals have too.
+func (c *copies) sameAsRivals(p []byte, off int64) (int, error) {
+	for done := 0; done < len(p); {
+		places, n := c.layout.places(off+int64(done), nil)
+		part := p[done : done+int(min(n, int64(len(p)-done)))]
+		for _, at := range places {
+			rival := c.all[at.leg].Rival
+			if rival == nil {
+				continue
+			}
+			buf := scratch(len(part))
+			n, err := rival.ReadAt(*buf, c.base+at.x)
+			same := bytes.Equal(*buf, part)
+			release(buf)
+			switch {
+			case n < len(part):
+				return done, fmt.Errorf("byte %d: leg %d: %w: %w", off+int64(done), at.leg, errRival, err)
+			case !same:
+				return done, fmt.Errorf("byte %d: leg %d: %w", off+int64(done), at.leg, errRival)
+			}
+		}
+		done += len(part)
+	}
+	return len(p), nil
+}
+
+func (c *copies) readChosen(p []byte, off int64) (int, error) {
 	if at, e := c.choose(off, int64(len(p)), c.faults); e.Kind != mapping.Missing && e.Length == int64(len(p)) {
 		if _, err := c.read(at.leg, p, at.x, c.faults); err == nil {
 			return len(p), nil

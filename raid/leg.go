@@ -22,6 +22,17 @@ type Leg struct {
 	Stale func(off, max int64) (stale bool, n int64)
 	// WriteMostly legs of a RAID1 are read only where others cannot be.
 	WriteMostly bool
+	// Behind legs, whose notes are older than those of others, are read only where others
+	// cannot be. Where the array is not in sync the order of the legs counts and nothing else:
+	// the kernel would bring the others in line with the first.
+	Behind bool
+	// Doubted legs have no Volume because what they say of themselves cannot be believed. The
+	// kernel might take such a leg all the same, so where the array is not in sync no leg
+	// behind it stands in for it.
+	Doubted bool
+	// Rival is what a doubted leg holds, if it may be newer than all others; nil if it is not.
+	// Copies are read only where the leg that is chosen has the same bytes as every rival.
+	Rival mapping.Volume
 }
 
 // All is the InSync of what is in sync to its end.
@@ -33,6 +44,7 @@ var (
 	errRebuilding = fmt.Errorf("%w: leg not rebuilt to here", mapping.ErrMissing)
 	errStale      = fmt.Errorf("%w: leg out of sync here", mapping.ErrMissing)
 	errEnd        = fmt.Errorf("%w: beyond the end of the leg", mapping.ErrMissing)
+	errRival      = fmt.Errorf("%w: legs differ, and nothing says which is right", mapping.ErrMissing)
 	errFault      = fmt.Errorf("%w: leg failed to read", mapping.ErrMissing)
 )
 

@@ -104,6 +104,7 @@ type assembler struct {
 type leg struct {
 	*Member       // nil if nobody takes it
 	lost    error // why not
+	doubted bool  // somebody who should be whole is too old for it
 	bad     []span
 }
 
@@ -117,6 +118,9 @@ func (a *assembler) assemble(members []Member) (*Array, error) {
 		if err := a.place(m); err != nil {
 			return nil, err
 		}
+	}
+	if err := a.contradicted(); err != nil {
+		return nil, err
 	}
 	if err := a.checkFeatures(); err != nil {
 		return nil, err
@@ -177,6 +181,9 @@ func (a *assembler) place(m Member) error {
 		return nil
 	case s.Events+1 < a.super.Events:
 		a.leaveOut(m, "stale: its superblock has %d events, that of %s %d", s.Events, a.best.Device.Name(), a.super.Events)
+		if role >= 0 && int(role) < a.disks && role == s.Role {
+			a.legs[role].doubted = true
+		}
 		return nil
 	case role < 0:
 		a.leaveOut(m, "%s lists it as %s", a.best.Device.Name(), role)
@@ -254,6 +261,22 @@ func sameGeometry(a, b *Superblock) bool {
 		return true
 	}
 	return *a.Reshape == *b.Reshape
+}
+
+// contradicted says whether a member in use lists another as faulty that is no older and whole. To come back whole, that
+// one would have been rebuilt, and this one have said so.
+func (a *assembler) contradicted() error {
+	for _, accuser := range a.legs {
+		for i, l := range a.legs {
+			if accuser.Member == nil || l.Member == nil || l.Super.Events < accuser.Super.Events || !l.whole() {
+				continue
+			}
+			if role := accuser.Super.role(l.Super.Number); role == Faulty {
+				return fmt.Errorf("%w: %s lists %s as faulty, which is whole by its own superblock", ErrContradiction, accuser.Device.Name(), a.legs[i].Device.Name())
+			}
+		}
+	}
+	return nil
 }
 
 // checkFeatures refuses what cannot be read with certainty.

@@ -43,14 +43,15 @@ func (a *assembler) config(lead int64) raid.Config {
 	c := raid.Config{InSync: All}
 	for _, l := range a.legs {
 		if l.Member == nil {
-			c.Legs = append(c.Legs, raid.Leg{Lost: l.lost})
+			c.Legs = append(c.Legs, raid.Leg{Lost: l.lost, Doubted: l.doubted})
 			continue
 		}
 		c.Legs = append(c.Legs, raid.Leg{
 			Volume:      l.data(lead),
 			InSync:      l.Super.Recovery,
 			Stale:       stale(l.bad, l.Super.DataOffset),
-			WriteMostly: l.Super.WriteMostly || l.Super.Events < a.super.Events,
+			WriteMostly: l.Super.WriteMostly,
+			Behind:      l.Super.Events < a.super.Events,
 		})
 	}
 	if a.OnError != nil {
@@ -189,6 +190,9 @@ func (a *assembler) bitmap() (*raid.Bitmap, error) {
 				joint.Regions.Bits[i] |= b.Regions.Bits[i]
 			}
 		}
+	}
+	if joint == nil {
+		return nil, fmt.Errorf("%w: no member in use is as new as %s", raid.ErrBitmap, a.best.Device.Name())
 	}
 	return joint, nil
 }

@@ -46,7 +46,7 @@ var first = map[string]string{
 }
 
 func TestTheDisksOfEveryCaseLookLikeWhatTheyAre(t *testing.T) {
-	for _, c := range testimages.All(t) {
+	for _, c := range testimages.Images(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			dir := t.TempDir()
 			if err := testimages.Extract(filepath.Join(c.Dir, "disks.tar.zst"), dir); err != nil {

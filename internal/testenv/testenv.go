@@ -104,6 +104,26 @@ func ImagesDir() string {
 	return filepath.Join(Root(), "..", "shared", "images")
 }
 
+// NeedStates is NeedImages for the second folder of the collection: arrays, pools, caches and
+// PVs in the middle of something.
+func NeedStates(t testing.TB) string {
+	t.Helper()
+	dir := StatesDir()
+	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
+		missing(t, "needs the shared states of disks, looked for in %s (LVM2FS_STATES)", dir)
+	}
+	return dir
+}
+
+// StatesDir is where the second folder would be: LVM2FS_STATES, or shared/states beside the
+// repository.
+func StatesDir() string {
+	if dir := os.Getenv("LVM2FS_STATES"); dir != "" {
+		return dir
+	}
+	return filepath.Join(Root(), "..", "shared", "states")
+}
+
 // NeedVM is for tests that ask the real Linux kernel in a virtual machine; it returns the
 // program that runs a script there: LVM2FS_VM, or shared/vm/run beside the repository.
 func NeedVM(t testing.TB) string {

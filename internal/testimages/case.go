@@ -1,6 +1,6 @@
 // Package testimages gives tests the disks that the real kernel made, and what it read
 // from them: a few in testdata/, which are always there, and the collection beside the
-// repository, where it is present. See testdata/README.md.
+// repository, of images and of states, where it is present. See testdata/README.md.
 package testimages
 
 import (
@@ -85,7 +85,7 @@ type File struct {
 // Load gives a case by its name; the test is skipped where the case is not there.
 func Load(t testing.TB, name string) *Case {
 	t.Helper()
-	for _, dir := range []string{bundled(), testenv.ImagesDir()} {
+	for _, dir := range folders() {
 		if c, err := read(filepath.Join(dir, name)); err == nil {
 			return c
 		} else if !os.IsNotExist(err) {
@@ -93,14 +93,22 @@ func Load(t testing.TB, name string) *Case {
 		}
 	}
 	testenv.NeedImages(t)
-	t.Fatalf("no case %s in the shared images", name)
+	testenv.NeedStates(t)
+	t.Fatalf("no case %s in the shared images and states", name)
 	return nil
 }
 
 // All gives every case there is on this machine, by name.
 func All(t testing.TB) []*Case {
 	t.Helper()
-	return in(t, testenv.ImagesDir(), bundled())
+	return in(t, folders()...)
+}
+
+// Images is All without the states: of those lvm2 reports what became of them when it had activated
+// them, and some disks are blank.
+func Images(t testing.TB) []*Case {
+	t.Helper()
+	return in(t, bundled(), testenv.ImagesDir())
 }
 
 // Bundled gives the cases in testdata, by name.
@@ -109,9 +117,12 @@ func Bundled(t testing.TB) []*Case {
 	return in(t, bundled())
 }
 
+// folders hold cases; the first that has a case counts.
+func folders() []string { return []string{bundled(), testenv.ImagesDir(), testenv.StatesDir()} }
+
 func bundled() string { return filepath.Join(testenv.Root(), "testdata", "images") }
 
-// in gives the cases in folders; the last that has a case counts.
+// in gives the cases in folders; the first that has a case counts.
 func in(t testing.TB, folders ...string) []*Case {
 	t.Helper()
 	dirs := map[string]string{}
@@ -121,7 +132,9 @@ func in(t testing.TB, folders ...string) []*Case {
 			t.Fatal(err)
 		}
 		for _, f := range found {
-			dirs[filepath.Base(filepath.Dir(f))] = filepath.Dir(f)
+			if name := filepath.Base(filepath.Dir(f)); dirs[name] == "" {
+				dirs[name] = filepath.Dir(f)
+			}
 		}
 	}
 	var cases []*Case
@@ -192,6 +205,17 @@ func (c *Case) Tree() (files []string) {
 		}
 	}
 	sort.Strings(files)
+	return files
+}
+
+// PerhapsInTree is the files that a mount may show besides those of Tree: the LVs that lvm2 lists and
+// does not activate. Opening them tells why, or what is there of them is read.
+func (c *Case) PerhapsInTree() (files []string) {
+	for i := range c.LVs {
+		if lv := &c.LVs[i]; lv.Expect == Absent {
+			files = append(files, lv.Path())
+		}
+	}
 	return files
 }
 
