@@ -262,14 +262,14 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 		},
 		"superblocks of zeros beside bitmaps": {
 			supers: map[int]super{0: with(func(s *super) { s.zeroed = true }), 1: with(func(s *super) { s.zeroed = true }), 2: {none: true}},
-			from:   []int{-1, -1, -1, -1}, health: "degraded",
+			from:   []int{-1, -1, -1, -1}, health: "damaged,degraded",
 		},
 		"superblocks of zeros beside bitmaps, and the user knows": {
 			supers: map[int]super{0: with(func(s *super) { s.zeroed = true }), 1: with(func(s *super) { s.zeroed = true }), 2: {none: true}},
 			trust:  []int{1}, from: []int{1, 1, 1, 1}, health: "degraded",
 		},
 		"a superblock of zeros beside a bitmap": {
-			supers: map[int]super{0: with(func(s *super) { s.zeroed = true })}, from: []int{1, 1, 1, 1}, health: "degraded",
+			supers: map[int]super{0: with(func(s *super) { s.zeroed = true })}, from: []int{-1, -1, -1, -1}, health: "degraded",
 		},
 		"REBUILD is no more than a request": {
 			status: map[int]string{0: `, "REBUILD"`}, from: []int{0, 0, 0, 0},
