@@ -17,15 +17,20 @@ func mountTree(a *app, mountpoint string, config fusefs.Config) (*fusefs.Server,
 		return nil, err
 	}
 	server, err := fusefs.Mount(mountpoint, config)
-	switch text := said(); {
-	case err != nil && text != "":
-		return nil, fmt.Errorf("mounting %s: %s", mountpoint, text)
-	case err != nil:
-		return nil, err
-	case text != "":
-		a.warnf("%s", text)
+	text := said()
+	if err == nil {
+		if text != "" {
+			a.warnf("%s", text)
+		}
+		return server, nil
 	}
-	return server, nil
+	if text != "" {
+		err = fmt.Errorf("mounting %s: %s", mountpoint, text)
+	}
+	if hint := mountHint(thisHost()); hint != "" {
+		err = fmt.Errorf("%w; %s", err, hint)
+	}
+	return nil, err
 }
 
 // catchStderr catches what child processes print on standard error until the function
