@@ -221,10 +221,19 @@ func (s *scanner) readArea(f *foundPV, a ondisk.Area, sum io.Writer) (MetadataAr
 // looksLike says what a device without a PV label seems to be.
 func looksLike(dev Device) string {
 	sigs, err := signature.Detect(dev, dev.Size())
-	if err != nil || len(sigs) == 0 {
+	switch {
+	case err != nil:
+		return ""
+	case len(sigs) == 0 && signature.IsText(dev, dev.Size()):
+		return ": it looks like a text file, not a disk or the image of one"
+	case len(sigs) == 0:
 		return ""
 	}
-	return ": it looks like " + article(sigs[0].Name)
+	advice := sigs[0].Advice()
+	if advice != "" {
+		advice = "; " + advice
+	}
+	return ": it looks like " + article(sigs[0].Name) + advice
 }
 
 // chooseVGs takes the newest metadata of each VG.

@@ -109,7 +109,7 @@ func (r *run) open(n *Node, layers []Layer) bool {
 		}
 		r.addParts(n, l)
 		n.Content = l.Type
-		marks, _ := signature.Detect(n.Device, n.Device.Size())
+		marks, unread := signature.Detect(n.Device, n.Device.Size())
 		if len(marks) > 0 {
 			n.Content = marks[0].Name
 		}
@@ -117,7 +117,12 @@ func (r *run) open(n *Node, layers []Layer) bool {
 		if i := slices.IndexFunc(marks, func(s signature.Signature) bool { return s.Kind == signature.KindImage }); i >= 0 {
 			n.Content = marks[i].Name
 		}
-		if err != nil {
+		switch {
+		case err != nil && len(marks) == 0 && unread != nil:
+			// It could not be read, so what it is is unknown.
+			n.Content, n.Err = "", err
+			return true
+		case err != nil:
 			n.Err = fmt.Errorf("%w (%s)", err, n.Content)
 			return true
 		}

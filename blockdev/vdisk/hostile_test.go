@@ -595,3 +595,25 @@ func FuzzDescriptor(f *testing.F) {
 		}
 	})
 }
+
+func TestAnImageThatWasCutShortNamesItsFileOnce(t *testing.T) {
+	for name, b := range samples() {
+		if name == "VHD" {
+			continue // it has no footer then
+		}
+		cut := &memory{data: b}
+		m, err := Open(cut, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut.data = b[:1000]
+		_, err = m.ReadAt(make([]byte, 512), 0)
+		if err == nil || strings.Count(err.Error(), "image ["+name+"]") != 1 {
+			t.Errorf("%s: reading: %v", name, err)
+		}
+		// To be recognised, the disk in the image is read.
+		if _, err := Is(m); err == nil || strings.Count(err.Error(), "image ["+name+"]") != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -35,6 +35,9 @@ func (m *image) Map(off, max int64) (mapping.Extent, error) {
 	if v, ok := e.Device.(mapping.Volume); ok && err == nil {
 		return v.Map(e.Offset, e.Length)
 	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", m.name, err)
+	}
 	return e, err
 }
 
@@ -43,7 +46,7 @@ func (m *image) Map(off, max int64) (mapping.Extent, error) {
 func (m *image) extent(off, max int64) (mapping.Extent, error) {
 	e, err := m.layout.Map(off, max)
 	if err != nil {
-		return e, fmt.Errorf("%s: at byte %d: %w", m.name, off, err)
+		return e, fmt.Errorf("at byte %d: %w", off, err)
 	}
 	if e.Kind != mapping.Data {
 		return e, nil

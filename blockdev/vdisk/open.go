@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"lvm2fs/blockdev"
 	"lvm2fs/mapping"
@@ -124,13 +125,21 @@ func formatOf(dev mapping.Device) (*format, error) {
 	for _, f := range formats() {
 		yes, err := f.is(dev)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dev.Name(), err)
+			return nil, named(dev, err)
 		}
 		if yes {
 			return &f, nil
 		}
 	}
 	return nil, nil
+}
+
+// named is err with the name of dev, which the errors of most devices begin with.
+func named(dev mapping.Device, err error) error {
+	if strings.HasPrefix(err.Error(), dev.Name()+": ") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", dev.Name(), err)
 }
 
 // Open opens the image on dev. Errors name dev; they wrap ErrNotImage, ErrDamaged,
