@@ -132,6 +132,28 @@ func (f *Folder) stat(name string) (*unix.Stat_t, error) {
 	return &st, nil
 }
 
+// trusts says whether nobody but this user, or root, can have written a file of f, or have
+// put it under the name that it has: by moving the user's own files, a note would come to
+// stand beside a file that it does not fit.
+func (f *Folder) trusts(file *unix.Stat_t) bool {
+	const others = 0o022
+	dir, err := fstat(f.dir)
+	if err != nil {
+		return false
+	}
+	user := uint32(os.Geteuid())
+	movable := dir.Uid != user && dir.Uid != 0 || dir.Mode&others != 0 && dir.Mode&unix.S_ISVTX == 0
+	return !movable && file.Uid == user && file.Mode&others == 0
+}
+
+func fstat(f *os.File) (*unix.Stat_t, error) {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return &st, nil
+}
+
 func (f *Folder) openFile(name string, flag int, perm uint32) (*os.File, error) {
 	var fd int
 	err := retry(func() (err error) {

@@ -41,6 +41,9 @@ var (
 	ErrBusy = errors.New("another dump is writing it")
 	// ErrProtected is wrapped by the error for a file of Protect that is in the way.
 	ErrProtected = errors.New("is a device or a file of this dump, and would be overwritten")
+
+	// errStranger: another user can have written the file, or put it there.
+	errStranger = errors.New("another user can change it")
 )
 
 // standing is what earlier runs have left.
@@ -67,10 +70,13 @@ func (j *Job) look() (standing, error) {
 	}
 	note, noteErr := j.readMap(j.Name + noteSuffix)
 	lost, lostErr := j.readMap(j.Name + mapSuffix)
-	for _, err := range []error{noteErr, lostErr} {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !(errors.Is(err, errNotOurs) && j.Replace) {
-			return s, err
-		}
+	// What a stranger left in the making is made anew; what is finished is left alone.
+	strange := errors.Is(noteErr, errStranger)
+	if !strange && !j.passes(noteErr) {
+		return s, noteErr
+	}
+	if !j.passes(lostErr) {
+		return s, lostErr
 	}
 
 	part, err := j.Folder.stat(j.Name + partSuffix)
@@ -78,25 +84,27 @@ func (j *Job) look() (standing, error) {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return s, err
+	case plain(part) && (strange || noteErr == nil && !j.Folder.trusts(part)):
+		s.replaces, strange = true, true
 	case noteErr == nil && plain(part):
 		s.part, s.allocated = true, part.Blocks*512
 		if j.Identity.continues(note.Identity) && part.Size == j.Identity.Size {
 			s.file, s.done, s.sources = j.Name+partSuffix, note.done, note.Sources
 		}
 	default:
-		s.replaces = true
+		s.replaces, strange = true, false
 	}
 	if s.replaces || s.part {
 		if err := j.checkProtected(j.Name+partSuffix, part); err != nil {
 			return s, err
 		}
 	}
-	if s.replaces && !j.Replace {
+	if s.replaces && !strange && !j.Replace {
 		return s, fmt.Errorf("%s %w: it has no note of what it is", j.Folder.Path(j.Name+partSuffix), ErrExists)
 	}
 
 	partial, err := j.Folder.stat(j.Name + partialSuffix)
-	if err == nil && !s.part && lostErr == nil && plain(partial) &&
+	if err == nil && !s.part && lostErr == nil && plain(partial) && j.Folder.trusts(partial) &&
 		j.Identity.continues(lost.Identity) && partial.Size == j.Identity.Size {
 		s.file, s.done, s.sources = j.Name+partialSuffix, lost.done, lost.Sources
 		return s, j.checkProtected(s.file, partial)
@@ -104,7 +112,13 @@ func (j *Job) look() (standing, error) {
 	return s, j.inTheWay(j.Name + partialSuffix)
 }
 
-// plain says whether a file can be gone on with.
+// passes says whether a map that gave err is no reason to stop.
+func (j *Job) passes(err error) bool {
+	return err == nil || errors.Is(err, fs.ErrNotExist) ||
+		j.Replace && (errors.Is(err, errNotOurs) || errors.Is(err, errStranger))
+}
+
+// plain says whether a file is one of the kind that is made here.
 func plain(st *unix.Stat_t) bool {
 	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1
 }
@@ -135,7 +149,7 @@ func (j *Job) checkProtected(name string, st *unix.Stat_t) error {
 }
 
 // readMap fails with fs.ErrNotExist, or with ErrExists and errNotOurs for anything that
-// was not made here.
+// was not made here, or with ErrExists and errStranger for what another user may have made.
 func (j *Job) readMap(name string) (mapfile, error) {
 	st, err := j.Folder.stat(name)
 	if err != nil {
@@ -148,14 +162,24 @@ func (j *Job) readMap(name string) (mapfile, error) {
 	if !plain(st) {
 		return mapfile{}, notOurs
 	}
-	f, err := j.Folder.openFile(name, unix.O_RDONLY, 0)
+	f, err := j.Folder.openFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return mapfile{}, err
 	}
 	defer f.Close()
-	m, err := readMapfile(f)
-	if errors.Is(err, errNotOurs) {
+	// By now the name may lead to another file.
+	if st, err = fstat(f); err != nil {
+		return mapfile{}, err
+	}
+	if !plain(st) {
 		return mapfile{}, notOurs
+	}
+	m, err := readMapfile(f)
+	switch {
+	case errors.Is(err, errNotOurs):
+		return mapfile{}, notOurs
+	case err == nil && !j.Folder.trusts(st):
+		return mapfile{}, fmt.Errorf("%s %w: %w", j.Folder.Path(name), ErrExists, errStranger)
 	}
 	return m, err
 }
@@ -236,11 +260,18 @@ func (w *work) create(name string, replace bool) (err error) {
 
 // open opens what look has found, if it is still the same.
 func (w *work) open(name string, then standing) (err error) {
-	if w.file, err = w.Folder.openFile(name, unix.O_RDWR, 0); err != nil {
+	if w.file, err = w.Folder.openFile(name, unix.O_RDWR|unix.O_NONBLOCK, 0); err != nil {
 		return err
 	}
 	if err := w.lock(name); err != nil {
 		return err
+	}
+	opened, err := fstat(w.file)
+	if err != nil {
+		return err
+	}
+	if !plain(opened) || !w.Folder.trusts(opened) {
+		return fmt.Errorf("%s %w: %w", w.file.Name(), ErrExists, errStranger)
 	}
 	now, err := w.look()
 	if err != nil {
@@ -272,13 +303,19 @@ func (w *work) lock(name string) error {
 		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
 	}
 	// Any other error: a file system without locks.
+	return w.stillNamed(name)
+}
+
+// stillNamed fails if name does not lead to the file, since somebody has put another one
+// there.
+func (w *work) stillNamed(name string) error {
 	named, err := w.Folder.stat(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	var open unix.Stat_t
-	if statErr := unix.Fstat(int(w.file.Fd()), &open); statErr != nil {
-		return &fs.PathError{Op: "stat", Path: w.file.Name(), Err: statErr}
+	open, statErr := fstat(w.file)
+	if statErr != nil {
+		return statErr
 	}
 	if err != nil || named.Dev != open.Dev || named.Ino != open.Ino {
 		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
@@ -376,6 +413,10 @@ func (w *work) publish(name string) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
+	// What another process has put in the file's place is not what was written.
+	if err := w.stillNamed(w.Name + partSuffix); err != nil {
+		return err
+	}
 	rename := w.Folder.renameNew
 	if w.Replace {
 		rename = w.Folder.rename
@@ -385,6 +426,9 @@ func (w *work) publish(name string) error {
 		return fmt.Errorf("%s %w", w.Folder.Path(name), ErrExists)
 	}
 	if err != nil {
+		return err
+	}
+	if err := w.stillNamed(name); err != nil {
 		return err
 	}
 	return w.Folder.sync()
