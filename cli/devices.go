@@ -98,6 +98,7 @@ func (s *session) probeOptions(a *app, l *layers) probe.Options {
 		Images:     l.images(),
 		Containers: l.containers(),
 		Offset:     s.offset,
+		Same:       sameFile,
 		SectorSize: sectorSize,
 		Partition:  s.partition,
 		MD: md.Options{

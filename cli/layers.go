@@ -33,7 +33,7 @@ type layers struct {
 	pieces    bool
 	given     []os.FileInfo // of the DEVICEs
 
-	parts map[mapping.Device][]*blockdev.Device // that images name
+	parts map[mapping.Device][]mapping.Device // that images name
 }
 
 // choiceOfSnapshot is one --image-snapshot.
@@ -44,7 +44,7 @@ type choiceOfSnapshot struct {
 
 // newLayers reads the key files. devices are the DEVICE arguments of the command.
 func newLayers(ask asker, keys keyOptions, images imageOptions, devices []string) (*layers, error) {
-	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile, pieces: images.Pieces, parts: map[mapping.Device][]*blockdev.Device{}}
+	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile, pieces: images.Pieces, parts: map[mapping.Device][]mapping.Device{}}
 	for _, path := range devices {
 		if info, err := os.Stat(path); err == nil {
 			l.given = append(l.given, info)
@@ -81,7 +81,7 @@ func (l *layers) images() []probe.Layer {
 	for _, format := range vdisk.Formats() {
 		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(dev mapping.Device) (mapping.Device, error) {
 			return l.openImage(dev, format)
-		}, Parts: func(dev mapping.Device) []*blockdev.Device { return l.parts[dev] }})
+		}, Parts: func(dev mapping.Device) []mapping.Device { return l.parts[dev] }})
 	}
 	return all
 }
@@ -189,7 +189,7 @@ func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, e
 		return nil, err
 	}
 	// Not all that were opened to see what they are.
-	l.parts[dev] = files(m.Info().Files)
+	l.parts[dev] = m.Info().Files
 	return m, nil
 }
 
@@ -210,21 +210,17 @@ func (l *layers) recorded(open vdisk.Opener, dev mapping.Device) vdisk.Opener {
 	return func(from mapping.Device, name string) (mapping.Device, error) {
 		d, err := open(from, name)
 		if err == nil {
-			l.parts[dev] = append(l.parts[dev], files([]mapping.Device{d})...)
+			l.parts[dev] = append(l.parts[dev], d)
 		}
 		return d, err
 	}
 }
 
-// files are those of the devices that the operating system has opened.
-func files(devices []mapping.Device) []*blockdev.Device {
-	var all []*blockdev.Device
-	for _, d := range devices {
-		if file, ok := d.(*blockdev.Device); ok {
-			all = append(all, file)
-		}
-	}
-	return all
+// sameFile says whether two devices are one file or disk.
+func sameFile(a, b mapping.Device) bool {
+	x, ok := a.(*blockdev.Device)
+	y, too := b.(*blockdev.Device)
+	return ok && too && x.Same(y)
 }
 
 // isPlain says whether the device is not to be taken for an image, though it has the marks

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"slices"
 
-	"lvm2fs/blockdev"
 	"lvm2fs/mapping"
 )
 
 // ownPart is a device that an image names as its own: as its backing file, or an extent.
 type ownPart struct {
-	device *blockdev.Device
+	device mapping.Device
 	image  *Node
 }
 
@@ -34,12 +33,11 @@ func (r *run) isPart(n *Node) bool {
 		n.isPart = true
 		return true
 	}
-	d, ok := n.Device.(*blockdev.Device)
-	if !ok {
+	if r.opts.Same == nil {
 		return false
 	}
 	for _, p := range r.parts {
-		if p.image == n || !d.Same(p.device) {
+		if p.image == n || !r.opts.Same(n.Device, p.device) {
 			continue
 		}
 		n.isPart, n.leftOut, n.Children = true, true, nil

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"lvm2fs/blockdev"
 	"lvm2fs/blockdev/md"
 	"lvm2fs/mapping"
 )
@@ -39,7 +38,7 @@ type Layer struct {
 	Changes bool
 	// Parts are the devices that what is in dev, opened or not, names as its parts: a file that is one of
 	// them is no disk of its own beside it. May be nil.
-	Parts func(dev mapping.Device) []*blockdev.Device
+	Parts func(dev mapping.Device) []mapping.Device
 }
 
 // Options are what a Prober goes by. The zero value is fit for use.
@@ -51,6 +50,9 @@ type Options struct {
 	// Offset is the byte of a device at which a PV begins, whatever else shows on it; ok is false to look for
 	// PVs. disk says that it was given, or is the disk in an image that was. May be nil.
 	Offset func(dev mapping.Device, disk bool) (off int64, ok bool)
+	// Same says whether two devices are one file or disk, opened twice. Without it no device is taken for a
+	// part of an image.
+	Same func(a, b mapping.Device) bool
 	// SectorSize is the size in bytes of a disk's sectors; 0 if it does not tell. May be nil.
 	SectorSize func(mapping.Device) int64
 	// Partition gives the system's own device for a partition, from start in bytes; nil if it has none.
