@@ -50,6 +50,9 @@ func (c *listCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if l.cut {
+		a.warnf("lv_ancestors, lv_descendants and their like are left out of some LVs: there are more than %d names in them", mostRelatives)
+	}
 	if err := out.Flush(); err != nil {
 		return err
 	}
@@ -63,6 +66,9 @@ type listing struct {
 	lvs       []*lvm2.LV
 	duplicate map[*lvm2.PV]bool // the PV is used from another device
 	found     *probe.Result     // what lies on what below the PVs; may be nil
+
+	relatives int  // how many ancestors and descendants have been named
+	cut       bool // some have not
 }
 
 func newListing(scan *lvm2.Scan, all bool) *listing {

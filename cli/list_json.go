@@ -59,7 +59,7 @@ func (l *listing) writeJSON(w *bufio.Writer) error {
 	w.WriteString("{\n  \"report\": [\n    {\n")
 	writeRows(w, "vg", l.vgs, vgRow, ",")
 	writeRows(w, "pv", l.pvs, l.pvRow, ",")
-	writeRows(w, "lv", l.lvs, lvRow, ",")
+	writeRows(w, "lv", l.lvs, l.lvRow, ",")
 	var segments []*lvm2.Segment
 	for _, lv := range l.lvs {
 		segments = append(segments, lv.Segments...)

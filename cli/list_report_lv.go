@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 
 // The fields of lvs. What they mean says lvm: lvs -o help.
 
-func lvRow(lv *lvm2.LV) row {
+func (l *listing) lvRow(lv *lvm2.LV) row {
 	r := make(row, 0, 48)
 	r.text("vg_name", lv.VG.Name)
 	r.text("vg_uuid", lv.VG.UUID.String())
@@ -42,10 +43,10 @@ func lvRow(lv *lvm2.LV) row {
 	r.text("origin", lvName(lv.Origin()))
 	r.text("origin_uuid", lvUUID(lv.Origin()))
 	r.sizeUnlessZero("origin_size", lv.OriginSize())
-	r.list("lv_ancestors", names(lv.Ancestors(false)))
-	r.list("lv_full_ancestors", names(lv.Ancestors(true)))
-	r.list("lv_descendants", names(lv.Descendants(false)))
-	r.list("lv_full_descendants", names(lv.Descendants(true)))
+	r.list("lv_ancestors", l.family(lv.Ancestors(false)))
+	r.list("lv_full_ancestors", l.family(lv.Ancestors(true)))
+	r.list("lv_descendants", l.family(lv.Descendants(false)))
+	r.list("lv_full_descendants", l.family(lv.Descendants(true)))
 	r.raid(lv)
 	if pv := lv.MoveSource(); pv != nil {
 		r.text("move_pv", pvName(pv))
@@ -158,9 +159,18 @@ func (r *row) reference(name string, lv *lvm2.LV) {
 	r.text(name+"_uuid", lvUUID(lv))
 }
 
-func names(lvs []*lvm2.LV) []string {
+// mostRelatives bounds the names of ancestors and descendants in a report. A chain of n snapshots has n² of them.
+const mostRelatives = 1 << 20
+
+// family names LVs; none where that would exceed mostRelatives.
+func (l *listing) family(lvs iter.Seq[*lvm2.LV]) []string {
 	var out []string
-	for _, lv := range lvs {
+	for lv := range lvs {
+		if l.relatives == mostRelatives {
+			l.cut = true
+			return nil
+		}
+		l.relatives++
 		out = append(out, lv.Name)
 	}
 	return out

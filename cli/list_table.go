@@ -261,12 +261,12 @@ func usageNotes(u lvm2.Usage) []string {
 // kinNotes say what an LV is to the LVs that it was made from.
 func kinNotes(lv *lvm2.LV) []string {
 	var remarks []string
-	ancestors := lv.Ancestors(false)
+	parent := lv.SnapshotParent()
 	switch {
-	case len(ancestors) > 0 && lv.Merging():
-		remarks = append(remarks, "to be merged into "+lvName(ancestors[0]))
-	case len(ancestors) > 0:
-		remarks = append(remarks, "snapshot of "+lvName(ancestors[0]))
+	case parent != nil && lv.Merging():
+		remarks = append(remarks, "to be merged into "+lvName(parent))
+	case parent != nil:
+		remarks = append(remarks, "snapshot of "+lvName(parent))
 	case lv.Merging():
 		remarks = append(remarks, "a snapshot is to be merged into it")
 	}

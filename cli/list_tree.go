@@ -31,11 +31,15 @@ func (l *listing) writeTree(w *bufio.Writer) error {
 	for _, vg := range l.vgs {
 		if lvs := t.onNothing(vg); len(lvs) > 0 {
 			rows.row(printable(vg.DirName()), "", "VG", "on no device")
-			t.write(&rows, "", branches, t.lvs(lvs))
+			t.write(&rows, "", branches, t.lvs(lvs, 0))
 		}
 		if lvs := t.notShown(vg); len(lvs) > 0 {
-			rows.row(printable(vg.DirName()), "", "VG", "on themselves")
-			t.write(&rows, "", branches, t.lvs(lvs))
+			note := "on themselves"
+			if t.cut {
+				note = fmt.Sprintf("on themselves, or above %d others", maxTreeDepth)
+			}
+			rows.row(printable(vg.DirName()), "", "VG", note)
+			t.write(&rows, "", branches, t.lvs(lvs, 0))
 		}
 	}
 	return rows.write(w)
@@ -79,6 +83,7 @@ type tree struct {
 	unused  map[mapping.Device]bool      // with a PV that is used from another device
 	shown   map[any]bool                 // with what is built on them
 	shownPV map[*lvm2.PV]bool
+	cut     bool // LVs above others are not drawn there
 }
 
 func newTree(l *listing) *tree {
@@ -190,14 +195,17 @@ func (t *tree) pv(pv *lvm2.PV) item {
 		i.note = also(i.note, seeAbove)
 	case pv.VG != nil:
 		t.shownPV[pv] = true
-		i.above = []item{{name: printable(pv.VG.DirName()), typ: "VG", above: t.lvs(t.onPV[pv])}}
+		i.above = []item{{name: printable(pv.VG.DirName()), typ: "VG", above: t.lvs(t.onPV[pv], 0)}}
 	default:
 		t.shownPV[pv] = true
 	}
 	return i
 }
 
-func (t *tree) lvs(lvs []*lvm2.LV) []item {
+// maxTreeDepth is how many LVs are drawn on one another: more than can be read.
+const maxTreeDepth = 80
+
+func (t *tree) lvs(lvs []*lvm2.LV, depth int) []item {
 	var items []item
 	for _, lv := range lvs {
 		i := item{name: printable(lvName(lv)), size: size(lv.Size()), typ: strings.Join(segmentTypes(lv), ","), note: notes(treeNotes(lv))}
@@ -210,7 +218,12 @@ func (t *tree) lvs(lvs []*lvm2.LV) []item {
 			continue
 		}
 		t.shown[lv] = true
-		i.above = t.lvs(above)
+		if depth == maxTreeDepth {
+			t.cut = t.cut || len(above) > 0
+			items = append(items, i)
+			continue
+		}
+		i.above = t.lvs(above, depth+1)
 		switch {
 		case inner == nil:
 		case inner.PV:
@@ -246,7 +259,7 @@ func treeNotes(lv *lvm2.LV) []string {
 	if health := lv.Health(); health != "" {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
-	if len(lv.Ancestors(false)) > 0 || lv.Merging() {
+	if lv.SnapshotParent() != nil || lv.Merging() {
 		remarks = append(remarks, kinNotes(lv)...)
 	}
 	if n := len(lv.Segments); n > 1 {

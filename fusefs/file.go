@@ -47,8 +47,8 @@ type currentLV struct {
 
 var errGone = errors.New("the LV is gone")
 
-func newCurrentLV(lv *lvm2.LV) *currentLV {
-	return &currentLV{LV: lv, print: fingerprintOf(lv), readOnly: readOnlyReason(lv)}
+func newCurrentLV(lv *lvm2.LV, print fingerprint) *currentLV {
+	return &currentLV{LV: lv, print: print, readOnly: readOnlyReason(lv)}
 }
 
 // readOnlyReason asks why an LV cannot be written once; but again if it could not even be opened, since that may have been

@@ -12,17 +12,23 @@ import (
 // fingerprint is equal for two readings of an LV if its bytes lie in the same places.
 type fingerprint [sha256.Size]byte
 
-func fingerprintOf(lv *lvm2.LV) fingerprint {
-	p := printer{sum: sha256.New(), seen: map[any]bool{}}
-	p.print(reflect.ValueOf(lv))
-	var f fingerprint
-	p.sum.Sum(f[:0])
-	return f
+// fingerprints are those of all LVs of a VG. That of an LV is made of those of the LVs that it refers to, so that
+// each is looked at once.
+func fingerprints(vg *lvm2.VG) map[*lvm2.LV]fingerprint {
+	prints := make(map[*lvm2.LV]fingerprint, len(vg.LVs))
+	for _, lv := range vg.BottomUp() {
+		p := printer{sum: sha256.New(), beneath: prints}
+		p.printSegments(lv)
+		var f fingerprint
+		p.sum.Sum(f[:0])
+		prints[lv] = f
+	}
+	return prints
 }
 
 type printer struct {
-	sum  hash.Hash
-	seen map[any]bool
+	sum     hash.Hash
+	beneath map[*lvm2.LV]fingerprint
 }
 
 var (
@@ -66,12 +72,13 @@ func (p *printer) print(v reflect.Value) {
 	}
 }
 
+// printLV adds an LV that is referred to. In a circle it has no fingerprint yet; nothing of a circle is read.
 func (p *printer) printLV(lv *lvm2.LV) {
+	fmt.Fprintf(p.sum, "LV %s %x", lv.UUID, p.beneath[lv])
+}
+
+func (p *printer) printSegments(lv *lvm2.LV) {
 	fmt.Fprintf(p.sum, "LV %s %s %d", lv.VG.UUID, lv.UUID, lv.VG.ExtentSize)
-	if p.seen[lv] {
-		return
-	}
-	p.seen[lv] = true
 	for _, seg := range lv.Segments {
 		fmt.Fprintf(p.sum, "seg %d %d %d %s %q", seg.StartExtent, seg.ExtentCount, seg.ReshapeCount, seg.Type, seg.TypeFlags)
 		p.print(reflect.ValueOf(seg.Mapping))

@@ -57,6 +57,7 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 		t.dirs = append(t.dirs, d)
 		t.byName[d.name] = d
 		t.byUUID[vg.UUID] = d
+		prints := fingerprints(vg)
 		for _, lv := range vg.LVs {
 			if !lv.Visible() && !s.cfg.All {
 				continue
@@ -70,7 +71,7 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 				s.log.Warn("an LV is not shown", "vg", vg.Name, "lv", lv.Name, "uuid", lv.UUID, "err", err)
 				continue
 			}
-			lvs[key] = newCurrentLV(lv)
+			lvs[key] = newCurrentLV(lv, prints[lv])
 			f := prev.files[key]
 			if f == nil {
 				f = newFile(key, numbers[key], lvs[key], now)

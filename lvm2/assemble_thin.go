@@ -2,7 +2,6 @@ package lvm2
 
 import (
 	"fmt"
-	"slices"
 
 	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
@@ -12,7 +11,8 @@ import (
 type thinPool struct {
 	*target.ThinPool // nil for a pool that was never activated
 	pending          bool
-	creates          []string // LVs whose devices may not exist yet
+	creates          map[string]bool // LVs whose devices may not exist yet
+	devices          map[*LV]thinDevice
 	err              error
 }
 
@@ -48,32 +48,50 @@ func (a *assembly) thin(seg *Segment, m *Thin) (mapping.Volume, error) {
 	return v, nil
 }
 
-// device is the ID of the thin device that holds the contents of an LV, and whether there is
-// one yet.
+// thinDevice is the ID of a thin device, and whether there is one yet.
+type thinDevice struct {
+	id     uint64
+	exists bool
+}
+
+// device is the thin device that holds the contents of an LV. A snapshot that is still to be made is equal
+// to its origin, which may be still to be made too.
 func (p *thinPool) device(lv *LV, m *Thin) (uint64, bool, error) {
-	for _, seg := range lv.users {
-		// A merge of thin LVs is an exchange of devices at the next activation.
-		if other, ok := seg.Mapping.(*Thin); ok && other.Merge == lv {
-			return other.DeviceID, true, nil
+	var same []*LV // snapshots still to be made, which all show what lv is in the end
+	done := func(d thinDevice) (uint64, bool, error) {
+		for _, snapshot := range same {
+			p.devices[snapshot] = d
 		}
+		return d.id, d.exists, nil
 	}
-	if !p.pending || !slices.Contains(p.creates, lv.Name) {
-		return m.DeviceID, p.ThinPool != nil, nil
-	}
-	if p.ThinPool == nil {
-		return 0, false, nil
-	}
-	exists, err := p.Has(m.DeviceID)
-	if exists || err != nil || m.Origin == nil {
-		return m.DeviceID, exists, err
-	}
-	// The snapshot that is still to be made is equal to its origin.
-	for _, seg := range m.Origin.Segments {
-		if origin, ok := seg.Mapping.(*Thin); ok {
-			return p.device(m.Origin, origin)
+	for range len(p.creates) + 1 {
+		if d, ok := p.devices[lv]; ok {
+			return done(d)
 		}
+		same = append(same, lv)
+		if other := lv.mergesWith; other != nil { // it is an exchange of devices at the next activation
+			return done(thinDevice{other.DeviceID, true})
+		}
+		if !p.pending || !p.creates[lv.Name] {
+			return done(thinDevice{m.DeviceID, p.ThinPool != nil})
+		}
+		if p.ThinPool == nil {
+			return done(thinDevice{})
+		}
+		exists, err := p.Has(m.DeviceID)
+		if err != nil {
+			return m.DeviceID, false, err
+		}
+		if exists || m.Origin == nil {
+			return done(thinDevice{m.DeviceID, exists})
+		}
+		origin, ok := m.Origin.mapping().(*Thin)
+		if !ok {
+			return 0, false, fmt.Errorf("%w: origin %s is no thin LV", ErrMetadata, m.Origin.Name)
+		}
+		lv, m = m.Origin, origin
 	}
-	return 0, false, fmt.Errorf("%w: origin %s is no thin LV", ErrMetadata, m.Origin.Name)
+	return 0, false, fmt.Errorf("%w: LV %s is a snapshot of itself", ErrMetadata, lv.Name)
 }
 
 // thinPool opens the pool that an LV is, once.
@@ -97,26 +115,28 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 		return fail(err)
 	}
 	if opts.Root != 0 {
-		return &thinPool{ThinPool: target.ThinPoolAt(metadata, data, m.ChunkSize, opts.Root)}
+		return &thinPool{ThinPool: target.ThinPoolAt(metadata, data, m.ChunkSize, opts.Root), devices: map[*LV]thinDevice{}}
 	}
 	opened, err := target.OpenThinPool(metadata, data, m.ChunkSize)
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
 	}
-	p := &thinPool{ThinPool: opened}
+	p := &thinPool{ThinPool: opened, creates: map[string]bool{}, devices: map[*LV]thinDevice{}}
+	creates := 0
 	for _, msg := range m.Messages {
 		if msg.Create != "" {
-			p.creates = append(p.creates, msg.Create)
+			p.creates[msg.Create] = true
+			creates++
 		}
 	}
 	switch {
-	case opened == nil && m.TransactionID <= uint64(len(p.creates)):
+	case opened == nil && m.TransactionID <= uint64(creates):
 		p.pending = true
 	case opened == nil:
 		return fail(fmt.Errorf("%w: %s is empty, and the VG says that it has changed %d times", target.ErrThinPool, m.Metadata.Name, m.TransactionID))
 	case opened.TransactionID == m.TransactionID:
 		// All messages have been delivered, or are of no consequence.
-		p.pending = len(p.creates) > 0
+		p.pending = creates > 0
 	case opened.TransactionID+1 == m.TransactionID && len(m.Messages) > 0:
 		p.pending = true
 	case opts.IgnoreTransactionID:

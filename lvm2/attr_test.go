@@ -1,6 +1,7 @@
 package lvm2
 
 import (
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,9 +152,9 @@ func TestAttrTellsWhatAPVIs(t *testing.T) {
 }
 
 func TestAncestryGoesThroughLVsThatAreGone(t *testing.T) {
-	names := func(lvs []*LV) string {
+	names := func(lvs iter.Seq[*LV]) string {
 		var names []string
-		for _, lv := range lvs {
+		for lv := range lvs {
 			names = append(names, lv.Name)
 		}
 		return strings.Join(names, " ")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
@@ -86,7 +85,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	lv.through(func(seg *Segment) bool {
 		switch seg.Mapping.(type) {
 		case *RAID, *Mirror:
-			if !slices.Contains(arrays, seg.LV) {
+			if len(arrays) == 0 || arrays[len(arrays)-1] != seg.LV { // the segments of an LV come together
 				arrays = append(arrays, seg.LV)
 			}
 		}

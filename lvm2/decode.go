@@ -102,6 +102,8 @@ func decodeVGSection(vg *VG, s *text.Section) error {
 	for _, lv := range vg.LVs {
 		lv.registerUses()
 	}
+	vg.sortBottomUp()
+	vg.findBeneath()
 	vg.limitDepth()
 	decodeHistorical(vg, s.Section("historical_logical_volumes"))
 	vg.allocate()

@@ -118,7 +118,7 @@ func (d *segmentDecoder) raid() *RAID {
 		switch {
 		case lv == nil:
 			return m
-		case !strings.Contains(name, "_rmeta_"):
+		case !isRAIDMeta(name):
 			m.Legs = append(m.Legs, RAIDLeg{Meta: meta, Data: lv})
 			meta = nil
 		case meta != nil:
@@ -139,6 +139,9 @@ func (d *segmentDecoder) raid() *RAID {
 	}
 	return m
 }
+
+// isRAIDMeta says whether an LV in the list of a RAID holds superblock and bitmap: lvm goes by the name.
+func isRAIDMeta(name string) bool { return strings.Contains(name, "_rmeta_") }
 
 func (d *segmentDecoder) snapshot() *Snapshot {
 	m := &Snapshot{Origin: d.lv("origin"), ChunkSize: d.sectors("chunk_size")}

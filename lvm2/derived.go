@@ -13,6 +13,7 @@ type derived struct {
 	traits  map[*LV]traits
 
 	superblocks map[*LV]superblocks // of RAIDs
+	legs        map[*LV]int         // which leg an LV is of its RAID
 
 	contested *PV // one with extents that belong to several segments; nil if there is none
 }
@@ -34,12 +35,18 @@ func (vg *VG) derive() *derived {
 			history:     newHistory(vg, byName),
 			traits:      make(map[*LV]traits, len(vg.LVs)),
 			superblocks: map[*LV]superblocks{},
+			legs:        map[*LV]int{},
 			contested:   vg.contestedPV(),
 		}
+		for _, lv := range vg.bottomUp {
+			d.traits[lv] = d.traitsOf(lv)
+		}
 		for _, lv := range vg.LVs {
-			d.visit(lv)
 			if m := lv.RAID(); m != nil {
 				d.superblocks[lv] = readSuperblocks(lv, m)
+				for i, leg := range m.Legs {
+					d.legs[leg.Data] = i
+				}
 			}
 		}
 		vg.derived = d
@@ -72,13 +79,9 @@ func (vg *VG) contestedPV() *PV {
 	return nil
 }
 
-// visit works out the traits of lv. An LV that lies on itself has those of what is found
-// before the circle closes.
-func (d *derived) visit(lv *LV) traits {
-	if t, ok := d.traits[lv]; ok {
-		return t
-	}
-	d.traits[lv] = traits{}
+// traitsOf works out the traits of lv from those of the LVs before it in the order from the bottom up. An
+// LV that lies on itself has those of what is found before the circle closes.
+func (d *derived) traitsOf(lv *LV) traits {
 	var t traits
 	for _, seg := range lv.Segments {
 		t.modules |= seg.modules()
@@ -86,7 +89,7 @@ func (d *derived) visit(lv *LV) traits {
 			t.partial = t.partial || a.PV != nil && a.PV.lacks(a.Extent, seg.areaExtents())
 		}
 		for _, beneath := range seg.references() {
-			b := d.visit(beneath)
+			b := d.traits[beneath]
 			t.partial = t.partial || b.partial && seg.needs(beneath)
 			if seg.liesOn(beneath) {
 				t.modules |= b.modules
@@ -95,14 +98,13 @@ func (d *derived) visit(lv *LV) traits {
 	}
 	snapshots := lv.snapshots()
 	for _, m := range snapshots {
-		cow := d.visit(m.COW)
+		cow := d.traits[m.COW]
 		t.partial = t.partial || cow.partial
 		t.modules |= cow.modules
 	}
 	if len(snapshots) > 0 || lv.snapshotOf() != nil {
 		t.modules |= snapshotModule
 	}
-	d.traits[lv] = t
 	return t
 }
 

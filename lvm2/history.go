@@ -5,10 +5,11 @@ import "strings"
 // history is what the metadata remembers of removed thin LVs: through whom those that are
 // still there descend from each other.
 type history struct {
-	lvs    map[string]*LV
-	byName map[string]*HistoricalLV
-	origin map[string]*HistoricalLV   // of an LV, by its name
-	made   map[string][]*HistoricalLV // from an LV, by its name, or from a historical one, with a "-" before it
+	lvs     map[string]*LV
+	byName  map[string]*HistoricalLV
+	origin  map[string]*HistoricalLV   // of an LV, by its name
+	nearest map[*HistoricalLV]*LV      // see findNearest
+	made    map[string][]*HistoricalLV // from an LV, by its name, or from a historical one, with a "-" before it
 }
 
 func newHistory(vg *VG, lvs map[string]*LV) history {
@@ -16,10 +17,11 @@ func newHistory(vg *VG, lvs map[string]*LV) history {
 		return history{}
 	}
 	h := history{
-		lvs:    lvs,
-		byName: map[string]*HistoricalLV{},
-		origin: map[string]*HistoricalLV{},
-		made:   map[string][]*HistoricalLV{},
+		lvs:     lvs,
+		byName:  map[string]*HistoricalLV{},
+		origin:  map[string]*HistoricalLV{},
+		nearest: map[*HistoricalLV]*LV{},
+		made:    map[string][]*HistoricalLV{},
 	}
 	for _, old := range vg.HistoricalLVs {
 		h.byName[old.Name] = old
@@ -30,45 +32,67 @@ func newHistory(vg *VG, lvs map[string]*LV) history {
 			h.origin[name] = old
 		}
 	}
+	h.findNearest(vg.HistoricalLVs)
 	return h
 }
 
 // parent is the nearest LV still there that lv was made from through removed ones.
 func (h *history) parent(lv *LV) *LV {
-	old := h.origin[lv.Name]
-	// The chain is no longer than there are removed LVs, unless it is a circle.
-	for range h.byName {
-		if old == nil {
-			return nil
-		}
-		name, removed := strings.CutPrefix(old.Origin, "-")
-		if !removed {
-			return h.lvs[name]
-		}
-		old = h.byName[name]
+	if old := h.origin[lv.Name]; old != nil {
+		return h.nearest[old]
 	}
 	return nil
+}
+
+// findNearest works out for each removed LV the nearest one still there that it was made from. Of removed LVs that are
+// made from one another in a circle there is none.
+func (h *history) findNearest(olds []*HistoricalLV) {
+	for _, old := range olds {
+		var chain []*HistoricalLV
+		var found *LV
+		for old != nil {
+			if lv, done := h.nearest[old]; done {
+				found = lv
+				break
+			}
+			h.nearest[old] = nil
+			chain = append(chain, old)
+			name, removed := strings.CutPrefix(old.Origin, "-")
+			if !removed {
+				found = h.lvs[name]
+				break
+			}
+			old = h.byName[name]
+		}
+		for _, old := range chain {
+			h.nearest[old] = found
+		}
+	}
 }
 
 // children are the nearest LVs still there that were made from lv through removed ones.
 func (h *history) children(lv *LV) []*LV {
 	var found []*LV
 	seen := map[*HistoricalLV]bool{}
-	var visit func(olds []*HistoricalLV)
-	visit = func(olds []*HistoricalLV) {
-		for _, old := range olds {
-			if seen[old] {
-				continue
-			}
-			seen[old] = true
-			for _, name := range old.Descendants {
-				if child := h.lvs[name]; child != nil {
-					found = append(found, child)
-				}
-			}
-			visit(h.made["-"+old.Name])
+	next := [][]*HistoricalLV{h.made[lv.Name]}
+	for len(next) > 0 {
+		last := &next[len(next)-1]
+		if len(*last) == 0 {
+			next = next[:len(next)-1]
+			continue
 		}
+		old := (*last)[0]
+		*last = (*last)[1:]
+		if seen[old] {
+			continue
+		}
+		seen[old] = true
+		for _, name := range old.Descendants {
+			if child := h.lvs[name]; child != nil {
+				found = append(found, child)
+			}
+		}
+		next = append(next, h.made["-"+old.Name])
 	}
-	visit(h.made[lv.Name])
 	return found
 }

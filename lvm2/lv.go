@@ -27,6 +27,14 @@ type LV struct {
 	fileName    string
 	users       []*Segment // the segments that refer to this LV
 	broken      error      // what is wrong with its metadata
+
+	cowOf          *Segment    // of type snapshot
+	originOf       []*Snapshot // in the order of the metadata
+	externalOrigin bool        // of a thin LV
+	mergesWith     *Thin       // the mapping of the thin LV that is to be merged into this one
+
+	allPVs         []*PV // beneath it, in the order of the VG
+	specialBeneath []*LV // see through
 }
 
 // HistoricalLV is what the metadata remembers of a removed thin LV.

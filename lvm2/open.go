@@ -330,17 +330,29 @@ func (s *scanner) reviewVGs() {
 		if flags := unknown(vg.Status, knownVGStatus); len(flags) > 0 {
 			s.warn("VG %s: %w: status %v", vg.Name, ErrUnsupported, flags)
 		}
-		for _, odd := range vg.oddities.told {
-			s.warn("VG %s: %w", vg.Name, odd)
+		s.warnOfOddities(vg)
+	}
+}
+
+// warnOfOddities names what is odd, but of thousands of things of a kind only the first.
+func (s *scanner) warnOfOddities(vg *VG) {
+	for _, odd := range vg.oddities.told {
+		s.warn("VG %s: %w", vg.Name, odd)
+	}
+	if n := vg.oddities.more; n > 0 {
+		s.warn("VG %s: %w: %d more oddities of this kind", vg.Name, ErrMetadata, n)
+	}
+	broken := 0
+	for _, lv := range vg.LVs {
+		if lv.broken == nil {
+			continue
 		}
-		if n := vg.oddities.more; n > 0 {
-			s.warn("VG %s: %w: %d more oddities of this kind", vg.Name, ErrMetadata, n)
+		if broken++; broken <= mostTold {
+			s.warn("VG %s: %w", vg.Name, lv.broken)
 		}
-		for _, lv := range vg.LVs {
-			if lv.broken != nil {
-				s.warn("VG %s: %w", vg.Name, lv.broken)
-			}
-		}
+	}
+	if broken > mostTold {
+		s.warn("VG %s: %w: %d more LVs", vg.Name, ErrMetadata, broken-mostTold)
 	}
 }
 

@@ -68,10 +68,26 @@ func (seg *Segment) references() []*LV {
 	return lvs
 }
 
+// registerUses tells those that lv refers to. What is asked of an LV for each that uses it is noted, since
+// there can be as many as the VG has LVs.
 func (lv *LV) registerUses() {
 	for _, seg := range lv.Segments {
 		for _, used := range seg.references() {
 			used.users = append(used.users, seg)
+		}
+		switch m := seg.Mapping.(type) {
+		case *Snapshot:
+			if m.COW.cowOf == nil {
+				m.COW.cowOf = seg
+			}
+			m.Origin.originOf = append(m.Origin.originOf, m)
+		case *Thin:
+			if m.ExternalOrigin != nil {
+				m.ExternalOrigin.externalOrigin = true
+			}
+			if m.Merge != nil && m.Merge.mergesWith == nil {
+				m.Merge.mergesWith = m
+			}
 		}
 	}
 }
@@ -96,7 +112,7 @@ func (vg *VG) limitDepth() {
 			ready = append(ready, lv)
 		}
 	}
-	for range maxDepth {
+	for range maxDepth + 1 {
 		var next []*LV
 		for _, lv := range ready {
 			for _, seg := range lv.users {
@@ -115,6 +131,7 @@ func (vg *VG) limitDepth() {
 	}
 	for _, lv := range vg.LVs {
 		if waitsFor[lv] > 0 {
+			lv.specialBeneath = nil // it is not read, and the way down may be long
 			lv.fail(fmt.Errorf("it lies on itself, or on more than %d others", maxDepth))
 		}
 	}
@@ -122,58 +139,13 @@ func (vg *VG) limitDepth() {
 
 // snapshotOf is the segment that makes lv the COW store of a snapshot, whose name it
 // carries; nil if there is none.
-func (lv *LV) snapshotOf() *Segment {
-	for _, seg := range lv.users {
-		if m, ok := seg.Mapping.(*Snapshot); ok && m.COW == lv {
-			return seg
-		}
-	}
-	return nil
-}
+func (lv *LV) snapshotOf() *Segment { return lv.cowOf }
 
-// snapshots are the snapshot relations in which lv is the origin.
-func (lv *LV) snapshots() []*Snapshot {
-	var ms []*Snapshot
-	for _, seg := range lv.users {
-		if m, ok := seg.Mapping.(*Snapshot); ok && m.Origin == lv {
-			ms = append(ms, m)
-		}
-	}
-	return ms
-}
+// snapshots are the snapshot relations in which lv is the origin. Not to be changed.
+func (lv *LV) snapshots() []*Snapshot { return lv.originOf }
 
 // externalOriginOf says whether thin LVs take unprovisioned blocks from lv.
-func (lv *LV) externalOriginOf() bool {
-	for _, seg := range lv.users {
-		if m, ok := seg.Mapping.(*Thin); ok && m.ExternalOrigin == lv {
-			return true
-		}
-	}
-	return false
-}
-
-// through says whether a segment of lv, or of an LV beneath, satisfies is.
-func (lv *LV) through(is func(*Segment) bool) bool {
-	return lv.walk(map[*LV]bool{}, is)
-}
-
-func (lv *LV) walk(seen map[*LV]bool, is func(*Segment) bool) bool {
-	if seen[lv] {
-		return false
-	}
-	seen[lv] = true
-	for _, seg := range lv.Segments {
-		if is(seg) {
-			return true
-		}
-		for _, beneath := range seg.references() {
-			if beneath.walk(seen, is) {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (lv *LV) externalOriginOf() bool { return lv.externalOrigin }
 
 // Visible says whether the LV is offered as a file by default: whether the kernel, with
 // the LV active, has a block device of it that is the user's. Whether it can be activated, or

@@ -2,6 +2,7 @@ package lvm2
 
 import (
 	"errors"
+	"iter"
 	"slices"
 )
 
@@ -139,26 +140,27 @@ func (lv *LV) Merging() bool {
 
 // Ancestors are the LV that lv was made from as a snapshot, the one that that was made
 // from, and so on. With removed, the chain goes on through LVs that the metadata
-// remembers although they are gone; only those still there are returned.
-func (lv *LV) Ancestors(removed bool) []*LV {
-	var chain []*LV
-	seen := map[*LV]bool{lv: true}
-	for {
-		next := lv.snapshotParent()
-		if next == nil && removed {
-			next = lv.VG.derive().history.parent(lv)
+// remembers although they are gone; only those still there are returned. It takes no longer than what is asked for
+// of it.
+func (lv *LV) Ancestors(removed bool) iter.Seq[*LV] {
+	return func(yield func(*LV) bool) {
+		seen := map[*LV]bool{lv: true}
+		for at := lv; ; {
+			next := at.SnapshotParent()
+			if next == nil && removed {
+				next = lv.VG.derive().history.parent(at)
+			}
+			if next == nil || seen[next] || !yield(next) {
+				return
+			}
+			seen[next] = true
+			at = next
 		}
-		if next == nil || seen[next] {
-			return chain
-		}
-		seen[next] = true
-		chain = append(chain, next)
-		lv = next
 	}
 }
 
-// snapshotParent is the origin if lv is a snapshot of any kind.
-func (lv *LV) snapshotParent() *LV {
+// SnapshotParent is the origin if lv is a snapshot of any kind; nil otherwise.
+func (lv *LV) SnapshotParent() *LV {
 	if seg := lv.snapshotOf(); seg != nil {
 		return seg.Mapping.(*Snapshot).Origin
 	}
@@ -170,19 +172,27 @@ func (lv *LV) snapshotParent() *LV {
 
 // Descendants are the snapshots of lv, each followed by its own. Where lv has COW
 // snapshots they alone count, as in lvm. With removed, those follow that were made from
-// LVs which the metadata remembers although they are gone.
-func (lv *LV) Descendants(removed bool) []*LV {
-	var all []*LV
-	lv.addDescendants(&all, map[*LV]bool{lv: true}, removed)
-	return all
-}
-
-func (lv *LV) addDescendants(all *[]*LV, seen map[*LV]bool, removed bool) {
-	for _, child := range lv.children(removed) {
-		if !seen[child] {
+// LVs which the metadata remembers although they are gone. It takes no longer than what is asked for of it.
+func (lv *LV) Descendants(removed bool) iter.Seq[*LV] {
+	return func(yield func(*LV) bool) {
+		seen := map[*LV]bool{lv: true}
+		next := [][]*LV{lv.children(removed)}
+		for len(next) > 0 {
+			last := &next[len(next)-1]
+			if len(*last) == 0 {
+				next = next[:len(next)-1]
+				continue
+			}
+			child := (*last)[0]
+			*last = (*last)[1:]
+			if seen[child] {
+				continue
+			}
 			seen[child] = true
-			*all = append(*all, child)
-			child.addDescendants(all, seen, removed)
+			if !yield(child) {
+				return
+			}
+			next = append(next, child.children(removed))
 		}
 	}
 }

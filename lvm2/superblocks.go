@@ -50,8 +50,7 @@ func (lv *LV) superblocksOf() (superblocks, int) {
 	if image == nil {
 		return nil, 0
 	}
-	leg := slices.IndexFunc(image.Mapping.(*RAID).Legs, func(leg RAIDLeg) bool { return leg.Data == lv })
-	return d.superblocks[image.LV], leg
+	return d.superblocks[image.LV], d.legs[lv]
 }
 
 // DataOffset is where the data begin in the legs of a RAID, or in this leg of one, in bytes;

@@ -1,7 +1,5 @@
 package lvm2
 
-import "slices"
-
 // uses is what an LV is to those that refer to it. The relations are few: an LV is one
 // leg of one RAID, the data of one pool; but any number of snapshots can have one origin.
 type uses struct {
@@ -36,10 +34,10 @@ func (lv *LV) uses() *uses {
 				u.mirrorImage = seg
 			}
 		case *RAID:
-			if slices.ContainsFunc(m.Legs, func(leg RAIDLeg) bool { return leg.Data == lv }) {
-				u.raidImage = seg
-			} else {
+			if isRAIDMeta(lv.Name) {
 				u.raidMetadata = seg
+			} else {
+				u.raidImage = seg
 			}
 		case *Snapshot:
 			if m.COW == lv {

@@ -36,6 +36,7 @@ type VG struct {
 	dirName   string
 	ambiguous bool // copies with the same seqno differ
 	oddities  oddities
+	bottomUp  []*LV // each LV follows those that it refers to
 	assembly  *assembly
 
 	deriveOnce sync.Once

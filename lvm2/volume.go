@@ -204,22 +204,5 @@ func (lv *LV) Devices() []Device {
 	return devices
 }
 
-// pvs are the PVs beneath the LV, each once, in the order of the VG.
-func (lv *LV) pvs() []*PV {
-	seen := map[*PV]bool{}
-	lv.through(func(seg *Segment) bool {
-		for _, a := range seg.areas() {
-			if a.PV != nil {
-				seen[a.PV] = true
-			}
-		}
-		return false
-	})
-	var pvs []*PV
-	for _, pv := range lv.VG.PVs {
-		if seen[pv] {
-			pvs = append(pvs, pv)
-		}
-	}
-	return pvs
-}
+// pvs are the PVs beneath the LV, each once, in the order of the VG. Not to be changed.
+func (lv *LV) pvs() []*PV { return lv.allPVs }

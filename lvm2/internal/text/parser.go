@@ -10,7 +10,7 @@ import (
 const (
 	maxSize  = 64 << 20
 	maxDepth = 16
-	maxNodes = 2 << 20 // keys and list elements
+	maxNodes = 4 << 20 // keys and list elements; 100 000 LVs have half of it
 )
 
 // Parse reads a metadata text up to its first NUL. What it returns stands for the top
