@@ -30,6 +30,9 @@ func TestAStateIsStartedForTheFirstWriterAndStoppedForTheLast(t *testing.T) {
 	low := &LV{Segments: []*Segment{{Mapping: &RAID{}}}}
 	on := func() *LV { return &LV{Segments: []*Segment{{Mapping: &Striped{Stripes: []Area{{LV: low}}}}}} }
 	a, b := on(), on()
+	for _, lv := range []*LV{low, a, b} {
+		lv.findBeneath(nil)
+	}
 	var s states
 	var trace []string
 	s.add(a.Segments[0], &tracedState{name: "a", trace: &trace})
