@@ -1,0 +1,97 @@
+package lvm2
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"testing"
+
+	"lvm2fs/internal/testimages"
+)
+
+// Half-synced, degraded and stale arrays, with one superblock changed: its events by one or two, or all of it zeros, or
+// no superblock. Whatever is read then is what the kernel read, or an error.
+func TestNoOtherBytesAreReadWhereOneSuperblockIsChanged(t *testing.T) {
+	const eventsAt = 16
+	changes := map[string]func(b []byte){
+		"zeroed": func(b []byte) { clear(b) },
+		"magic":  func(b []byte) { b[0] ^= 0xff },
+	}
+	for _, by := range []int64{-2, -1, 1, 2} {
+		changes[fmt.Sprintf("events %+d", by)] = func(b []byte) {
+			n := binary.LittleEndian.Uint64(b[eventsAt:])
+			binary.LittleEndian.PutUint64(b[eventsAt:], n+uint64(by))
+		}
+	}
+	for _, name := range []string{"sync-half", "raid-stale", "raid-stale-each", "raid-replace-half", "raid-upconvert-half", "takeovers-half", "raid6-stale-missing"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := testimages.Load(t, name)
+			base := openImages(t, c)
+			right := 0
+			for i := range c.LVs {
+				want := &c.LVs[i]
+				lv := base.find(want.Path())
+				m := lv.RAID()
+				if m == nil {
+					continue
+				}
+				for leg := range m.Legs {
+					for what, change := range changes {
+						devices, ok := withSuperblockChanged(base, m.Legs[leg].Meta, change)
+						if !ok {
+							continue
+						}
+						v, err := Open(devices, Options{}).find(want.Path()).Open()
+						if err == nil {
+							err = want.Verify(v, v.Size())
+							v.Close()
+						}
+						switch {
+						case errors.Is(err, testimages.ErrWrong):
+							t.Errorf("leg %d of %s, %s: %v", leg, want.Path(), what, err)
+						case err == nil:
+							right++
+						}
+					}
+				}
+			}
+			if right == 0 {
+				t.Error("nothing was read")
+			}
+		})
+	}
+}
+
+// withSuperblockChanged gives the devices of a scan, with a change to the superblock in meta; false if that is not there.
+func withSuperblockChanged(s *Scan, meta *LV, change func([]byte)) (devices []Device, ok bool) {
+	if meta == nil || len(meta.Segments) == 0 {
+		return nil, false
+	}
+	m, _ := meta.Segments[0].Mapping.(*Striped)
+	if m == nil {
+		return nil, false
+	}
+	for _, vg := range s.VGs {
+		for _, pv := range vg.PVs {
+			if pv.Device == nil {
+				continue
+			}
+			o := &overlay{Device: pv.Device, changed: map[int64][]byte{}}
+			if area := m.Stripes[0]; area.PV == pv {
+				off := pv.DataStart + int64(area.Extent)*vg.ExtentSize
+				b := make([]byte, 512)
+				if _, err := o.ReadAt(b, off); err != nil || string(b[:4]) != "DmRd" {
+					return nil, false
+				}
+				change(b)
+				if _, err := o.WriteAt(b, off); err != nil {
+					return nil, false
+				}
+				ok = true
+			}
+			devices = append(devices, o)
+		}
+	}
+	return devices, ok
+}
