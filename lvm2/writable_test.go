@@ -57,6 +57,7 @@ func TestAStateIsStartedForTheFirstWriterAndStoppedForTheLast(t *testing.T) {
 func TestWhenAStateDoesNotStartThoseBeneathAreStopped(t *testing.T) {
 	low := &LV{Segments: []*Segment{{Mapping: &RAID{}}}}
 	lv := &LV{Segments: []*Segment{{Mapping: &Striped{Stripes: []Area{{LV: low}}}}}}
+	lv.findBeneath(nil)
 	var s states
 	var trace []string
 	s.add(lv.Segments[0], &tracedState{name: "lv", trace: &trace, fail: ErrStale})
