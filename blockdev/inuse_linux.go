@@ -267,12 +267,14 @@ type mount struct {
 }
 
 func (k kernel) mounts() []mount {
-	infos, err := mountinfo.GetMountsFromReader(strings.NewReader(k.read(k.proc, "self/mountinfo")), nil)
-	if err != nil {
-		return nil
-	}
 	var mounts []mount
-	for _, info := range infos {
+	for line := range strings.Lines(k.read(k.proc, "self/mountinfo")) {
+		// One by one: a line that makes no sense must not hide the others.
+		infos, err := mountinfo.GetMountsFromReader(strings.NewReader(line), nil)
+		if err != nil || len(infos) != 1 {
+			continue
+		}
+		info := infos[0]
 		m := mount{number: number(fmt.Sprintf("%d:%d", info.Major, info.Minor)), on: info.Mountpoint}
 		// Btrfs has a number of its own. In a FUSE file system the source is any text.
 		if info.Major == 0 && strings.HasPrefix(info.Source, "/dev/") && !strings.HasPrefix(info.FSType, "fuse") {
