@@ -10,8 +10,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"lvm2fs/internal/mounttable"
 )
 
 // InUse tells who uses the device: file systems mounted from it, swap, arrays and
@@ -267,14 +268,9 @@ type mount struct {
 }
 
 func (k kernel) mounts() []mount {
+	infos, _ := mounttable.Read(strings.NewReader(k.read(k.proc, "self/mountinfo")))
 	var mounts []mount
-	for line := range strings.Lines(k.read(k.proc, "self/mountinfo")) {
-		// One by one: a line that makes no sense must not hide the others.
-		infos, err := mountinfo.GetMountsFromReader(strings.NewReader(line), nil)
-		if err != nil || len(infos) != 1 {
-			continue
-		}
-		info := infos[0]
+	for _, info := range infos {
 		m := mount{number: number(fmt.Sprintf("%d:%d", info.Major, info.Minor)), on: info.Mountpoint}
 		// Btrfs has a number of its own. In a FUSE file system the source is any text.
 		if info.Major == 0 && strings.HasPrefix(info.Source, "/dev/") && !strings.HasPrefix(info.FSType, "fuse") {

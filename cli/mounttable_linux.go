@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
+	"lvm2fs/internal/mounttable"
 )
 
 // mountTable is what is mounted, in the order of mounting.
@@ -20,7 +20,7 @@ func mountTable() ([]mountEntry, error) {
 }
 
 func readMountTable(r io.Reader) ([]mountEntry, error) {
-	infos, err := mountinfo.GetMountsFromReader(r, nil)
+	infos, err := mounttable.Read(r)
 	if err != nil {
 		return nil, err
 	}
