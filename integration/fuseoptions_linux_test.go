@@ -195,3 +195,65 @@ func fusectl(t *testing.T) {
 	me().must(t, "mount", "-t", "fusectl", "none", dir)
 	t.Cleanup(func() { me().run(t, "umount", dir) })
 }
+
+// requests counts what the kernel asks of a mount that logs it, while f runs: FUSE's names of requests.
+func (d *daemon) requests(t *testing.T, f func() error) map[string]int {
+	t.Helper()
+	before := d.logged(t, "before")
+	if err := f(); err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for line := range strings.Lines(strings.TrimPrefix(d.logged(t, "after"), before)) {
+		if _, request, ok := strings.Cut(line, ": rx "); ok && !strings.Contains(line, "n1 ") { // of the root, n1, it keeps nothing
+			count[strings.Fields(request)[1]]++
+		}
+	}
+	return count
+}
+
+// logged is all that was logged of the requests up to now, of which the last is one for this name.
+func (d *daemon) logged(t *testing.T, name string) string {
+	t.Helper()
+	count := strings.Count(d.stderr.String(), name)
+	os.Stat(filepath.Join(d.dir, name))
+	if !waitFor(10*time.Second, func() bool { return strings.Count(d.stderr.String(), name) > count }) {
+		t.Fatal("requests are not logged")
+	}
+	return d.stderr.String()
+}
+
+func TestNamesAndAttributesAreKeptAsLongAsTheOptionsSay(t *testing.T) {
+	c := testimages.Load(t, "meta-wrap")
+	who := me()
+	for option, want := range map[string]bool{"attr_timeout=60,entry_timeout=60": true, "attr_timeout=0,entry_timeout=0": false} {
+		d := who.serve(t, append([]string{"-d", "-o", option}, who.unpack(t, c)...)...)
+		lv := filepath.Join(d.dir, c.Tree()[0])
+		stat := func() error { _, err := os.Stat(lv); return err }
+		d.requests(t, stat) // the first
+		again := d.requests(t, stat)
+		if kept := again["LOOKUP"]+again["GETATTR"]+again["STATX"] == 0; kept != want {
+			t.Errorf("%s: the second stat asked for %v", option, again)
+		}
+	}
+}
+
+func TestWhatIsReadIsCachedOrNotAsTheOptionsSay(t *testing.T) {
+	c := testimages.Load(t, "meta-wrap")
+	who := me()
+	for option, want := range map[string]bool{"kernel_cache": true, "auto_cache": true, "direct_io": false, "kernel_cache,direct_io": false} {
+		d := who.serve(t, append([]string{"-d", "-o", option}, who.unpack(t, c)...)...)
+		f, err := os.Open(filepath.Join(d.dir, c.Tree()[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := func() error { _, err := f.ReadAt(make([]byte, 4096), 0); return err }
+		if first := d.requests(t, read); first["READ"] == 0 {
+			t.Errorf("%s: the first read asked for %v", option, first)
+		}
+		if again := d.requests(t, read); (again["READ"] == 0) != want {
+			t.Errorf("%s: the second read asked for %v", option, again)
+		}
+		f.Close()
+	}
+}
