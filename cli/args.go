@@ -16,7 +16,7 @@ func canonicalArgs(model *kong.Application, args []string) []string {
 	split := splitArgs(args, takesValue(model.Node))
 	command := "mount"
 	switch {
-	case split.words > 0 && isCommand(model, split.positionals[0]):
+	case split.words > 0 && findCommand(model, split.positionals[0]) != nil:
 		command, split.positionals = split.positionals[0], split.positionals[1:]
 	case len(split.positionals) == 0 && onlyGlobal(model, split.flags):
 		return split.flags
@@ -85,8 +85,15 @@ func takesValue(root *kong.Node) func(flag string) bool {
 	return func(flag string) bool { return valued[flag] }
 }
 
-func isCommand(model *kong.Application, word string) bool {
-	return slices.ContainsFunc(model.Children, func(node *kong.Node) bool { return node.Name == word })
+// findCommand finds a command by its name or by another name for it; nil if there is none.
+func findCommand(model *kong.Application, word string) *kong.Node {
+	i := slices.IndexFunc(model.Children, func(node *kong.Node) bool {
+		return node.Name == word || slices.Contains(node.Aliases, word)
+	})
+	if i < 0 {
+		return nil
+	}
+	return model.Children[i]
 }
 
 // onlyGlobal says whether flags are all of the program itself: --help, --version.

@@ -32,6 +32,9 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 
 		{"list a.img --json b.img", "list --json -- a.img b.img"},
 		{"--json list a.img", "list --json -- a.img"},
+		{"unmount /mnt", "unmount -- /mnt"},
+		{"help dump", "help -- dump"},
+		{"-V", "-V"},
 		{"./list /mnt", "mount -- ./list /mnt"},
 		{"mount list /mnt", "mount -- list /mnt"},
 		{"-- list /mnt", "mount -- list /mnt"},

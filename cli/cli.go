@@ -37,16 +37,18 @@ func usagef(format string, args ...any) error {
 // MOUNTPOINT after any number of DEVICEs.
 type CLI struct {
 	Mount      mountCmd      `cmd:"" help:"Mount the volume groups on DEVICEs." usage:"lvm2fs [mount] [flags] DEVICE... MOUNTPOINT [-o OPTIONS]"`
-	Umount     umountCmd     `cmd:"" help:"Unmount, and wait until it is done." usage:"lvm2fs umount MOUNTPOINT..."`
+	Umount     umountCmd     `cmd:"" aliases:"unmount" help:"Unmount, and wait until it is done." usage:"lvm2fs umount MOUNTPOINT..."`
 	Dump       dumpCmd       `cmd:"" help:"Write logical volumes out as image files; needs no FUSE." usage:"lvm2fs dump [flags] DEVICE..."`
 	List       listCmd       `cmd:"" help:"Show physical volumes, volume groups and logical volumes." usage:"lvm2fs list [flags] DEVICE..."`
 	Map        mapCmd        `cmd:"" help:"Show where the bytes of a logical volume are." usage:"lvm2fs map [flags] --lv VG/LV DEVICE..."`
 	Check      checkCmd      `cmd:"" help:"Read everything, and compare the legs of RAIDs and mirrors." usage:"lvm2fs check [flags] DEVICE..."`
 	Rescue     rescueCmd     `cmd:"" help:"Search the metadata of a thin pool that does not activate." usage:"lvm2fs rescue [flags] --pool VG/POOL DEVICE..."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." usage:"lvm2fs completion bash|zsh|fish"`
+	Help       helpCmd       `cmd:"" help:"Show help for a command, or for all of them." usage:"lvm2fs help [COMMAND]"`
+	Version    versionCmd    `cmd:"" help:"Show the version." usage:"lvm2fs version"`
 
-	Help    helpFlag    `short:"h" help:"Show help for the command and exit."`
-	Version versionFlag `help:"Show the version and exit."`
+	HelpFlag    helpFlag    `name:"help" short:"h" help:"Show help for the command and exit."`
+	VersionFlag versionFlag `name:"version" short:"V" help:"Show the version and exit."`
 }
 
 // errShown ends parsing after --help or --version have said all.
@@ -62,7 +64,7 @@ func (helpFlag) BeforeReset(ctx *kong.Context) error {
 type versionFlag bool
 
 func (versionFlag) BeforeReset(ctx *kong.Context) error {
-	fmt.Fprintln(ctx.Stdout, "lvm2fs", version())
+	printVersion(ctx.Stdout)
 	return errShown
 }
 
@@ -77,6 +79,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		printHelp(stderr, parser.Model, nil)
 		return exitUsage
+	}
+	if err := checkCommand(parser.Model, args); err != nil {
+		return a.fail(err)
 	}
 	ctx, err := parser.Parse(canonicalArgs(parser.Model, args))
 	if err != nil {

@@ -192,6 +192,23 @@ func isInTheWay(err error) bool {
 	return errors.Is(err, copyout.ErrExists) || errors.Is(err, copyout.ErrBusy) || errors.Is(err, copyout.ErrProtected)
 }
 
+// leftAlone is all that is in the way, first that which --force replaces.
+func leftAlone(inTheWay []error) error {
+	var replaceable, others []error
+	for _, err := range inTheWay {
+		if errors.Is(err, copyout.ErrExists) && !errors.Is(err, copyout.ErrDirectory) {
+			replaceable = append(replaceable, err)
+		} else {
+			others = append(others, err)
+		}
+	}
+	var forced error
+	if len(replaceable) > 0 {
+		forced = fmt.Errorf("%w; --force replaces what exists", errors.Join(replaceable...))
+	}
+	return errors.Join(append([]error{forced}, others...)...)
+}
+
 // giveUp names an LV that cannot be read as it should.
 func (d *dump) giveUp(err error) {
 	d.printError(err)
@@ -265,7 +282,7 @@ func (d *dump) run(ctx context.Context) error {
 	}
 	switch {
 	case len(d.inTheWay) > 0:
-		return fmt.Errorf("%w; --force replaces what exists", errors.Join(d.inTheWay...))
+		return leftAlone(d.inTheWay)
 	case d.incomplete > 0:
 		return fmt.Errorf("%w: %d of %d LVs", errIncomplete, d.incomplete, len(d.lvs))
 	case len(d.damagedVGs) > 0:

@@ -27,6 +27,30 @@ Examples:
   lvm2fs check disk1.img disk2.img              can all be read, and do the legs of RAIDs agree?
 `
 
+type helpCmd struct {
+	Command string `arg:"" optional:"" help:"The command to tell about."`
+}
+
+// Help is shown by lvm2fs help --help, between the synopsis and the flags.
+func (helpCmd) Help() string {
+	return `Examples:
+  lvm2fs help
+  lvm2fs help dump                     the same as lvm2fs dump --help`
+}
+
+func (c *helpCmd) Run(a *app, ctx *kong.Context) error {
+	if c.Command == "" {
+		printHelp(a.stdout, ctx.Model, nil)
+		return nil
+	}
+	command := findCommand(ctx.Model, c.Command)
+	if command == nil {
+		return usagef("%s: no such command%s", c.Command, didYouMean(ctx.Model, c.Command))
+	}
+	printHelp(a.stdout, ctx.Model, command)
+	return nil
+}
+
 // printHelp shows how to use one command, or the program as a whole where command is
 // nil.
 func printHelp(w io.Writer, app *kong.Application, command *kong.Node) {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -8,6 +10,21 @@ import (
 
 // release is set by the linker in packages: -X lvm2fs/cli.release=1.0.
 var release string
+
+type versionCmd struct{}
+
+// Help is shown by lvm2fs version --help, between the synopsis and the flags.
+func (versionCmd) Help() string {
+	return `Examples:
+  lvm2fs version`
+}
+
+func (versionCmd) Run(a *app) error {
+	printVersion(a.stdout)
+	return nil
+}
+
+func printVersion(w io.Writer) { fmt.Fprintln(w, "lvm2fs", version()) }
 
 // version says which build this is, from what the go command recorded in it.
 func version() string {

@@ -90,6 +90,18 @@ func (f *Folder) existing() *Folder {
 	return f
 }
 
+// checkWritable fails if this user may not make files in f, or f itself.
+func (f *Folder) checkWritable() error {
+	at := f.existing()
+	err := retry(func() error {
+		return unix.Faccessat(int(at.dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	})
+	if err != nil {
+		return &fs.PathError{Op: "write to", Path: at.path, Err: err}
+	}
+	return nil
+}
+
 // Path is where the file called name would be, for messages.
 func (f *Folder) Path(name string) string { return filepath.Join(f.path, name) }
 

@@ -57,10 +57,13 @@ func NewJob(v mapping.Volume, folder *Folder, name, title string, identity Ident
 	}
 }
 
-// Check says, changing nothing, why Run would not begin: ErrExists, ErrProtected.
+// Check says, changing nothing, why Run would not begin: ErrExists, ErrProtected, or that
+// this user may not make files there.
 func (j *Job) Check() error {
-	_, err := j.look()
-	return err
+	if _, err := j.look(); err != nil {
+		return err
+	}
+	return j.Folder.checkWritable()
 }
 
 // Run does the job. It goes on with what an earlier run has left, if that was the same

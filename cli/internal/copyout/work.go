@@ -37,6 +37,9 @@ var (
 	// ErrExists is wrapped by the error for a file that is in the way and was not made
 	// here, or was finished here.
 	ErrExists = errors.New("exists and is left alone")
+	// ErrDirectory is wrapped, beside ErrExists, by the error for a directory, which is never
+	// replaced.
+	ErrDirectory = errors.New("it is a directory")
 	// ErrBusy is wrapped by the error for a file that another process is making.
 	ErrBusy = errors.New("another dump is writing it")
 	// ErrProtected is wrapped by the error for a file of Protect that is in the way.
@@ -60,6 +63,9 @@ type standing struct {
 func (j *Job) look() (standing, error) {
 	var s standing
 	if err := checkName(j.Name); err != nil {
+		return s, err
+	}
+	if err := j.directoryInTheWay(); err != nil {
 		return s, err
 	}
 	if err := j.inTheWay(j.Name); err != nil {
@@ -131,12 +137,21 @@ func (j *Job) inTheWay(name string) error {
 		return nil
 	case err != nil:
 		return err
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return fmt.Errorf("%s %w: it is a directory", j.Folder.Path(name), ErrExists)
 	case !j.Replace:
 		return fmt.Errorf("%s %w", j.Folder.Path(name), ErrExists)
 	}
 	return j.checkProtected(name, st)
+}
+
+// directoryInTheWay fails if one of the files to be made, or to be gone on with, is a directory.
+func (j *Job) directoryInTheWay() error {
+	for _, suffix := range append([]string{""}, Suffixes...) {
+		st, err := j.Folder.stat(j.Name + suffix)
+		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return fmt.Errorf("%s %w: %w", j.Folder.Path(j.Name+suffix), ErrExists, ErrDirectory)
+		}
+	}
+	return nil
 }
 
 func (j *Job) checkProtected(name string, st *unix.Stat_t) error {
