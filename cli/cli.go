@@ -95,6 +95,7 @@ func newParser(line *CLI, stdout, stderr io.Writer) (*kong.Kong, error) {
 		kong.Name("lvm2fs"),
 		kong.Description("Mount LVM2 volume groups without device-mapper."),
 		kong.NoDefaultHelp(),
+		verbatim(),
 		kong.Writers(stdout, stderr),
 	)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	fit "lvm2fs/internal/printable"
 	"lvm2fs/lvm2"
 )
 
@@ -110,7 +111,7 @@ func jsonString(s string) string {
 	if plain {
 		return `"` + s + `"`
 	}
-	encoded, err := json.Marshal(s)
+	encoded, err := json.Marshal(fit.UTF8(s))
 	if err != nil {
 		panic(err) // a string has a JSON form
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 
+	fit "lvm2fs/internal/printable"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
@@ -157,6 +158,7 @@ func (m lvMap) writeJSON(w io.Writer) error {
 	fmt.Fprintf(w, "{\"lv\": %s, \"size\": %d, \"extents\": [", name, m.size)
 	separator := "\n"
 	err = m.runs(func(r mapRun) error {
+		r.Device, r.Error = fit.UTF8(r.Device), fit.UTF8(r.Error)
 		line, err := json.Marshal(r)
 		if err != nil {
 			return err

@@ -37,3 +37,22 @@ func Text(s string) string {
 	}
 	return b.String()
 }
+
+// UTF8 is s with an escape for each byte that is no UTF-8, as Text has it: JSON would show all of them as one
+// and the same character.
+func UTF8(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
