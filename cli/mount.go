@@ -45,6 +45,11 @@ Each volume group becomes a directory of MOUNTPOINT, each logical volume a file 
 The files can be written unless -r is given; a device is opened for writing only when
 a file on it is.
 
+A block device of a volume, on Linux, FreeBSD and macOS:
+  losetup --direct-io=on -f --show /mnt/lvm/vg/root
+  ggatel create -o ro /mnt/lvm/vg/root     without -o ro it must not be trimmed
+  hdiutil attach -nomount -imagekey diskimage-class=CRawDiskImage ~/lvm/vg/root
+
 A line of /etc/fstab:
   /dev/sdb1 /mnt/lvm fuse.lvm2fs ro,nofail,device=/dev/sdc1 0 0
 
