@@ -342,9 +342,10 @@ func (vg *VG) AutoActivation() bool { return !slices.Contains(vg.Flags, "NOAUTOA
 // Clustered says whether clvmd guarded the VG, in lvm2 before 2.03.
 func (vg *VG) Clustered() bool { return slices.Contains(vg.Status, "CLUSTERED") }
 
-// Shared says whether lvmlockd guards the VG, since several hosts use it.
+// Shared says whether lvmlockd guards the VG, since several hosts use it. A VG may be of use to several hosts for
+// other reasons too, and then [LV.ReadOnlyReason] says so.
 func (vg *VG) Shared() bool {
-	return vg.LockType != "" && vg.LockType != "none" || slices.Contains(vg.Status, "SHARED")
+	return slices.Contains([]string{"sanlock", "dlm", "idm"}, vg.LockType)
 }
 
 // Allocation is the allocation policy; normal if the metadata names none.

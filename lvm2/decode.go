@@ -118,7 +118,7 @@ func decodeVGProperties(vg *VG, s *text.Section) {
 	vg.SystemID = d.optStr("system_id")
 	vg.LockType, vg.LockArgs = d.optStr("lock_type"), d.optStr("lock_args")
 	vg.MaxLV, vg.MaxPV = d.optUint("max_lv", math.MaxUint32), d.optUint("max_pv", math.MaxUint32)
-	vg.AllocationPolicy, vg.Profile = d.optStr("allocation_policy"), d.optStr("profile")
+	vg.AllocationPolicy, vg.Profile = allocationPolicy(d.optStr("allocation_policy")), d.optStr("profile")
 	vg.MetadataCopies = d.optUint("metadata_copies", math.MaxUint32)
 }
 
@@ -227,13 +227,26 @@ func decodeLV(vg *VG, s *text.Section) *LV {
 	properties := &decoder{s: s, tolerate: vg.damaged}
 	lv.Flags, lv.Tags = properties.strs("flags"), properties.strs("tags")
 	lv.CreationTime, lv.CreationHost = properties.time("creation_time"), properties.optStr("creation_host")
-	lv.AllocationPolicy, lv.Profile = properties.optStr("allocation_policy"), properties.optStr("profile")
+	lv.AllocationPolicy, lv.Profile = allocationPolicy(properties.optStr("allocation_policy")), properties.optStr("profile")
 	lv.LockArgs = properties.optStr("lock_args")
 	lv.ReadAhead = properties.optInt("read_ahead", 0)
 	if slices.Contains(lv.Status, "FIXED_MINOR") {
-		lv.Major, lv.Minor = properties.optInt("major", -1), properties.optInt("minor", -1)
+		// The kernel chooses the major number, so lvm2 takes 0 for one that is not there.
+		lv.Major, lv.Minor = properties.optInt("major", 0), properties.optInt("minor", -1)
 	}
 	return lv
+}
+
+// allocationPolicy is a policy as lvm2 takes it: "next free" is what normal was called in 2003, and one that it does
+// not know counts as none. Nothing that is read depends on it.
+func allocationPolicy(name string) string {
+	switch name {
+	case "contiguous", "cling", "cling_by_tags", "normal", "anywhere", "inherit":
+		return name
+	case "next free":
+		return "normal"
+	}
+	return ""
 }
 
 func decodeHistorical(vg *VG, s *text.Section) {
