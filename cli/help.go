@@ -53,7 +53,10 @@ func (c *helpCmd) Run(a *app, ctx *kong.Context) error {
 
 // printHelp shows how to use one command, or the program as a whole where command is
 // nil.
-func printHelp(w io.Writer, app *kong.Application, command *kong.Node) {
+func printHelp(out io.Writer, app *kong.Application, command *kong.Node) {
+	const width = 80 // characters
+	w := new(strings.Builder)
+	defer func() { _, _ = io.WriteString(out, wrapText(w.String(), width)) }()
 	if command != nil {
 		printCommandHelp(w, app, command)
 		return

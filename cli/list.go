@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 
@@ -15,7 +16,11 @@ type listCmd struct {
 	deviceOptions
 	JSON    bool     `name:"json" xor:"format" help:"Print lvm's report format; sizes are numbers of bytes."`
 	All     bool     `short:"a" help:"Show internal LVs too, as lvs -a does."`
-	Tree    bool     `xor:"format" help:"Show what lies on what, from the devices up."`
+	Tree    bool     `xor:"format,columns" help:"Show what lies on what, from the devices up."`
+	VG      []string `name:"vg" sep:"none" placeholder:"VG" help:"Show only this VG; may be repeated."`
+	LV      []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Show only this LV; may be repeated."`
+	Columns []string `short:"o" name:"options" sep:"none" xor:"columns" placeholder:"COLUMN,..." help:"Show these fields, by lvm's names; +COLUMN adds to the usual ones."`
+	Bare    bool     `name:"noheadings" help:"Leave out titles and headings."`
 	Devices []string `arg:"" optional:"" name:"device"`
 }
 
@@ -24,13 +29,20 @@ func (listCmd) Help() string {
 	return `Examples:
   lvm2fs list disk.img
   lvm2fs list --json disk1.img disk2.img | jq '.report[0].lv'
+  lvm2fs list --noheadings -o lv_full_name,lv_size disk.img
 
 --json prints the fields of vgs, pvs, lvs and lvs --segments by lvm's names. Sizes are numbers of bytes, all else is
-as lvm prints it; a field that is empty is left out, and so is one that depends on activation.`
+as lvm prints it; a field that is empty is left out, and so is one that depends on activation. -o chooses among the
+same fields: there is a row for each LV, or for each segment if a column is of segments alone, and for each VG or PV if
+all columns are of those.`
 }
 
 func (c *listCmd) Run(a *app) error {
 	c.orphans = true
+	chosen, err := parseColumns(c.Columns)
+	if err != nil {
+		return err
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -38,14 +50,20 @@ func (c *listCmd) Run(a *app) error {
 	defer s.Close()
 	l := newListing(s.Scan, c.All)
 	l.found = s.Found
+	if err := l.only(s.Scan, c.VG, c.LV); err != nil {
+		return err
+	}
+	look := layout{headings: !c.Bare, width: a.terminalWidth(), ascii: !hasUTF8(os.Getenv)}
 	out := bufio.NewWriter(a.stdout)
 	switch {
 	case c.JSON:
-		err = l.writeJSON(out)
+		err = l.writeJSON(out, chosen)
 	case c.Tree:
-		err = l.writeTree(out)
+		err = l.writeTree(out, look)
+	case chosen != nil:
+		err = l.writeColumns(out, chosen, !c.Bare)
 	default:
-		err = l.writeTables(out)
+		err = l.writeTables(out, look)
 	}
 	if err != nil {
 		return err
@@ -56,7 +74,7 @@ func (c *listCmd) Run(a *app) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	return a.warnFaults(s.Scan.VGs, (*lvm2.LV).Fault)
+	return a.warnFaults(l.vgs, (*lvm2.LV).Fault)
 }
 
 // listing is what list shows, in the order of vgs, pvs and lvs: by name.

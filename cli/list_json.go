@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -55,29 +56,37 @@ func (r *row) sizeUnlessZero(name string, bytes int64) {
 	}
 }
 
-// writeJSON writes the listing as lvm's fullreport does, but all VGs in one report.
-func (l *listing) writeJSON(w *bufio.Writer) error {
+// writeJSON writes the listing as lvm's fullreport does, but all VGs in one report. If columns are chosen, the
+// reports have those of them that they know, and one that knows none has no rows.
+func (l *listing) writeJSON(w *bufio.Writer, chosen []string) error {
 	w.WriteString("{\n  \"report\": [\n    {\n")
-	writeRows(w, "vg", l.vgs, vgRow, ",")
-	writeRows(w, "pv", l.pvs, l.pvRow, ",")
-	writeRows(w, "lv", l.lvs, l.lvRow, ",")
+	writeRows(w, "vg", l.vgs, vgRow, chosen, ",")
+	writeRows(w, "pv", l.pvs, l.pvRow, chosen, ",")
+	writeRows(w, "lv", l.lvs, l.lvRow, chosen, ",")
 	var segments []*lvm2.Segment
 	for _, lv := range l.lvs {
 		segments = append(segments, lv.Segments...)
 	}
-	writeRows(w, "seg", segments, segmentRow, "")
+	writeRows(w, "seg", segments, segmentRow, chosen, "")
 	w.WriteString("    }\n  ]\n}\n")
 	return nil
 }
 
-func writeRows[T any](w *bufio.Writer, name string, items []T, toRow func(T) row, after string) {
+func writeRows[T any](w *bufio.Writer, name string, items []T, toRow func(T) row, chosen []string, after string) {
+	if chosen != nil && !slices.ContainsFunc(chosen, reportOf(name).has) {
+		items = nil
+	}
 	fmt.Fprintf(w, "      %q: [", name)
 	for i, item := range items {
 		if i > 0 {
 			w.WriteByte(',')
 		}
 		w.WriteString("\n        ")
-		toRow(item).write(w)
+		r := toRow(item)
+		if chosen != nil {
+			r = slices.DeleteFunc(r, func(f field) bool { return !slices.Contains(chosen, f.name) })
+		}
+		r.write(w)
 	}
 	if len(items) > 0 {
 		w.WriteString("\n      ")

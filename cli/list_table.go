@@ -2,12 +2,11 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 
 	"lvm2fs/lvm2"
@@ -15,7 +14,7 @@ import (
 
 // writeTables writes the listing for people: VGs, PVs and LVs, and what is special about
 // each.
-func (l *listing) writeTables(w *bufio.Writer) error {
+func (l *listing) writeTables(w *bufio.Writer, look layout) error {
 	var vgs, pvs, lvs table
 	vgs.header("VG", "Size", "Free", "Extent", "PVs", "LVs", "Attr", "Notes")
 	reasons := l.commonReasons()
@@ -44,11 +43,13 @@ func (l *listing) writeTables(w *bufio.Writer) error {
 		if len(section.table.rows) < 2 {
 			continue
 		}
-		if i > 0 && len(l.vgs) > 0 {
-			fmt.Fprintln(w)
+		if look.headings {
+			if i > 0 && len(l.vgs) > 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprintln(w, section.title)
 		}
-		fmt.Fprintln(w, section.title)
-		if err := section.table.write(w); err != nil {
+		if err := section.table.write(w, look); err != nil {
 			return err
 		}
 	}
@@ -64,23 +65,79 @@ const alignRight = "\x00" // in front of a cell; printable leaves none in text f
 func (t *table) header(cells ...string) { t.rows = append(t.rows, cells) }
 func (t *table) row(cells ...string)    { t.rows = append(t.rows, cells) }
 
-func (t *table) write(w io.Writer) error {
+// layout is how tables look.
+type layout struct {
+	headings bool
+	width    int  // of the terminal, in characters; 0 for no limit
+	ascii    bool // trees are drawn without other characters
+}
+
+const (
+	margin = "  "
+	gap    = "  "
+	// narrowest is the least number of characters that text is wrapped to.
+	narrowest = 20
+)
+
+func (t *table) write(w io.Writer, look layout) error {
 	t.dropEmptyNotes()
+	if !look.headings {
+		t.rows = t.rows[1:]
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
 	t.alignColumns()
-	var aligned bytes.Buffer
-	tw := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
+	widths := t.widths(look.width)
 	for _, row := range t.rows {
-		fmt.Fprintln(tw, "  "+strings.Join(row, "\t"))
-	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	for line := range bytes.Lines(aligned.Bytes()) {
-		if _, err := fmt.Fprintf(w, "%s\n", bytes.TrimRight(line, " \n")); err != nil {
-			return err
+		cells := make([][]string, len(row)) // each of lines
+		height := 1
+		for i, cell := range row {
+			cells[i] = []string{cell}
+			if utf8.RuneCountInString(cell) > widths[i] {
+				cells[i] = wrapWords(cell, widths[i])
+			}
+			height = max(height, len(cells[i]))
+		}
+		for line := range height {
+			var b strings.Builder
+			b.WriteString(margin)
+			for i, lines := range cells {
+				text := ""
+				if line < len(lines) {
+					text = lines[line]
+				}
+				b.WriteString(text + strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(text))) + gap)
+			}
+			if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// widths are those of the columns, in characters. Where a terminal has no room for all of them the last, of notes,
+// and then the one before are made narrower.
+func (t *table) widths(terminal int) []int {
+	widths := make([]int, len(t.rows[0]))
+	total := len(margin)
+	for i := range widths {
+		for _, row := range t.rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+		total += widths[i] + len(gap)
+	}
+	total -= len(gap)
+	if terminal == 0 {
+		return widths
+	}
+	for i := len(widths) - 1; i > max(0, len(widths)-3) && total > terminal; i-- {
+		less := min(total-terminal, max(0, widths[i]-narrowest))
+		widths[i] -= less
+		total -= less
+	}
+	return widths
 }
 
 // dropEmptyNotes leaves the last column without a title where it says nothing.
@@ -237,8 +294,8 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 	}
 	remarks = append(remarks, kinNotes(lv)...)
 	remarks = append(remarks, usageNotes(lv.Usage())...)
-	if reason := readOnlyReason(lv); reason != "" && reason != common {
-		remarks = append(remarks, "read-only: "+reason)
+	if reason := readOnlyReason(lv); reason != nil && reason.Reason != common {
+		remarks = append(remarks, "read-only: "+reason.Reason)
 	}
 	return append(remarks, tagNote(lv.Tags)...)
 }
@@ -276,19 +333,12 @@ func kinNotes(lv *lvm2.LV) []string {
 	return remarks
 }
 
-// readOnlyReason is why a file of the mounted tree is read-only; "" if it is not, if the LV
+// readOnlyReason is why a file of the mounted tree is read-only; nil if it is not, if the LV
 // has no file, or if the metadata says no more than that it is.
-func readOnlyReason(lv *lvm2.LV) string {
-	if !lv.Visible() || !lv.Writable() {
-		return ""
-	}
-	err := lv.ReadOnlyReason()
-	if err == nil {
-		return ""
-	}
-	_, reason, found := strings.Cut(err.Error(), lvm2.ErrReadOnly.Error()+": ")
-	if !found {
-		return err.Error()
+func readOnlyReason(lv *lvm2.LV) *lvm2.ReadOnlyError {
+	var reason *lvm2.ReadOnlyError
+	if lv.Visible() && lv.Writable() {
+		errors.As(lv.ReadOnlyReason(), &reason)
 	}
 	return reason
 }
@@ -298,18 +348,16 @@ func readOnlyReason(lv *lvm2.LV) string {
 func (l *listing) commonReasons() map[*lvm2.VG]string {
 	common := map[*lvm2.VG]string{}
 	for _, vg := range l.vgs {
-		reasons := map[string]bool{}
 		for _, lv := range vg.LVs {
-			if lv.Visible() && lv.Writable() {
-				reasons[readOnlyReason(lv)] = true
+			if !lv.Visible() || !lv.Writable() {
+				continue
 			}
-		}
-		if len(reasons) == 1 {
-			for reason := range reasons {
-				if !strings.HasPrefix(reason, "it is ") {
-					common[vg] = reason
-				}
+			reason := readOnlyReason(lv)
+			if reason == nil || reason.Own || common[vg] != "" && common[vg] != reason.Reason {
+				delete(common, vg)
+				break
 			}
+			common[vg] = reason.Reason
 		}
 	}
 	return common

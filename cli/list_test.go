@@ -75,9 +75,9 @@ func listScan(t testing.TB, write func(*listing, *bufio.Writer) error, scan *lvm
 }
 
 var writers = map[string]func(*listing, *bufio.Writer) error{
-	"tables": (*listing).writeTables,
-	"tree":   (*listing).writeTree,
-	"JSON":   (*listing).writeJSON,
+	"tables": func(l *listing, w *bufio.Writer) error { return l.writeTables(w, layout{headings: true}) },
+	"tree":   func(l *listing, w *bufio.Writer) error { return l.writeTree(w, layout{headings: true}) },
+	"JSON":   func(l *listing, w *bufio.Writer) error { return l.writeJSON(w, nil) },
 }
 
 func TestNamesFromDiskDoNothingToATerminal(t *testing.T) {
@@ -118,7 +118,7 @@ func TestATreeOfLVsThatLieOnEachOtherEnds(t *testing.T) {
   └─c          8 KiB  linear  damaged
     └─c        8 KiB  linear  damaged; see above for what lies on it
 `
-	if got := "\n" + listText(t, (*listing).writeTree, vg); got != want {
+	if got := "\n" + listText(t, writers["tree"], vg); got != want {
 		t.Errorf("the tree is%s", got)
 	}
 }

@@ -16,8 +16,9 @@ import (
 // writeTree writes what lies on what, from the files and disks up: what is on each, down to the PVs,
 // under each PV the LVs with extents on it, under each LV those that are built on it. What lies on several
 // is shown under each, but what lies on it in turn only once.
-func (l *listing) writeTree(w *bufio.Writer) error {
+func (l *listing) writeTree(w *bufio.Writer, look layout) error {
 	t := newTree(l)
+	t.ascii = look.ascii
 	var rows table
 	rows.header("Name", "Size", "Type", "Notes")
 	for _, pv := range l.pvs {
@@ -42,7 +43,7 @@ func (l *listing) writeTree(w *bufio.Writer) error {
 			t.write(&rows, "", branches, t.lvs(lvs, 0))
 		}
 	}
-	return rows.write(w)
+	return rows.write(w, look)
 }
 
 // roots are the devices that the user named, and those of the system that lead to a PV, by name.
@@ -69,6 +70,8 @@ const (
 	branches = branch // of a row whose siblings are drawn as branches of one tree
 )
 
+var asciiBranches = strings.NewReplacer(branch, "|-", lastBranch, "`-", indent, "| ")
+
 // item is a row of the tree with what lies on it.
 type item struct {
 	name, size, typ, note string
@@ -84,6 +87,7 @@ type tree struct {
 	shown   map[any]bool                 // with what is built on them
 	shownPV map[*lvm2.PV]bool
 	cut     bool // LVs above others are not drawn there
+	ascii   bool // without box-drawing characters
 }
 
 func newTree(l *listing) *tree {
@@ -249,7 +253,11 @@ func (t *tree) write(rows *table, prefix, mark string, items []item) {
 		default:
 			below = indent
 		}
-		rows.row(prefix+mark+i.name, i.size, i.typ, i.note)
+		name := prefix + mark
+		if t.ascii {
+			name = asciiBranches.Replace(name)
+		}
+		rows.row(name+i.name, i.size, i.typ, i.note)
 		t.write(rows, prefix+below, branches, i.above)
 	}
 }

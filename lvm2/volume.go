@@ -146,11 +146,24 @@ func (v *Volume) errReadOnly() error {
 	return fmt.Errorf("LV %s: %w: it was opened for reading", v.lv, ErrReadOnly)
 }
 
-// ReadOnlyReason says why the LV cannot be written; nil when it can. It wraps
-// ErrReadOnly.
+// ReadOnlyError is why an LV cannot be written. It wraps ErrReadOnly.
+type ReadOnlyError struct {
+	LV     *LV
+	Reason string // a phrase
+	Own    bool   // it is about this LV, and not about its VG, its devices or all segments of a type
+}
+
+func (e *ReadOnlyError) Error() string {
+	return fmt.Sprintf("LV %s: %v: %s", e.LV, ErrReadOnly, e.Reason)
+}
+
+// Unwrap makes the error one of [ErrReadOnly].
+func (e *ReadOnlyError) Unwrap() error { return ErrReadOnly }
+
+// ReadOnlyReason says why the LV cannot be written, with a [*ReadOnlyError]; nil when it can.
 func (lv *LV) ReadOnlyReason() error {
-	if reason := lv.readOnlyReason(); reason != "" {
-		return fmt.Errorf("LV %s: %w: %s", lv, ErrReadOnly, reason)
+	if reason, own := lv.readOnlyReason(); reason != "" {
+		return &ReadOnlyError{lv, reason, own}
 	}
 	return nil
 }

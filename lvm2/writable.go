@@ -125,87 +125,86 @@ func (lv *LV) Inherit(old *LV) {
 	})
 }
 
-// readOnlyReason is why a segment cannot be written as safely as the kernel does it, as a phrase; "" if
-// it can be.
-func (a *assembly) readOnlyReason(seg *Segment) string {
+// readOnlyReason is why a segment cannot be written as safely as the kernel does it; "" if it can be.
+func (a *assembly) readOnlyReason(seg *Segment) (reason string, own bool) {
 	switch seg.Mapping.(type) {
 	case *Striped, *CachePool: // the cache speaks for its pool
-		return ""
+		return "", false
 	}
 	if seg.Type == "error" {
-		return ""
+		return "", false
 	}
 	if st := a.states.of(seg); st != nil {
-		return st.ReadOnlyReason()
+		return st.ReadOnlyReason(), true
 	}
 	switch seg.Mapping.(type) {
 	case *Cache, *Writecache:
-		return "its cache is not used"
+		return "its cache is not used", true
 	}
-	return "writing to segments of type " + seg.Type + " is unsupported"
+	return "writing to segments of type " + seg.Type + " is unsupported", false
 }
 
-// readOnlyReason is why the LV cannot be written, as a phrase; "" if it can be.
-func (lv *LV) readOnlyReason() string {
+// readOnlyReason is why the LV cannot be written, as a phrase; "" if it can be. own says whether that is about this
+// LV and not about its VG, its devices or all segments of a type.
+func (lv *LV) readOnlyReason() (reason string, own bool) {
 	vg := lv.VG
 	switch {
 	case vg.Exported():
-		return "the VG is exported"
+		return "the VG is exported", false
 	case vg.SystemID != "":
-		return fmt.Sprintf("the VG belongs to the host with system ID %q", vg.SystemID)
+		return fmt.Sprintf("the VG belongs to the host with system ID %q", vg.SystemID), false
 	case vg.LockType != "" && vg.LockType != "none", slices.Contains(vg.Status, "CLUSTERED"), slices.Contains(vg.Status, "SHARED"):
-		return "the VG is shared with other hosts"
+		return "the VG is shared with other hosts", false
 	case vg.ambiguous:
-		return "copies of the VG's metadata differ"
+		return "copies of the VG's metadata differ", false
 	case vg.Damage() != nil:
-		return "the VG's metadata is damaged"
+		return "the VG's metadata is damaged", false
 	case !allowsWriting(vg.Status, vg.Flags):
-		return "the VG is read-only"
+		return "the VG is read-only", false
 	case !allowsWriting(lv.Status, lv.Flags):
-		return "the LV is read-only"
+		return "the LV is read-only", true
 	case !lv.Visible():
-		return "the LV is internal"
+		return "the LV is internal", true
 	case len(lv.snapshots()) > 0:
-		return "it is the origin of a snapshot"
+		return "it is the origin of a snapshot", true
 	case lv.externalOriginOf():
-		return "it is the external origin of a thin LV"
+		return "it is the external origin of a thin LV", true
 	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
-		return "a pvmove is not finished"
+		return "a pvmove is not finished", true
 	}
 	if pv := vg.derive().contested; pv != nil {
-		return fmt.Sprintf("the metadata give extents of %s to more than one segment", pv)
+		return fmt.Sprintf("the metadata give extents of %s to more than one segment", pv), false
 	}
 	for _, pv := range vg.PVs {
 		switch {
 		case pv.broken != nil:
-			return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label)
+			return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label), false
 		case pv.Device == nil || pv.FlaggedMissing():
-			return fmt.Sprintf("%s is missing", pv)
+			return fmt.Sprintf("%s is missing", pv), false
 		case pv.Shortfall() > 0:
-			return fmt.Sprintf("%s is smaller than its PV", pv)
+			return fmt.Sprintf("%s is smaller than its PV", pv), false
 		case pv.duplicate:
-			return fmt.Sprintf("the PV on %s is on another device too", pv)
+			return fmt.Sprintf("the PV on %s is on another device too", pv), false
 		case pv.damaged:
-			return fmt.Sprintf("the metadata on %s is damaged, so there may be newer", pv)
+			return fmt.Sprintf("the metadata on %s is damaged, so there may be newer", pv), false
 		case slices.Contains(pv.Status, "EXPORTED"):
-			return fmt.Sprintf("%s is exported", pv)
+			return fmt.Sprintf("%s is exported", pv), false
 		}
 	}
 	for _, pv := range lv.pvs() {
 		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
-			return fmt.Sprintf("writing to %s is unsupported", pv)
+			return fmt.Sprintf("writing to %s is unsupported", pv), false
 		}
 		if err := mapping.Unwritable(pv.Device); err != nil {
-			return err.Error()
+			return err.Error(), false
 		}
 	}
 	if _, err := vg.assembly.contents(lv); err != nil { // also finds the states
-		return "it cannot be read"
+		return "it cannot be read", true
 	}
-	reason := ""
 	lv.through(func(seg *Segment) bool {
-		reason = vg.assembly.readOnlyReason(seg)
+		reason, own = vg.assembly.readOnlyReason(seg)
 		return reason != ""
 	})
-	return reason
+	return reason, own
 }
