@@ -247,9 +247,24 @@ func (d *Device) ReadAt(p []byte, off int64) (int, error) {
 		return n, end
 	}
 	if err == io.EOF || err == nil {
-		return n, fmt.Errorf("%s: ends at byte %d, although its size was %d: %w", d.name, off+int64(n), size, io.ErrUnexpectedEOF)
+		return n, d.fault(off+int64(n), fmt.Errorf("%s: %s: %w", d.name, d.shrunk(off+int64(n)), io.ErrUnexpectedEOF))
 	}
-	return n, fmt.Errorf("%s: reading %d bytes at byte %d: %w", d.name, len(p)-n, off+int64(n), bare(err))
+	return n, d.fault(off+int64(n), fmt.Errorf("%s: reading %d bytes at byte %d: %w", d.name, len(p)-n, off+int64(n), bare(err)))
+}
+
+// shrunk says where the device ends, of which there is nothing to read at off.
+func (d *Device) shrunk(off int64) string {
+	was := d.Size()
+	// Where a read fails says only where it was asked for; a disk may also not know its size any better than before.
+	if g, err := d.r.geometry(); err == nil && g.size <= off {
+		return fmt.Sprintf("ends at byte %d, although its size was %d; reading at byte %d", g.size, was, off)
+	}
+	return fmt.Sprintf("nothing to read at byte %d, although its size was %d", off, was)
+}
+
+// fault is the error of an access to the bytes from off on.
+func (d *Device) fault(off int64, err error) error {
+	return &mapping.Fault{Device: d.name, Offset: off, Err: err}
 }
 
 // WriteAt writes len(p) bytes at off. It fails with ErrNotClaimed outside of a claim,
@@ -262,7 +277,7 @@ func (d *Device) WriteAt(p []byte, off int64) (int, error) {
 	}
 	n, err := d.writeSectors(p, off)
 	if n < len(p) {
-		return n, fmt.Errorf("%s: writing %d bytes at byte %d: %w", d.name, len(p)-n, off+int64(n), bare(err))
+		return n, d.fault(off+int64(n), fmt.Errorf("%s: writing %d bytes at byte %d: %w", d.name, len(p)-n, off+int64(n), bare(err)))
 	}
 	return n, nil
 }

@@ -20,7 +20,7 @@ func (d *Device) PunchHole(off, n int64) error {
 	}
 	// The hole first: it tells whether holes can be made at all.
 	if err := d.punchUnits(first, last-first); err != nil {
-		return fmt.Errorf("%s: punching a hole of %d bytes at byte %d: %w", d.name, n, off, bare(err))
+		return d.fault(off, fmt.Errorf("%s: punching a hole of %d bytes at byte %d: %w", d.name, n, off, bare(err)))
 	}
 	if err := d.writeZeros(off, first); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (d *Device) writeZeros(off, end int64) error {
 	n, err := d.writeSectors(make([]byte, end-off), off)
 	if err != nil {
 		off += int64(n)
-		return fmt.Errorf("%s: writing %d zeros at byte %d: %w", d.name, end-off, off, bare(err))
+		return d.fault(off, fmt.Errorf("%s: writing %d zeros at byte %d: %w", d.name, end-off, off, bare(err)))
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lvm2fs/mapping"
 )
 
 // medium is a kind of device that the same table of behaviour is run over.
@@ -472,6 +474,14 @@ func TestADeviceThatEndsBeforeItsSizeIsAnErrorAndNotEOF(t *testing.T) {
 		}
 		if !bytes.Equal(p[:n], data[6000:8192]) {
 			t.Errorf("%s: wrong bytes before the end", name)
+		}
+		var fault *mapping.Fault
+		if !errors.As(err, &fault) || fault.Offset != 8192 || fault.Device != d.Name() {
+			t.Errorf("%s: %v is a fault %+v", name, err, fault)
+		}
+		_, err = d.ReadAt(p, 8292)
+		if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "ends at byte 8192,") {
+			t.Errorf("%s: beyond the end: %v", name, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 
 	"lvm2fs/lvm2"
@@ -26,6 +27,14 @@ func openErrno(err error) syscall.Errno {
 		return syscall.EACCES
 	}
 	return syscall.EIO
+}
+
+// remedy is err with what to do about it, for the log.
+func (s *Server) remedy(err error) error {
+	if errors.Is(err, lvm2.ErrStale) && s.cfg.Rescan != nil {
+		return fmt.Errorf("%w; `lvm2fs -o remount %s` reads it again", err, s.dir)
+	}
+	return err
 }
 
 // ioErrno is what reading, writing and syncing an open file says.

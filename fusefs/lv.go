@@ -46,7 +46,7 @@ func (n *lvNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, s
 	h := &handle{s: n.s, file: f, writable: flags&syscall.O_ACCMODE != syscall.O_RDONLY, sync: flags&syncFlags != 0}
 	if err := h.open(); err != nil {
 		if h.writable {
-			n.s.log.Warn("open for writing", "lv", f.name(), "err", err)
+			n.s.log.Warn("open for writing", "lv", f.name(), "err", n.s.remedy(err))
 		} else {
 			n.s.failures.report(f, "open", 0, err)
 		}

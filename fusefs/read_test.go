@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,11 +10,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"lvm2fs/blockdev"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 )
 
 func TestReadsGiveTheBytesOfTheLV(t *testing.T) {
@@ -222,6 +226,42 @@ func TestFailuresAreLoggedOnceAPlaceAndNotForEver(t *testing.T) {
 	if n := log.count("\n"); n != maxFailures+2 {
 		t.Errorf("after a reload %d lines, want %d", n, maxFailures+2)
 	}
+}
+
+func TestManyFailuresHideNoOtherOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logged{}
+		fs := failures{log: loggerTo(log)}
+		f, other := &lvFile{}, &lvFile{}
+		of := func(dev string, place int64, why error) error {
+			return &mapping.Fault{Device: dev, Offset: place * failureSpan, Err: fmt.Errorf("%s: %w", dev, why)}
+		}
+		for i := range int64(2 * maxFailures) {
+			fs.report(f, "read", i*failureSpan, of("sda", i, syscall.EIO))
+		}
+		n := maxFailures + 1
+		lines := func(what string, more int) {
+			t.Helper()
+			if n += more; log.count("\n") != n {
+				t.Errorf("%s: %d lines, want %d", what, log.count("\n"), n)
+			}
+		}
+		lines("one device", 0)
+		fs.report(other, "read", 0, of("sda", 5, syscall.EIO))
+		lines("a place that another LV has there too", 0)
+		fs.report(f, "read", 0, of("sdb", 5, syscall.EIO))
+		lines("another device", 1)
+		fs.report(f, "read", 0, of("sda", 5, syscall.ENODEV))
+		lines("the device in another way", 1)
+		fs.report(f, "write", 0, of("sda", 5, syscall.EIO))
+		lines("another operation", 1)
+		fs.report(f, "read", 0, errors.New("checksum"))
+		fs.report(other, "read", 0, errors.New("checksum"))
+		lines("LVs without a failing device", 2)
+		time.Sleep(failurePeriod)
+		fs.report(f, "read", 0, of("sda", 5, syscall.EIO))
+		lines("later", 1)
+	})
 }
 
 func TestAnLVOfAnUnknownTypeIsListedAndNotOpened(t *testing.T) {

@@ -77,7 +77,7 @@ func (s *Server) resume(suspended []*lvFile) {
 	for _, f := range suspended {
 		w, err := f.lv.Load().openWritable()
 		if err != nil {
-			s.log.Error("open handles cannot write any more", "lv", f.name(), "err", err)
+			s.log.Error("open handles cannot write any more", "lv", f.name(), "err", s.remedy(err))
 		}
 		f.swap(w, err)
 		f.io.Unlock()
@@ -115,7 +115,7 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (ch
 			s.log.Error("close", "lv", sw.file.name(), "err", err)
 		}
 		if sw.lost != nil {
-			s.log.Error("open handles cannot write any more", "lv", sw.file.name(), "err", sw.lost)
+			s.log.Error("open handles cannot write any more", "lv", sw.file.name(), "err", s.remedy(sw.lost))
 		}
 		sw.file.opening.Unlock()
 	}
