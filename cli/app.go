@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 
 	"golang.org/x/term"
 )
@@ -19,6 +20,7 @@ type app struct {
 	ask            asker        // who knows passphrases
 	log            *slog.Logger // to stderr, each line starting with "lvm2fs: "
 	logTo          *logTarget   // lets a daemon log elsewhere
+	heard          *warnings    // nil, or what warnf says too
 }
 
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -38,7 +40,41 @@ func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 
 // warnf says in one line what is wrong but does not stop the command.
 func (a *app) warnf(format string, args ...any) {
-	a.log.Warn(oneLine(fmt.Errorf(format, args...)))
+	line := oneLine(fmt.Errorf(format, args...))
+	a.log.Warn(line)
+	if a.heard != nil {
+		a.heard.add(line)
+	}
+}
+
+// warnings are those of a part of a command. They are safe for concurrent use.
+type warnings struct {
+	mu    sync.Mutex
+	lines []string
+	ended bool
+}
+
+func (w *warnings) add(line string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.lines = append(w.lines, line)
+	}
+}
+
+// end gives the warnings up to now. Later ones are not kept: what was opened meanwhile can warn for as long as it is used.
+func (w *warnings) end() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	return w.lines
+}
+
+// overheard is an app whose warnings are kept too.
+func (a *app) overheard() *app {
+	b := *a
+	b.heard = new(warnings)
+	return &b
 }
 
 func isTerminal(w io.Writer) bool {

@@ -181,7 +181,7 @@ func TestAReloadKeepsTheDevicesThatHaveNotChanged(t *testing.T) {
 	}
 	s, _ := opened(t, deviceOptions{Nested: true}, paths...)
 	before := s.Scan.VGs[0].PVs[0].Device
-	again, err := s.rescan(newApp(nil, strings.NewReader(""), io.Discard, io.Discard))
+	again, _, err := s.rescan(newApp(nil, strings.NewReader(""), io.Discard, io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,22 +210,24 @@ func (s *session) partition(disk mapping.Device, number int, start, size int64) 
 	return nil
 }
 
-// rescan reads the metadata of the session's devices again. On an error the session
-// stays as it is.
-func (s *session) rescan(a *app) (*lvm2.Scan, error) {
+// rescan reads the metadata of the session's devices again, and warns of what mounting them would warn of. On an error the
+// session stays as it is.
+func (s *session) rescan(a *app) (_ *lvm2.Scan, warnings []string, err error) {
 	for _, d := range s.Devices {
 		if err := d.Refresh(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	again := *s
 	// Who uses a device by now is no reason to refuse what is mounted.
 	again.opts.Exclusive = false
+	a = a.overheard()
 	if err := again.scan(a, nil); err != nil {
-		return nil, err
+		return nil, a.heard.end(), err
 	}
+	_ = a.warnFaults(again.Scan.VGs, openFault) // the others can be read
 	s.metadata = again.metadata
-	return again.Scan, nil
+	return again.Scan, a.heard.end(), nil
 }
 
 // scan looks for volume groups on the devices. failures are those of devices that are

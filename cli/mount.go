@@ -194,7 +194,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []string) fusefs.Config {
 	config := fusefs.Config{
 		Scan:        s.Scan,
-		Rescan:      func() (*lvm2.Scan, error) { return s.rescan(a) },
+		Rescan:      func() (*lvm2.Scan, []string, error) { return s.rescan(a) },
 		ReadOnly:    options.readOnly,
 		All:         c.All,
 		AllowOther:  options.allowOther,
@@ -246,5 +246,5 @@ func (c *mountCmd) remount(a *app, options mountOptions) error {
 	if options.writable && m.readOnly {
 		a.warnf("%s stays read-only: remounting cannot change that, unmounting and mounting again does", mountpoint)
 	}
-	return reload(mountpoint)
+	return a.reload(mountpoint)
 }

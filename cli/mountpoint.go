@@ -125,16 +125,23 @@ func under(path string, dir os.FileInfo) bool {
 	return false
 }
 
-// reload has the daemon of a mount read the metadata again, and waits until it has. It
+// reload has the daemon of a mount read the metadata again, waits until it has, and says what that has found. It
 // asks by reading an attribute, which works on a read-only mount too.
-func reload(mountpoint string) error {
-	failure := make([]byte, 4096)
-	n, err := unix.Getxattr(mountpoint, xattrReload, failure)
+func (a *app) reload(mountpoint string) error {
+	text := make([]byte, fusefs.MaxReport)
+	n, err := unix.Getxattr(mountpoint, xattrReload, text)
 	if err != nil {
 		return fmt.Errorf("reload of %s: %w", mountpoint, err)
 	}
-	if n > 0 {
-		return fmt.Errorf("%s still shows the old metadata: %s", mountpoint, failure[:n])
+	report := fusefs.DecodeReport(string(text[:n]))
+	for _, line := range report.Changes {
+		a.log.Info(line)
+	}
+	for _, line := range report.Warnings {
+		a.log.Warn(line)
+	}
+	if report.Failed != "" {
+		return fmt.Errorf("%s still shows the old metadata: %s", mountpoint, report.Failed)
 	}
 	return nil
 }

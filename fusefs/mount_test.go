@@ -44,12 +44,13 @@ func loggerTo(l *logged) *slog.Logger { return slog.New(slog.NewTextHandler(l, n
 // mounted is a mount for one test.
 type mounted struct {
 	*Server
-	t       *testing.T
-	dir     string
-	log     *logged
-	disks   []*testpv.Disk
-	devices []lvm2.Device
-	rescan  func() (*lvm2.Scan, error) // in place of reading devices again
+	t        *testing.T
+	dir      string
+	log      *logged
+	disks    []*testpv.Disk
+	devices  []lvm2.Device
+	rescan   func() (*lvm2.Scan, error) // in place of reading devices again
+	warnings []string                   // of a rescan
 }
 
 // mount mounts vg, over disks in memory, in a directory that goes with the test.
@@ -75,11 +76,12 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 	m := &mounted{t: t, dir: mountpoint(t), log: &logged{}, devices: devices}
 	cfg := Config{
 		Scan: lvm2.Open(devices, lvm2.Options{}),
-		Rescan: func() (*lvm2.Scan, error) {
+		Rescan: func() (*lvm2.Scan, []string, error) {
 			if m.rescan != nil {
-				return m.rescan()
+				scan, err := m.rescan()
+				return scan, m.warnings, err
 			}
-			return lvm2.Open(m.devices, lvm2.Options{}), nil
+			return lvm2.Open(m.devices, lvm2.Options{}), m.warnings, nil
 		},
 		UID:    uint32(os.Getuid()),
 		GID:    uint32(os.Getgid()),

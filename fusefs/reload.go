@@ -13,35 +13,46 @@ import (
 // Reload reads the metadata again and switches to it. New metadata is read wholly before the
 // switch; on an error, which is also logged, the old stays. Handles follow their LV by UUID.
 func (s *Server) Reload() error {
-	changed, err := s.reload()
-	s.invalidate(changed)
+	_, err := s.reloadAndTell()
 	return err
 }
 
-// reload says which files are made of something else now.
-func (s *Server) reload() (changed map[fileKey]bool, err error) {
+// reloadAndTell is Reload for whoever wants to know what it found.
+func (s *Server) reloadAndTell() (Report, error) {
+	report, changed, err := s.reload()
+	s.invalidate(changed)
+	return report, err
+}
+
+// reload says what is otherwise now, and which files are made of something else.
+func (s *Server) reload() (report Report, changed map[fileKey]bool, err error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	suspended := s.suspend()
-	scan, err := s.rescan()
+	scan, warnings, err := s.rescan()
+	report.Warnings = warnings
 	if err != nil {
 		err = fmt.Errorf("reload: %w", err)
+		report.Failed = err.Error()
 		s.log.Error("the metadata stays as it was", "err", err)
 		s.resume(suspended)
-		return nil, err
+		return report, nil, err
 	}
-	changed = s.change(scan, suspended, time.Now())
+	report.Changes, changed = s.change(scan, suspended, time.Now())
 	s.failures.forget()
+	for _, line := range report.Changes {
+		s.log.Info(line)
+	}
 	s.log.Info("metadata read again", "vgs", len(scan.VGs), "changed", len(changed))
-	return changed, nil
+	return report, changed, nil
 }
 
-func (s *Server) rescan() (*lvm2.Scan, error) {
+func (s *Server) rescan() (*lvm2.Scan, []string, error) {
 	if s.ended {
-		return nil, errors.New("no longer mounted")
+		return nil, nil, errors.New("no longer mounted")
 	}
 	if s.cfg.Rescan == nil {
-		return nil, fmt.Errorf("%w here", errors.ErrUnsupported)
+		return nil, nil, fmt.Errorf("%w here", errors.ErrUnsupported)
 	}
 	return s.cfg.Rescan()
 }
@@ -86,9 +97,10 @@ func (s *Server) resume(suspended []*lvFile) {
 }
 
 // change switches from the tree of before to that of scan. Of the files that are suspended it has the locks.
-func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (changed map[fileKey]bool) {
+func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (differs []string, changed map[fileKey]bool) {
 	old := s.tree.Load()
 	next, lvs := s.newTree(scan, old, now)
+	differs = differences(old, next, lvs)
 	switches := planSwitches(old, lvs)
 	// An extent may go from one LV to another, so nobody may still write where the old
 	// metadata says when the first one reads where the new metadata says.
@@ -127,7 +139,7 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (ch
 		}
 	}
 	s.tree.Store(next)
-	return changed
+	return differs, changed
 }
 
 // invalidate makes the kernel forget the pages of files: of those mapped into memory, and with

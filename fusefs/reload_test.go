@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"lvm2fs/internal/testimages"
@@ -239,8 +240,14 @@ func TestSettingAnAttributeOfTheRootReloads(t *testing.T) {
 	if _, err := unix.Getxattr(m.dir, reloadAttr, nil); err != nil || m.stat("vg/data").Size() != 5*extent {
 		t.Errorf("asking for its size: %v, or it reloads", err)
 	}
-	if value, ok := m.attribute(".", reloadAttr); !ok || value != "" || m.stat("vg/data").Size() != 4*extent {
+	m.warnings = []string{"the disk is\nhot"}
+	value, ok := m.attribute(".", reloadAttr)
+	if !ok || m.stat("vg/data").Size() != 4*extent {
 		t.Errorf("reading it: %q, %t, or no reload", value, ok)
+	}
+	want := Report{Warnings: []string{"the disk is hot"}, Changes: []string{"LV vg/data: 16384 bytes, before 20480; mapped otherwise"}}
+	if diff := cmp.Diff(want, DecodeReport(value)); diff != "" {
+		t.Error(diff)
 	}
 	wantErrno(t, "another attribute", unix.Setxattr(m.dir, "user.lvm2.other", nil, 0), syscall.EPERM)
 	wantErrno(t, "on a VG", unix.Setxattr(m.path("vg"), reloadAttr, nil, 0), syscall.EPERM)

@@ -16,7 +16,7 @@ const (
 	// pidAttr is its process ID, for those who wait for its end after unmounting.
 	pidAttr = xattrPrefix + "pid"
 	// reloadAttr reloads, for its owner and for root. Setting it gives an errno. Reading it,
-	// which works on a read-only mount too, gives what failed, and nothing if nothing did.
+	// which works on a read-only mount too, gives an encoded Report.
 	reloadAttr = xattrPrefix + "reload"
 )
 
@@ -34,12 +34,10 @@ func (n *rootNode) Getxattr(ctx context.Context, name string, dest []byte) (uint
 	case !n.mayReload(ctx):
 		return 0, syscall.EPERM
 	case len(dest) == 0:
-		return 4096, 0 // the question how long the value may be
+		return MaxReport, 0 // the question how long the value may be
 	}
-	if err := n.s.Reload(); err != nil {
-		return uint32(copy(dest, err.Error())), 0
-	}
-	return 0, 0
+	report, _ := n.s.reloadAndTell() // which tells of an error
+	return uint32(copy(dest, report.encode(len(dest)))), 0
 }
 
 func (n *rootNode) Setxattr(ctx context.Context, name string, _ []byte, _ uint32) syscall.Errno {

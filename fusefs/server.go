@@ -25,9 +25,9 @@ import (
 type Config struct {
 	Scan *lvm2.Scan // what to show at first
 	// Rescan reads the metadata again; Reload calls it. It should hand lvm2.Open the
-	// same Device values for the same devices, refreshed, so that claims are kept. Nil:
-	// there is no reload.
-	Rescan func() (*lvm2.Scan, error)
+	// same Device values for the same devices, refreshed, so that claims are kept. It has logged its
+	// warnings, which are for whoever asked for the reload too. Nil: there is no reload.
+	Rescan func() (scan *lvm2.Scan, warnings []string, err error)
 
 	ReadOnly bool
 	All      bool // internal LVs too, read-only

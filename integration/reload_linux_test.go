@@ -5,7 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -138,6 +140,14 @@ func TestSIGHUPShowsWhatLVM2HasChangedAndFilesFollowTheirVolume(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(tg, "kept")); err != nil || !bytes.Equal(got, content["keep"]) {
 		t.Errorf("the renamed LV differs (%v)", err)
 	}
+	for _, line := range []string{
+		"LV tg/keep: called tg/kept now", "LV tg/gone: gone", "LV tg/new: new, 2097152 bytes",
+		"LV tg/grow: 6291456 bytes, before 4194304; mapped otherwise",
+	} {
+		if !waitFor(10*time.Second, func() bool { return strings.Contains(d.stderr.String(), "lvm2fs: "+line+"\n") }) {
+			t.Errorf("the log does not say %q:\n%s", line, d.stderr)
+		}
+	}
 }
 
 func TestRemountReloadsAndWaits(t *testing.T) {
@@ -145,9 +155,32 @@ func TestRemountReloadsAndWaits(t *testing.T) {
 	g.create("one", "4m", 0)
 	dir := me().mount(t, g.loops...)
 	g.create("two", "4m", 1)
-	me().must(t, program, "-o", "remount", dir)
+	r := me().run(t, program, "-o", "remount", dir)
 	if got, want := names(filepath.Join(dir, "tg")), []string{"one", "two"}; !slices.Equal(got, want) {
 		t.Errorf("after remount the VG holds %v, want %v", got, want)
+	}
+	if r.code != 0 || !regexp.MustCompile(`^lvm2fs: VG tg: metadata \d+, before \d+\nlvm2fs: LV tg/two: new, 4194304 bytes\n$`).MatchString(r.stderr) {
+		t.Errorf("exit %d, %q", r.code, r.stderr)
+	}
+	if r := me().run(t, program, "-o", "remount", dir); r.code != 0 || r.stderr != "" {
+		t.Errorf("where nothing has changed: exit %d, %q", r.code, r.stderr)
+	}
+}
+
+// The warnings of mounting come again when the metadata is read again, at whoever asked for that.
+func TestRemountWarnsOfWhatMountingWarnsOf(t *testing.T) {
+	g := newGroup(t)
+	g.create("one", "4m", 0)
+	g.create("two", "4m", 1)
+	who := me()
+	dir := who.mountpoint(t)
+	first := who.run(t, program, g.loops[0], dir)
+	if first.code != 0 || !strings.Contains(first.stderr, "warning: ") {
+		t.Fatalf("mounting without a PV: exit %d, %q", first.code, first.stderr)
+	}
+	defer who.must(t, program, "umount", dir)
+	if again := who.run(t, program, "-o", "remount", dir); again.code != 0 || again.stderr != first.stderr {
+		t.Errorf("exit %d, %q; mounting said %q", again.code, again.stderr, first.stderr)
 	}
 }
 
@@ -159,7 +192,7 @@ func TestAReloadThatFailsKeepsTheOldVolumes(t *testing.T) {
 		// The label and the metadata area of both PVs.
 		write(t, loop, make([]byte, 1<<20), 0)
 	}
-	if r := me().run(t, program, "-o", "remount", dir); r.code != 1 {
+	if r := me().run(t, program, "-o", "remount", dir); r.code != 1 || !strings.Contains(r.stderr, "still shows the old metadata: reload: no volume group found") {
 		t.Errorf("remount with no metadata left: exit %d\n%s", r.code, r.stderr)
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "tg", "one")); err != nil || len(got) != 4<<20 {
