@@ -16,6 +16,8 @@ type attributes struct {
 	blksiz uint32
 	mtime  time.Time // and ctime, and atime
 	birth  time.Time // zero: not known
+
+	passing bool // the size is another soon
 }
 
 // mode is a node's permissions.

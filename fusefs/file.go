@@ -19,6 +19,9 @@ import (
 //	opening  held to open for writing, to close after it and to wait for that; a reload holds it to change lv
 //	io       held for reading by all who use vol, for writing to replace lv or vol
 //	lazy     held to open vol for the first reader
+//	end.mu   held for reading to write in front of the end, for writing to move it: so nobody writes where
+//	         another makes zeros, and who writes in front of the end waits for no other who does
+//	end.who  held to look at who is open for writing
 type lvFile struct {
 	key fileKey
 	ino uint64
@@ -32,6 +35,8 @@ type lvFile struct {
 	vol  atomic.Pointer[lvm2.Volume] // nil: not yet opened; the writable one while there are writers
 
 	lazy sync.Mutex
+
+	end fileEnd
 
 	handles atomic.Int64
 	mtime   atomic.Int64 // ns
@@ -198,6 +203,7 @@ func (f *lvFile) abandon() error {
 	f.io.Lock()
 	defer f.io.Unlock()
 	f.lv.Store(nil)
+	f.end.at.Store(0)
 	return closeVolume(f.swap(nil, errGone))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -19,6 +20,12 @@ type handle struct {
 	file     *lvFile
 	writable bool
 	sync     bool // each write goes to stable storage
+
+	forget func() // what the kernel keeps of the file
+
+	process uint32      // that opened it
+	cut     atomic.Bool // the file's own end is this handle's, too
+	flushed atomic.Bool // it was not used since it was flushed
 }
 
 const syncFlags = syscall.O_SYNC
@@ -26,6 +33,7 @@ const syncFlags = syscall.O_SYNC
 var (
 	_ fs.FileReader    = (*handle)(nil)
 	_ fs.FileWriter    = (*handle)(nil)
+	_ fs.FileFlusher   = (*handle)(nil)
 	_ fs.FileFsyncer   = (*handle)(nil)
 	_ fs.FileAllocater = (*handle)(nil)
 	_ fs.FileLseeker   = (*handle)(nil)
@@ -44,7 +52,11 @@ func (h *handle) open() error {
 
 func (h *handle) tryOpen() error {
 	if h.writable {
-		return h.file.openForWriting()
+		err := h.file.openForWriting()
+		if err == nil {
+			h.file.end.join(h)
+		}
+		return err
 	}
 	h.file.io.RLock()
 	defer h.file.io.RUnlock()
@@ -71,9 +83,18 @@ func (h *handle) Release(context.Context) syscall.Errno {
 	if !h.writable {
 		return 0
 	}
+	if h.file.end.leave(h) {
+		h.forget()
+	}
 	if err := h.file.closeAfterWriting(); err != nil {
 		h.s.log.Error("close", "lv", h.file.name(), "err", err)
 	}
+	return 0
+}
+
+// Flush is for a descriptor that is closed; it may not be the only one.
+func (h *handle) Flush(context.Context) syscall.Errno {
+	h.flushed.Store(true)
 	return 0
 }
 
@@ -86,10 +107,12 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 	if err != nil {
 		return nil, h.fail("read", off, err)
 	}
-	if off < 0 || off >= v.Size() {
+	h.flushed.Store(false)
+	end := h.file.end.of(h, v.Size())
+	if off < 0 || off >= end {
 		return fuse.ReadResultData(nil), 0
 	}
-	n := int(min(int64(len(dest)), v.Size()-off))
+	n := int(min(int64(len(dest)), end-off))
 	if r := spliceReply(v, off, n); r != nil {
 		return r, 0
 	}
@@ -122,8 +145,9 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 		return 0, syscall.ENOSPC
 	}
 	n := int(min(int64(len(data)), v.Size()-off))
+	h.flushed.Store(false)
 	h.file.touch()
-	if _, err := v.WriteAt(data[:n], off); err != nil {
+	if err := h.file.end.write(v, h, data[:n], off); err != nil {
 		return 0, h.fail("write", off, err)
 	}
 	if h.sync {
@@ -161,7 +185,7 @@ const (
 	allocZeroRange = 0x10
 )
 
-// Allocate punches holes. To reserve space changes nothing: an LV has its own.
+// Allocate punches holes. To reserve space changes nothing in front of the end: an LV has its own.
 func (h *handle) Allocate(_ context.Context, off, length uint64, mode uint32) syscall.Errno {
 	h.file.io.RLock()
 	defer h.file.io.RUnlock()
@@ -169,32 +193,39 @@ func (h *handle) Allocate(_ context.Context, off, length uint64, mode uint32) sy
 	if err != nil {
 		return h.fail("punch", 0, err)
 	}
-	size := uint64(v.Size())
 	if off > math.MaxInt64 || length > math.MaxInt64-off {
 		return syscall.EFBIG
 	}
-	grows := off+length > size
+	h.flushed.Store(false)
+	from, to := int64(off), int64(off+length)
+	punch := func() error {
+		h.file.touch()
+		defer h.file.holes.Store(0)
+		return v.PunchHole(from, to-from)
+	}
 	switch mode {
-	case 0, allocKeepSize, allocZeroRange:
-		if grows {
+	case 0, allocZeroRange:
+		if to > v.Size() {
 			return syscall.EPERM
 		}
-		if mode != allocZeroRange {
-			return 0
+		if mode == 0 {
+			from, punch = to, func() error { return nil }
+		}
+		err = h.file.end.overwrite(v, h, from, to, punch)
+	case allocKeepSize:
+		if to > v.Size() {
+			return syscall.EPERM
 		}
 	case allocPunchHole | allocKeepSize, allocZeroRange | allocKeepSize:
-		if off >= size {
-			return 0
+		to = min(to, h.file.end.of(h, v.Size()))
+		if from < to {
+			err = punch()
 		}
-		length = min(length, size-off)
 	default:
 		return syscall.EOPNOTSUPP
 	}
-	h.file.touch()
-	err = v.PunchHole(int64(off), int64(length))
-	h.file.holes.Store(0)
 	if err != nil {
-		return h.fail("punch", int64(off), err)
+		return h.fail("punch", from, err)
 	}
 	return 0
 }
@@ -206,10 +237,17 @@ func (h *handle) Lseek(_ context.Context, off uint64, whence uint32) (uint64, sy
 	if err != nil {
 		return 0, h.fail("seek", 0, err)
 	}
-	if off > math.MaxInt64 {
+	end := h.file.end.of(h, v.Size())
+	if off > math.MaxInt64 || int64(off) >= end {
 		return 0, syscall.ENXIO
 	}
 	at, errno := seek(v, int64(off), whence, maxSeekExtents)
+	if errno == 0 && at >= end {
+		if whence == seekData {
+			return 0, syscall.ENXIO
+		}
+		at = end
+	}
 	return uint64(at), errno
 }
 
@@ -223,11 +261,15 @@ func (h *handle) Ioctl(_ context.Context, cmd uint32, _ uint64, _, output []byte
 	return 0, ioctl(cmd, v.Size(), output)
 }
 
-// fail reports what went wrong and says it as an errno.
 func (h *handle) fail(op string, off int64, err error) syscall.Errno {
+	return h.s.fail(h.file, op, off, err)
+}
+
+// fail reports what went wrong with a file and says it as an errno.
+func (s *Server) fail(f *lvFile, op string, off int64, err error) syscall.Errno {
 	errno := ioErrno(err)
 	if errno == syscall.EIO {
-		h.s.failures.report(h.file, op, off, err)
+		s.failures.report(f, op, off, err)
 	}
 	return errno
 }

@@ -2,6 +2,8 @@ package fusefs
 
 import (
 	"context"
+	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,7 +15,7 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// lvNode is an LV: a file of a fixed size. It stays the same when the LV is renamed.
+// lvNode is an LV: a file of a fixed size, but see [fileEnd]. It stays the same when the LV is renamed.
 type lvNode struct {
 	fs.Inode
 	s   *Server
@@ -38,12 +40,15 @@ const preferredIO = maxRequest
 // file is nil if the LV is gone and no handle is left.
 func (n *lvNode) file() *lvFile { return n.s.tree.Load().files[n.key] }
 
-func (n *lvNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+func (n *lvNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	f := n.file()
 	if f == nil {
 		return nil, 0, syscall.ESTALE
 	}
 	h := &handle{s: n.s, file: f, writable: flags&syscall.O_ACCMODE != syscall.O_RDONLY, sync: flags&syncFlags != 0}
+	if h.writable {
+		h.process, h.forget = caller(ctx), n.forget
+	}
 	if err := h.open(); err != nil {
 		if h.writable {
 			n.s.log.Warn("open for writing", "lv", f.name(), "err", n.s.remedy(err))
@@ -82,7 +87,26 @@ func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 		a.size = f.size(c)
 		a.dense = a.size - f.holeBytes()
 	}
+	if end, ok := f.end.settled(); ok && end < a.size {
+		a.size, a.dense, a.passing = end, end, true
+	}
 	return a, 0
+}
+
+// caller is the process that a request came from.
+func caller(ctx context.Context) uint32 {
+	if c, ok := fuse.FromContext(ctx); ok {
+		return processOf(c.Pid)
+	}
+	return 0
+}
+
+// forget makes the kernel drop what it holds of the file: a page on which the file's own end was has zeros behind that. Only
+// Linux does not wait for the answer to a release, which this is called from; elsewhere it drops pages by itself then.
+func (n *lvNode) forget() {
+	if runtime.GOOS == "linux" {
+		_ = n.NotifyContent(0, 0) // an error says that there is nothing to forget
+	}
 }
 
 func (n *lvNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -93,6 +117,9 @@ func (n *lvNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) 
 	a, errno := n.attributes(f)
 	if errno == 0 {
 		n.s.fillAttr(a, &out.Attr)
+		if a.passing {
+			out.SetTimeout(time.Nanosecond)
+		}
 	}
 	return errno
 }
@@ -105,14 +132,16 @@ func (n *lvNode) Statx(_ context.Context, _ fs.FileHandle, _, _ uint32, out *fus
 	a, errno := n.attributes(f)
 	if errno == 0 {
 		n.s.fillStatx(a, &out.Statx)
+		if a.passing {
+			out.SetTimeout(time.Nanosecond)
+		}
 	}
 	return errno
 }
 
-// Setattr behaves as a block device does as far as it can: truncating changes nothing, and is an
-// error only where it would have to grow or shrink the LV. Times are accepted from whom the
-// kernel lets set them, and not kept: they belong to what is in the LV.
-func (n *lvNode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+// Setattr truncates: that gives the file an end of its own, and is an error where the LV would have to grow. Times
+// are accepted from whom the kernel lets set them, and not kept: they belong to what is in the LV.
+func (n *lvNode) Setattr(ctx context.Context, fh fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	f := n.file()
 	if f == nil {
 		return syscall.ESTALE
@@ -131,12 +160,41 @@ func (n *lvNode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn,
 		if a.mode&0o200 == 0 {
 			return syscall.EROFS
 		}
-		if size != 0 && size != uint64(a.size) {
-			return syscall.EPERM
+		h, _ := fh.(*handle)
+		if errno := n.truncate(f, h, caller(ctx), size); errno != 0 {
+			return errno
+		}
+		if a, errno = n.attributes(f); errno != 0 {
+			return errno
 		}
 	}
 	n.s.fillAttr(a, &out.Attr)
 	out.Ino = f.ino
+	if a.passing {
+		out.SetTimeout(time.Nanosecond)
+	}
+	return 0
+}
+
+// truncate is for a process that may have said through which handle, which may be nil.
+func (n *lvNode) truncate(f *lvFile, h *handle, process uint32, size uint64) syscall.Errno {
+	f.io.RLock()
+	defer f.io.RUnlock()
+	v, err := f.volumeForWriting()
+	switch {
+	case err != nil:
+	case size > uint64(v.Size()):
+		return syscall.EPERM
+	default:
+		if end, ok := f.end.get(); ok && int64(size) > end {
+			f.touch()
+		}
+		err = f.end.truncate(v, h, process, int64(size))
+	}
+	if err != nil {
+		return n.s.fail(f, "truncate", int64(min(size, math.MaxInt64)), err)
+	}
+	f.holes.Store(0)
 	return 0
 }
 
