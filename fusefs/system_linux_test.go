@@ -123,11 +123,6 @@ func TestAPunchedHoleReadsAsZeros(t *testing.T) {
 	wantErrno(t, "collapsing", unix.Fallocate(fd, unix.FALLOC_FL_COLLAPSE_RANGE, 0, extent), unix.EOPNOTSUPP)
 }
 
-// unpunchable is a disk that guarantees no zeros.
-type unpunchable struct{ *testpv.Disk }
-
-func (unpunchable) PunchHole(int64, int64) error { return errors.ErrUnsupported }
-
 func TestWhereNoZerosAreGuaranteedNoHoleIsPunched(t *testing.T) {
 	disks := oneLV().Disks()
 	m := mountDevices(t, []lvm2.Device{unpunchable{disks[0]}, unpunchable{disks[1]}})

@@ -60,28 +60,6 @@ func TestNothingFitsBehindTheEnd(t *testing.T) {
 	})
 }
 
-func TestTruncatingChangesNothing(t *testing.T) {
-	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
-		m := mount(t, oneLV(), mode)
-		want := contents(m.disks)
-		f := m.open("vg/data", os.O_RDWR|os.O_TRUNC)
-		for what, err := range map[string]error{
-			"to 0":             f.Truncate(0),
-			"to its size":      f.Truncate(4 * extent),
-			"to 0 by its path": os.Truncate(m.path("vg/data"), 0),
-		} {
-			if err != nil {
-				t.Errorf("truncating %s: %v", what, err)
-			}
-		}
-		wantErrno(t, "shrinking", f.Truncate(extent), syscall.EPERM)
-		wantErrno(t, "growing", f.Truncate(5*extent), syscall.EPERM)
-		if got, err := os.ReadFile(m.path("vg/data")); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("afterwards: %d bytes, %v, or other bytes", len(got), err)
-		}
-	})
-}
-
 func TestModesAndOwnersStayAndTimesAreNotKept(t *testing.T) {
 	m := mount(t, oneLV())
 	before := m.stat("vg/data")

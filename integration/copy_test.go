@@ -51,7 +51,7 @@ func TestToolsReadAVolumeWhole(t *testing.T) {
 	})
 }
 
-// cp and dd open with O_TRUNC, which a block device ignores.
+// cp and dd open with O_TRUNC.
 func TestToolsWriteAVolumeInPlace(t *testing.T) {
 	testenv.NeedTools(t, "cp", "dd")
 	c := testimages.Load(t, "linear-multi")
@@ -115,8 +115,8 @@ func TestWritingStopsAtTheEndOfTheVolume(t *testing.T) {
 			if _, err := syscall.Pwrite(int(f.Fd()), []byte{1}, size); !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("a write at the end: %v, want ENOSPC", err)
 			}
-			if err := f.Truncate(size - 1); !errors.Is(err, syscall.EPERM) {
-				t.Errorf("truncation: %v, want EPERM", err)
+			if err := f.Truncate(size + 1); !errors.Is(err, syscall.EPERM) {
+				t.Errorf("truncation to more than the size: %v, want EPERM", err)
 			}
 			return nil
 		})
