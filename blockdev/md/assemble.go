@@ -28,6 +28,8 @@ type Options struct {
 	// RAID0Layout is raid.Original or raid.Alternate, for arrays over unequal members that do not
 	// tell; 0 if it is not known. What differs between the two is then missing.
 	RAID0Layout uint32
+	// Damaged are devices that may be members of this array or another one.
+	Damaged []DamagedMember
 	// OnError is told, once for each, of n bytes at off of a member that failed to read and will be
 	// read from the others. It is called by readers, perhaps several at a time. May be nil.
 	OnError func(member mapping.Device, off, n int64, err error)
@@ -98,6 +100,9 @@ type assembler struct {
 	super *Superblock // of best
 	disks int         // places in the array; during a reshape, before or after it
 	legs  []leg       // by role
+
+	damaged []DamagedMember // that may be members
+	unknown map[Role]bool   // the places that they may have
 }
 
 // leg is a place in the array.
@@ -119,6 +124,7 @@ func (a *assembler) assemble(members []Member) (*Array, error) {
 			return nil, err
 		}
 	}
+	a.suspect(members)
 	if err := a.contradicted(); err != nil {
 		return nil, err
 	}
@@ -142,7 +148,7 @@ func (a *assembler) assemble(members []Member) (*Array, error) {
 	if missing := a.disks - present; missing > 0 {
 		a.warn("%s: %d of %d members are missing or not used: %v", a.super.ArrayName(), missing, a.disks, a.missing())
 	}
-	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present, settled: a.super.Resync == All}
+	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present, settled: a.super.Resync == All && len(a.damaged) == 0}
 	for _, l := range a.legs {
 		if l.Member != nil {
 			array.members = append(array.members, l.Device)

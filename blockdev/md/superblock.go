@@ -1,7 +1,6 @@
 package md
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -92,6 +91,7 @@ type Superblock struct {
 	// Of the array.
 	Array    UUID
 	Name     string // "" for 0.90
+	Created  uint64 // when, in the form of the version; nothing but a means to tell arrays apart
 	Geometry Geometry
 	Size     int64 // used on each member; of no meaning for linear and raid0
 	Events   uint64
@@ -187,15 +187,27 @@ func Find(r io.ReaderAt, size int64) (*Superblock, error) {
 		if starts[0].Covers(ends[0].Offset) {
 			return starts[0], nil
 		}
-		return ends[0], nil
-	case len(starts) == 1:
+	case len(starts) == 1 && (len(failures) == 0 || starts[0].coversEnds(size)):
 		return starts[0], nil
+	}
+	// What is at the start may be what counts, so nothing else does if it cannot be read.
+	switch {
+	case len(failures) > 0:
+		return nil, failures[0]
 	case len(ends) == 1:
 		return ends[0], nil
-	case len(failures) > 0:
-		return nil, cmp.Or(failures...)
 	}
 	return nil, nil
+}
+
+// coversEnds says whether all superblocks at the end of a device of size bytes belong to what the array keeps there.
+func (s *Superblock) coversEnds(size int64) bool {
+	for _, p := range places {
+		if off := p.offset(size / sector); p.atEnd && off >= 0 && !s.Covers(off) {
+			return false
+		}
+	}
+	return true
 }
 
 // place is where a version has its superblock.
@@ -205,15 +217,16 @@ type place struct {
 	offset  func(sectors int64) int64
 	decode  func(b []byte, version string, off, size int64) (*Superblock, error)
 	marked  func(b []byte) bool
+	claim   func(b []byte) Claim
 }
 
 const superSize = 4096 // of all versions, at most
 
 var places = []place{
-	{"1.1", false, func(int64) int64 { return 0 }, decode1, marked1},
-	{"1.2", false, func(int64) int64 { return 8 * sector }, decode1, marked1},
-	{"1.0", true, func(n int64) int64 { return (n - 16) &^ 7 * sector }, decode1, marked1},
-	{"0.90", true, func(n int64) int64 { return (n&^127 - 128) * sector }, decode090, marked090},
+	{"1.1", false, func(int64) int64 { return 0 }, decode1, marked1, claim1},
+	{"1.2", false, func(int64) int64 { return 8 * sector }, decode1, marked1, claim1},
+	{"1.0", true, func(n int64) int64 { return (n - 16) &^ 7 * sector }, decode1, marked1, claim1},
+	{"0.90", true, func(n int64) int64 { return (n&^127 - 128) * sector }, decode090, marked090, claim090},
 }
 
 // read returns nil where there is no superblock.
@@ -230,7 +243,11 @@ func (p place) read(r io.ReaderAt, off, size int64) (*Superblock, error) {
 	}
 	s, err := p.decode(b, p.version, off, size)
 	if err != nil {
-		return nil, fmt.Errorf("superblock %s at byte %d: %w", p.version, off, err)
+		err = fmt.Errorf("superblock %s at byte %d: %w", p.version, off, err)
+		if errors.Is(err, ErrDamaged) {
+			err = &DamagedError{p.claim(b), err}
+		}
+		return nil, err
 	}
 	if s != nil {
 		s.sum = sha256.Sum256(b)

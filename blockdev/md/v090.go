@@ -12,6 +12,7 @@ const (
 	v090Major        = 1
 	v090Minor        = 2
 	v090Array        = 5 // and 13 to 15
+	v090Created      = 6
 	v090ArrayRest    = 13
 	v090Level        = 7
 	v090Size         = 8 // KiB
@@ -90,13 +91,14 @@ func decode090(b []byte, version string, off, size int64) (*Superblock, error) {
 			Chunk:  int64(word(v090Chunk)),
 			Disks:  f.disks(int64(word(v090Disks))),
 		},
+		Created:  uint64(word(v090Created)),
 		Size:     int64(word(v090Size)) * 1024,
 		Events:   double(v090Events),
 		DataSize: off,
 		Recovery: All,
 	}
-	for i, at := range []int{v090Array, v090ArrayRest, v090ArrayRest + 1, v090ArrayRest + 2} {
-		binary.BigEndian.PutUint32(s.Array[4*i:], word(at))
+	s.Array = array090(word)
+	for i, at := range v090ArrayWords {
 		copy(s.bitmapUUID[4*i:], b[4*at:4*at+4])
 	}
 	s.Roles = make([]Role, v090MaxDisks)
@@ -125,6 +127,21 @@ func decode090(b []byte, version string, off, size int64) (*Superblock, error) {
 	}
 	f.data(s, size)
 	return s, f.err
+}
+
+var v090ArrayWords = [4]int{v090Array, v090ArrayRest, v090ArrayRest + 1, v090ArrayRest + 2}
+
+func array090(word func(i int) uint32) (array UUID) {
+	for i, at := range v090ArrayWords {
+		binary.BigEndian.PutUint32(array[4*i:], word(at))
+	}
+	return array
+}
+
+func claim090(b []byte) Claim {
+	order := order090(b)
+	word := func(i int) uint32 { return order.Uint32(b[4*i:]) }
+	return Claim{Set: Set{array090(word), '0'}, Created: uint64(word(v090Created))}
 }
 
 // role090 is the role of the disk with the descriptor at a word. One that is active but not yet in

@@ -15,6 +15,7 @@ const (
 	v1Array         = 16
 	v1Name          = 32
 	v1NameEnd       = 64
+	v1Created       = 64
 	v1Level         = 72
 	v1Layout        = 76
 	v1Size          = 80
@@ -105,6 +106,7 @@ func decode1(b []byte, version string, off, size int64) (*Superblock, error) {
 		Version: version,
 		Offset:  off,
 		Array:   UUID(b[v1Array:]),
+		Created: u64(v1Created),
 		Geometry: Geometry{
 			Level:  Level(int32(u32(v1Level))),
 			Layout: u32(v1Layout),
@@ -163,6 +165,17 @@ func decode1(b []byte, version string, off, size int64) (*Superblock, error) {
 	}
 	f.data(s, size)
 	return s, f.err
+}
+
+func claim1(b []byte) Claim {
+	le := binary.LittleEndian
+	var f fields
+	c := Claim{
+		Set:        Set{UUID(b[v1Array:]), '1'},
+		Created:    le.Uint64(b[v1Created:]),
+		DataOffset: f.bytes("data_offset", le.Uint64(b[v1DataOffset:])),
+	}
+	return c
 }
 
 func roleOf(n uint16) Role {

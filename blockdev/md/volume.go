@@ -138,6 +138,9 @@ func (a *assembler) redundant() (mapping.Volume, error) {
 		c.Reshape = &raid.Reshape{To: to, Position: s.Reshape.Position, Backwards: s.Reshape.Backwards}
 	}
 	a.applySync(&c)
+	if err := a.applyDamaged(&c); err != nil {
+		return nil, err
+	}
 	return raid.New(c)
 }
 

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,22 @@ func (r *run) addMember(m memberNode) {
 		fallthrough
 	default:
 		r.sets[set] = append(r.sets[set], m)
+	}
+}
+
+// noteDamaged keeps a device for the assembly of the arrays that it may be a member of, if err is that of its
+// damaged superblock.
+func (r *run) noteDamaged(n *Node, err error) {
+	var damaged *md.DamagedError
+	if !errors.As(err, &damaged) {
+		return
+	}
+	m := md.DamagedMember{Device: n.Device, Claim: damaged.Claim}
+	r.damaged = append(r.damaged, m)
+	for set := range r.done {
+		if r.late == nil && m.MayBelongTo(r.sets[set][0].Super) {
+			r.late = &set
+		}
 	}
 }
 
@@ -59,7 +76,9 @@ func (r *run) assemble(found []memberNode) {
 	for _, m := range found {
 		nodes = append(nodes, m.node)
 	}
-	a, err := md.Assemble(members(found), r.opts.MD)
+	opts := r.opts.MD
+	opts.Damaged = r.damaged
+	a, err := md.Assemble(members(found), opts)
 	r.Warnings = append(r.Warnings, a.Warnings...)
 	for _, out := range a.LeftOut {
 		r.Warnings = append(r.Warnings, out.Err)

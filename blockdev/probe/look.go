@@ -148,6 +148,7 @@ func (r *run) lookAtComponent(n *Node, component *signature.Signature) {
 	if r.open(n, r.opts.Containers) {
 		return
 	}
+	r.noteDamaged(n, err)
 	n.Err = fmt.Errorf("%s: %w: it is a %s", n.Name, ErrComponent, component.Name)
 	// With the mark at its end it looks like what it is a part of.
 	if component.Offset > n.Device.Size()/2 {
@@ -168,6 +169,9 @@ func (r *run) lookAtDisk(n *Node, marks []signature.Signature) {
 		n.Err = fmt.Errorf("%s: %w: %w", n.Name, ErrNothing, err)
 	case table == nil:
 		n.PV = hasPV
+		// An old superblock at the end tells no component if it is damaged.
+		_, err := md.Find(n.Device, n.Device.Size())
+		r.noteDamaged(n, err)
 	case hasPV && overwritten(table, marks[label].Offset):
 		n.PV = true
 		r.warn("%s: a PV was made where there was a partition table, of which the backup is left", n.Name)

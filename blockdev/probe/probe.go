@@ -192,8 +192,11 @@ type run struct {
 	order []md.Set // in which the sets were found
 	sets  map[md.Set][]memberNode
 	done  map[md.Set]bool // assembled, or not
-	last  []md.Set        // to be assembled last, in this order
-	late  *md.Set         // of which a member was found when it was done
+
+	damaged []md.DamagedMember // of any set
+
+	last []md.Set // to be assembled last, in this order
+	late *md.Set  // of which a member was found when it was done
 }
 
 type memberNode struct {
