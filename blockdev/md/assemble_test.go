@@ -531,3 +531,158 @@ func TestASetIsCompleteWithAMemberForEachPlace(t *testing.T) {
 		t.Error("it is, with one that is behind")
 	}
 }
+
+// withDamaged assembles the disks that are not nil with those of damaged, whose superblocks are made unreadable first.
+func withDamaged(t *testing.T, version string, disks [][]byte, damaged ...int) (*Assembly, error) {
+	t.Helper()
+	var opts Options
+	disks = slices.Clone(disks)
+	for _, i := range damaged {
+		disk := bytes.Clone(disks[i])
+		disks[i] = nil
+		disk[testmd.SuperOffset(version, size)+200] ^= 0x10 // of the events, or of what nobody uses
+		_, err := Find(bytes.NewReader(disk), size)
+		var e *DamagedError
+		if !errors.As(err, &e) {
+			t.Fatalf("got %v", err)
+		}
+		opts.Damaged = append(opts.Damaged, DamagedMember{device(i, disk), e.Claim})
+	}
+	return Assemble(members(t, disks), opts)
+}
+
+func TestADamagedSuperblockMayTellThatTheOthersAreOld(t *testing.T) {
+	data := random(600 << 10)
+	for _, version := range []string{"0.90", "1.0", "1.1", "1.2"} {
+		t.Run(version, func(t *testing.T) {
+			m := raid1()
+			m.Version = version
+			disks := testmd.Set(m, size, data)
+			a, err := withDamaged(t, version, disks, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.holds(t, data)
+			if len(a.Warnings) == 0 || a.Array.Settled() {
+				t.Errorf("warnings %v, settled %v", a.Warnings, a.Array.Settled())
+			}
+
+			// The second has missed a write.
+			const at = 300 << 10
+			lead := find(t, disks[1]).DataOffset
+			disks[0][lead+at] ^= 0xff
+			if a, err = withDamaged(t, version, disks, 0); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := a.Array.ReadAt(make([]byte, 4096), at&^4095); !errors.Is(err, mapping.ErrMissing) {
+				t.Errorf("where they differ: got %d bytes, %v", n, err)
+			}
+			a.holds(t, data[:at&^4095])
+		})
+	}
+}
+
+func TestADamagedSuperblockOfAnArrayThatCannotDoWithoutTheOthersIsOfNoConsequence(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid5(), size, data)
+	clear(disks[2][8192:])
+	a, err := withDamaged(t, "1.2", disks, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data)
+
+	m := testmd.Member{Version: "1.2", Name: "lab:r6", Array: [16]byte{6}, Level: 6, Layout: 2, Chunk: 8, Disks: 4, Resync: testmd.All}
+	disks = testmd.Set(m, size, data)
+	if a, err = withDamaged(t, "1.2", disks, 1); err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data)
+	if _, err = withDamaged(t, "1.2", disks, 1, 3); !errors.Is(err, ErrContradiction) {
+		t.Errorf("two could go on without the other two: got %v", err)
+	}
+}
+
+func TestADamagedSuperblockOfADiskThatHadFailedOrIsASpareIsOfNoConsequence(t *testing.T) {
+	data := random(600 << 10)
+	disks := testmd.Set(raid1(), size, data)
+	clear(disks[0][8192:])
+	superOf(disks[1], func(b []byte) { le.PutUint16(b[256:], testmd.Faulty) })
+	a, err := withDamaged(t, "1.2", disks, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data)
+}
+
+func TestNothingStandsInForADamagedMemberWhereTheArrayIsNotInSync(t *testing.T) {
+	data := random(600 << 10)
+	m := raid1()
+	m.Resync = 100
+	disks := testmd.Set(m, size, data)
+	a, err := withDamaged(t, "1.2", disks, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data[:100*512])
+	if n, err := a.Array.ReadAt(make([]byte, 512), 100*512); !errors.Is(err, mapping.ErrMissing) {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+	// The first stands for itself.
+	if a, err = withDamaged(t, "1.2", disks, 1); err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data)
+}
+
+func TestADamagedMemberIsKnownByItsArrayOrByWhenThatWasMade(t *testing.T) {
+	s := find(t, testmd.Set(raid1(), size, nil)[0])
+	s.Created = 7
+	for name, c := range map[string]struct {
+		claim Claim
+		want  bool
+	}{
+		"the array":          {Claim{Set: s.Set()}, true},
+		"when it was made":   {Claim{Set: Set{UUID{9}, '1'}, Created: 7}, true},
+		"another, made then": {Claim{Set: Set{UUID{9}, '0'}, Created: 7}, false},
+		"another":            {Claim{Set: Set{UUID{9}, '1'}, Created: 8}, false},
+	} {
+		if got := (DamagedMember{Claim: c.claim}).MayBelongTo(s); got != c.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestWhereTheOlderOfTwoIsNotInSyncTheFirstCounts(t *testing.T) {
+	data := random(600 << 10)
+	m := raid1()
+	m.Resync = 100
+	disks := testmd.Set(m, size, data)
+	clear(disks[1][8192+100*512:])
+	superOf(disks[0], func(b []byte) { le.PutUint64(b[200:], 9) })
+	a, err := Assemble(members(t, disks), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data)
+
+	// If it is too old, nobody stands in for it there.
+	superOf(disks[0], func(b []byte) { le.PutUint64(b[200:], 8) })
+	if a, err = Assemble(members(t, disks), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	a.holds(t, data[:100*512])
+	if n, err := a.Array.ReadAt(make([]byte, 512), 100*512); !errors.Is(err, mapping.ErrMissing) {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+}
+
+func TestAMemberThatIsListedAsFaultyAndIsWholeAndNoOlderIsAContradiction(t *testing.T) {
+	for _, older := range []int{0, 1} {
+		disks := testmd.Set(raid5(), size, nil)
+		superOf(disks[0], func(b []byte) { le.PutUint16(b[256+2:], testmd.Faulty); le.PutUint64(b[200:], uint64(10-older)) })
+		if _, err := Assemble(members(t, disks), Options{}); !errors.Is(err, ErrContradiction) {
+			t.Errorf("%d events older: got %v", older, err)
+		}
+	}
+}

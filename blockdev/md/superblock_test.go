@@ -147,6 +147,26 @@ func TestTwoSuperblocksAtOneEndAreAContradiction(t *testing.T) {
 	}
 }
 
+func TestASuperblockAtTheEndIsNotBelievedBesideADamagedOneAtTheStart(t *testing.T) {
+	disk := testmd.Set(raid5(), size, nil)[0]
+	old := raid1()
+	old.Version = "0.90"
+	copy(disk[testmd.SuperOffset("0.90", size):], testmd.Set(old, size, nil)[0][testmd.SuperOffset("0.90", size):])
+	if s := find(t, disk); s.Version != "1.2" {
+		t.Fatalf("got %v", s)
+	}
+	damaged := bytes.Clone(disk)
+	damaged[4096+200] ^= 1
+	if s, err := Find(bytes.NewReader(damaged), size); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v, %v", s, err)
+	}
+	// One at the end belongs to what the array keeps there, damaged or not.
+	disk[testmd.SuperOffset("0.90", size)+200] ^= 1
+	if s := find(t, disk); s.Version != "1.2" {
+		t.Errorf("got %v", s)
+	}
+}
+
 // examine is what mdadm reads of a superblock.
 func examine(t *testing.T, path string) map[string]string {
 	t.Helper()

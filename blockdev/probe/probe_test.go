@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvm2fs/blockdev/md"
 	"lvm2fs/internal/testmd"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/internal/testtable"
@@ -642,6 +643,47 @@ func TestATableInSectorsOfAnotherSizeThanTheDisksIsRead(t *testing.T) {
 			r := probe(other, disk)
 			r.finds(t, []string{"d0 (partition 1)"})
 			holds(t, r.PVs[0], content)
+		}
+	}
+}
+
+func TestAMirrorIsNotReadFromWhatMayBeOlderThanAMemberWithADamagedSuperblock(t *testing.T) {
+	for _, version := range []string{"0.90", "1.0", "1.1", "1.2"} {
+		m := testmd.Member{Version: version, Name: "lab:r1", Array: [16]byte{1}, Level: 1, Disks: 2, Resync: testmd.All}
+		disks := testmd.Set(m, 2*mib, pv(mib))
+		super, err := md.Find(bytes.NewReader(disks[1]), 2*mib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const at = 700 << 10
+		disks[1][super.DataOffset+at] ^= 0xff // it has missed a write
+		disks[0][testmd.SuperOffset(version, 2*mib)+200] ^= 1
+		for _, order := range [][]int{{0, 1}, {1, 0}} {
+			var given []mapping.Device
+			for _, i := range order {
+				given = append(given, &testpv.Disk{Label: fmt.Sprint("d", i), Bytes: disks[i]})
+			}
+			r := New(Options{}).Probe(given, nil)
+			var array mapping.Device
+			for _, dev := range r.PVs {
+				if dev.Name() != "d0" && dev.Name() != "d1" {
+					array = dev
+				}
+			}
+			if array == nil {
+				t.Fatalf("%s: no array, but %v, %v", version, r.PVs, r.Warnings)
+			}
+			for _, dev := range r.PVs {
+				if dev != array && r.Beats(array, dev) == "" {
+					t.Errorf("%s: %s is as good as the array", version, dev.Name())
+				}
+			}
+			if n, err := array.ReadAt(make([]byte, 4096), at); err == nil {
+				t.Errorf("%s: %d bytes are read where the two differ", version, n)
+			}
+			if n, err := array.ReadAt(make([]byte, 4096), 0); err != nil {
+				t.Errorf("%s: where they are the same: %d bytes, %v", version, n, err)
+			}
 		}
 	}
 }
