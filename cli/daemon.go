@@ -17,8 +17,8 @@ import (
 
 // logDestination is where a mount logs once it answers.
 type logDestination struct {
-	file   *os.File // nil for none
-	syslog bool
+	file   *os.File   // nil for none
+	syslog *systemLog // nil for none
 }
 
 func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
@@ -28,7 +28,10 @@ func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
 	// Libraries log by the standard logger.
 	slog.SetDefault(a.log)
 	if c.LogFile == "" {
-		return logDestination{syslog: background}, nil
+		if !background {
+			return logDestination{}, nil
+		}
+		return logDestination{syslog: a.systemLog(newSystemLog())}, nil
 	}
 	path, err := filepath.Abs(c.LogFile)
 	if err != nil {
@@ -41,12 +44,20 @@ func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
 	return logDestination{file: file}, nil
 }
 
+// systemLog warns where there is no log of the system. That of a mount at boot may come later.
+func (a *app) systemLog(l *systemLog) *systemLog {
+	if !l.there() {
+		a.warnf("the system has no log now; unless one is started, what this mount has to say is lost: --log-file FILE keeps it")
+	}
+	return l
+}
+
 func (d logDestination) use(a *app) {
 	switch {
 	case d.file != nil:
 		a.logTo.switchTo(toFile(d.file))
-	case d.syslog:
-		a.logTo.switchTo(toSyslog())
+	case d.syslog != nil:
+		a.logTo.switchTo(d.syslog.write)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -122,6 +123,11 @@ func (who person) keyFile(t *testing.T, c *testimages.Case) string {
 type result struct {
 	stdout, stderr string
 	code           int
+}
+
+// aboutTheDisks is what a mount said on standard error, but for that this machine has no system log.
+func (r result) aboutTheDisks() string {
+	return regexp.MustCompile(`(?m)^.*--log-file.*\n`).ReplaceAllString(r.stderr, "")
 }
 
 // run runs a program to its end.

@@ -53,7 +53,7 @@ func TestMountingInTheBackgroundReturnsOnceTheMountAnswers(t *testing.T) {
 		dir := who.mountpoint(t)
 		testenv.NeedFUSE(t)
 		r := who.run(t, program, append(disks, dir)...)
-		if r.code != 0 || r.stdout+r.stderr != "" {
+		if r.code != 0 || r.stdout+r.aboutTheDisks() != "" {
 			t.Fatalf("exit %d, %q%q; want 0 and silence", r.code, r.stdout, r.stderr)
 		}
 		err := who.do(func() error { _, err := os.Stat(filepath.Join(dir, c.Tree()[0])); return err })
