@@ -30,8 +30,9 @@ func (dumpCmd) Help() string {
   lvm2fs dump --lv vg/root -C /backup disk1.img disk2.img
 
 Each LV becomes DIR/VG/LV, with holes where it has zeros, and sharing its blocks with the image where the file system
-can. It is LV.part until it is complete; a dump that was stopped goes on when it is run again. An LV with bytes that
-cannot be read becomes LV.partial, with a ddrescue map of what is lost in LV.map, and the exit code is 3.`
+can. It is LV.part until it is complete; a dump that was stopped goes on when it is run again, and knows by LV.done what
+is finished. An LV with bytes that cannot be read becomes LV.partial, with a ddrescue map of what is lost in LV.map, and
+the exit code is 3.`
 }
 
 func (c *dumpCmd) Run(a *app) error {
@@ -74,6 +75,7 @@ type dump struct {
 	folders   map[*lvm2.VG]*copyout.Folder
 	jobs      []dumpJob
 	protected []os.FileInfo // never to be replaced
+	finished  int           // of jobs, by now
 
 	inTheWay   []error // LVs that were not begun because a file is in the way
 	incomplete int     // LVs that could not be read, in whole or in part
@@ -82,7 +84,8 @@ type dump struct {
 
 type dumpJob struct {
 	*copyout.Job
-	lv *lvm2.LV
+	lv       *lvm2.LV
+	finished time.Time // by an earlier run of this dump; zero if it was not
 }
 
 // choose finds the LVs that are to be dumped, in the order of their VGs.
@@ -177,12 +180,12 @@ func (d *dump) plan() error {
 		job := copyout.NewJob(v, folder, lv.FileName(), lvPath(lv), identity(lv))
 		job.Replace = d.force
 		job.Protect = d.protected
-		if err := job.Check(); isInTheWay(err) {
+		if finished, err := job.Check(); isInTheWay(err) {
 			d.inTheWay = append(d.inTheWay, err)
 		} else if err != nil {
 			return err
 		} else {
-			d.jobs = append(d.jobs, dumpJob{job, lv})
+			d.jobs = append(d.jobs, dumpJob{job, lv, finished})
 		}
 	}
 	return nil
@@ -193,18 +196,23 @@ func isInTheWay(err error) bool {
 }
 
 // leftAlone is all that is in the way, first that which --force replaces.
-func leftAlone(inTheWay []error) error {
+func (d *dump) leftAlone() error {
 	var replaceable, others []error
-	for _, err := range inTheWay {
+	for _, err := range d.inTheWay {
 		if errors.Is(err, copyout.ErrExists) && !errors.Is(err, copyout.ErrDirectory) {
 			replaceable = append(replaceable, err)
 		} else {
 			others = append(others, err)
 		}
 	}
+	hint := "--force replaces what exists"
+	if len(d.jobs) > 0 {
+		// It would do what is done once more.
+		hint = "--force with --lv replaces one of these and leaves the rest"
+	}
 	var forced error
 	if len(replaceable) > 0 {
-		forced = fmt.Errorf("%w; --force replaces what exists", errors.Join(replaceable...))
+		forced = fmt.Errorf("%w; %s", errors.Join(replaceable...), hint)
 	}
 	return errors.Join(append([]error{forced}, others...)...)
 }
@@ -268,6 +276,12 @@ func (d *dump) checkSpace() error {
 }
 
 func (d *dump) run(ctx context.Context) error {
+	if d.force {
+		// A later run without it must not take what is about to be replaced for this run's.
+		if err := d.forget(); err != nil {
+			return err
+		}
+	}
 	for _, job := range d.jobs {
 		err := d.runJob(ctx, job)
 		switch {
@@ -275,27 +289,45 @@ func (d *dump) run(ctx context.Context) error {
 		case isInTheWay(err):
 			d.inTheWay = append(d.inTheWay, err)
 		case errors.Is(err, context.Canceled):
-			return errors.New("stopped; the same command goes on from here")
+			return fmt.Errorf("stopped; %s", d.next())
 		default:
-			return fmt.Errorf("%s: %w; the same command goes on from here", lvPath(job.lv), err)
+			return fmt.Errorf("%s: %w; %s", lvPath(job.lv), err, d.next())
 		}
 	}
 	switch {
 	case len(d.inTheWay) > 0:
-		return leftAlone(d.inTheWay)
+		return d.leftAlone()
 	case d.incomplete > 0:
 		return fmt.Errorf("%w: %d of %d LVs", errIncomplete, d.incomplete, len(d.lvs))
 	case len(d.damagedVGs) > 0:
 		return fmt.Errorf("%w: %w", errIncomplete, d.damagedVGs[0])
 	}
+	return d.forget()
+}
+
+// next says what another run would do after one that has stopped.
+func (d *dump) next() string {
+	if d.force && d.finished > 0 {
+		return "the same command goes on from here, but --force replaces again what is finished"
+	}
+	return "the same command goes on from here"
+}
+
+// forget gives up what is known of finished files: they are the user's now, and the next dump is another one.
+func (d *dump) forget() error {
+	for _, job := range d.jobs {
+		if err := job.Forget(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func (d *dump) runJob(ctx context.Context, job dumpJob) error {
-	if _, err := fmt.Fprintf(d.stdout, "===> Reading %s %s\n", lvPath(job.lv), where(job.lv, job.Volume)); err != nil {
+	if err := d.announce(job); err != nil {
 		return err
 	}
-	if d.stderrTerminal {
+	if d.stderrTerminal && job.finished.IsZero() {
 		m := &meter{w: d.stderr, now: time.Now, title: lvPath(job.lv), size: job.Volume.Size()}
 		defer m.finish()
 		job.Progress = m.set
@@ -306,11 +338,21 @@ func (d *dump) runJob(ctx context.Context, job dumpJob) error {
 		return err
 	}
 	d.protected = append(d.protected, r.File)
+	d.finished++
 	if r.Map != "" {
 		d.giveUp(fmt.Errorf("%s: %d of %d bytes are lost: %w; what there is went to %s, and what is lost is in %s",
 			lvPath(job.lv), r.Lost.Bytes(), job.Volume.Size(), r.Err, job.Folder.Path(r.Name), job.Folder.Path(r.Map)))
 	}
 	return nil
+}
+
+func (d *dump) announce(job dumpJob) error {
+	what := fmt.Sprintf("Reading %s %s", lvPath(job.lv), where(job.lv, job.Volume))
+	if !job.finished.IsZero() {
+		what = fmt.Sprintf("Finished %s on %s", lvPath(job.lv), job.finished.Format(time.DateTime))
+	}
+	_, err := fmt.Fprintf(d.stdout, "===> %s\n", what)
+	return err
 }
 
 var errSeveral = errors.New("more than one run")

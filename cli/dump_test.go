@@ -151,13 +151,17 @@ func TestAnLVThatCannotBeOpenedIsNamedAndTheOthersAreWritten(t *testing.T) {
 	}
 }
 
-// interrupter is a standard output at whose first line the user has had enough.
+// interrupter is a standard output at one of whose lines the user has had enough.
 type interrupter struct {
-	t *testing.T
+	t     *testing.T
+	after int // lines that pass
 	bytes.Buffer
 }
 
 func (i *interrupter) Write(p []byte) (int, error) {
+	if i.after--; i.after >= 0 {
+		return i.Buffer.Write(p)
+	}
 	arrived := make(chan os.Signal, 1)
 	signal.Notify(arrived, os.Interrupt)
 	defer signal.Stop(arrived)
@@ -188,6 +192,43 @@ func TestAnInterruptedDumpGoesOnWhenItIsRunAgain(t *testing.T) {
 	}
 	for i := range c.LVs {
 		verifyDumped(t, &c.LVs[i], filepath.Join(out, c.LVs[i].Path()))
+	}
+}
+
+// until lvm2fs dump ...; do sleep 5; done
+func TestADumpThatIsInterruptedAgainAndAgainEnds(t *testing.T) {
+	c := testimages.Load(t, "banana")
+	disks := c.Unpack(t)
+	for _, force := range []bool{false, true} {
+		out := t.TempDir()
+		args := []string{"dump", "-C", out, disks[0]}
+		if force {
+			args = append(args, "--force")
+		}
+		for finished := range c.LVs {
+			var stderr bytes.Buffer
+			stdout := &interrupter{t: t, after: finished}
+			code := Main(args, strings.NewReader(""), stdout, &stderr)
+			read := min(finished+1, 2) // the last one, after what the run before had begun
+			if force {
+				read = finished + 1
+			}
+			if n := strings.Count(stdout.String(), "===> Reading"); code != exitError || n != read {
+				t.Errorf("after %d, force %t: exit %d, %d read, want %d\n%s%s", finished, force, code, n, read, stdout.String(), stderr.String())
+			}
+			if warned := strings.Contains(stderr.String(), "--force replaces again what is finished"); warned != (force && finished > 0) {
+				t.Errorf("after %d, force %t: %s", finished, force, stderr.String())
+			}
+		}
+		if r := runMain("dump", "-C", out, disks[0]); r.code != exitOK || strings.Count(r.stdout, "===> Finished") != len(c.LVs)-1 {
+			t.Errorf("%+v", r)
+		}
+		for i := range c.LVs {
+			verifyDumped(t, &c.LVs[i], filepath.Join(out, c.LVs[i].Path()))
+		}
+		if left, err := filepath.Glob(filepath.Join(out, "banana", "*.*")); err != nil || len(left) > 0 {
+			t.Errorf("left %v, %v", left, err)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func TestAFolderIsMadeWithItsFirstFile(t *testing.T) {
 	}
 	j := d.job(newVolume(data(kib)))
 	j.Folder = sub
-	if err := j.Check(); err != nil {
+	if _, err := j.Check(); err != nil {
 		t.Error(err)
 	}
 	if n, err := j.Need(); n != kib || err != nil {

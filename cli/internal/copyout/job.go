@@ -57,23 +57,29 @@ func NewJob(v mapping.Volume, folder *Folder, name, title string, identity Ident
 	}
 }
 
-// Check says, changing nothing, why Run would not begin: ErrExists, ErrProtected, or that
-// this user may not make files there.
-func (j *Job) Check() error {
-	if _, err := j.look(); err != nil {
-		return err
+// Check says, changing nothing, when an earlier run has finished the job, or why Run would
+// not begin: ErrExists, ErrProtected, or that this user may not make files there. The time
+// is zero if there is work to do.
+func (j *Job) Check() (finished time.Time, err error) {
+	s, err := j.look()
+	if err != nil || !s.finished.IsZero() {
+		return s.finished, err
 	}
-	return j.Folder.checkWritable()
+	return time.Time{}, j.Folder.checkWritable()
 }
 
 // Run does the job. It goes on with what an earlier run has left, if that was the same
-// volume. When it fails, or ctx is done, the next run goes on from there.
+// volume. When it fails, or ctx is done, the next run goes on from there. A finished job
+// stays known as finished until Forget; one with Replace is done again.
 func (j *Job) Run(ctx context.Context) (Result, error) {
 	w, err := j.begin()
 	if err != nil {
 		return Result{}, err
 	}
 	defer w.close()
+	if w.finished {
+		return w.keep()
+	}
 	c := newCopier(ctx, w)
 	if err := c.run(); err != nil {
 		// The first error says more than what may come of noting the progress.

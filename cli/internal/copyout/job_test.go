@@ -107,9 +107,13 @@ func (d *testDir) allocated(name string) int64 {
 	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
+// run runs a job as the last of a dump.
 func (d *testDir) run(j *Job) Result {
 	d.t.Helper()
 	r, err := j.Run(context.Background())
+	if err == nil {
+		err = j.Forget()
+	}
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -427,6 +431,8 @@ func TestWhatIsInTheWayIsLeftAlone(t *testing.T) {
 		"a foreign map":               {func(d *testDir) { d.write("lv.map", other) }, "lv lv.map"},
 		"a partial that is a link":    {func(d *testDir) { d.write("x", other); os.Symlink("x", d.path+"/lv.partial") }, "lv lv.partial x"},
 		"a partial and a link beside": {func(d *testDir) { d.write("lv.partial", other); os.Symlink("lv.partial", d.path+"/lv.map") }, "lv lv.map lv.partial"},
+		"a foreign record":            {func(d *testDir) { d.write("lv.done", other) }, "lv"},
+		"a record that is a link":     {func(d *testDir) { d.write("x", other); os.Symlink("x", d.path+"/lv.done") }, "lv x"},
 		"a part that is a directory":  {func(d *testDir) { os.Mkdir(d.path+"/lv.part", 0o700) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -434,7 +440,7 @@ func TestWhatIsInTheWayIsLeftAlone(t *testing.T) {
 			c.make(d)
 			before := snapshot(t, d.path)
 			j := d.job(v)
-			if err := j.Check(); !errors.Is(err, ErrExists) {
+			if _, err := j.Check(); !errors.Is(err, ErrExists) {
 				t.Errorf("Check: %v", err)
 			}
 			if _, err := j.Run(context.Background()); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), d.path) {
@@ -446,16 +452,13 @@ func TestWhatIsInTheWayIsLeftAlone(t *testing.T) {
 
 			j = d.job(v)
 			j.Replace = true
-			_, err := j.Run(context.Background())
 			if c.forced == "" {
-				if err == nil {
+				if _, err := j.Run(context.Background()); err == nil {
 					t.Error("was replaced")
 				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			d.run(j)
 			d.wantNames(c.forced)
 			d.wantFile("lv", v.bytes)
 			if strings.Contains(c.forced, "x") && !bytes.Equal(d.read("x"), other) {

@@ -93,12 +93,6 @@ func (k *killer) check(t *testing.T, v *testVolume) {
 	}
 }
 
-// published says whether the kill came after the file had got its name.
-func (k *killer) published(err error) bool {
-	_, statErr := os.Stat(filepath.Join(k.d.path, "lv"))
-	return errors.Is(err, ErrExists) && statErr == nil
-}
-
 func TestAKillAtAnyMomentLeavesWhatTheNextRunCompletes(t *testing.T) {
 	mixed := func() *testVolume {
 		return newVolume(data(100*kib), zero(64*kib), computed(900*kib), zero(100*kib), data(100*kib))
@@ -127,7 +121,7 @@ func TestAKillAtAnyMomentLeavesWhatTheNextRunCompletes(t *testing.T) {
 							j := d.job(v)
 							noteOften(v, j)
 							_, err := j.Run(context.Background())
-							if err == nil || k.published(err) {
+							if err == nil {
 								break
 							}
 							if !errors.Is(err, errKilled) {
@@ -143,8 +137,10 @@ func TestAKillAtAnyMomentLeavesWhatTheNextRunCompletes(t *testing.T) {
 						v.onRead = nil
 						if len(v.fails()) > 0 {
 							d.wantFile("lv.partial", v.want())
+							d.wantNames("lv.map lv.partial")
 						} else {
 							d.wantFile("lv", v.want())
+							d.wantNames("lv lv.done")
 						}
 						k.check(t, v)
 						if t.Failed() {
@@ -176,7 +172,7 @@ func TestAKillAtAnyMomentWhileAPartialFileIsCompleted(t *testing.T) {
 			_, err := d.job(whole).Run(context.Background())
 			if err == nil && run == 0 {
 				return
-			} else if err == nil || k.published(err) {
+			} else if err == nil {
 				break
 			}
 			if !errors.Is(err, errKilled) {
@@ -186,6 +182,7 @@ func TestAKillAtAnyMomentWhileAPartialFileIsCompleted(t *testing.T) {
 			k.after = 1000
 		}
 		d.wantFile("lv", whole.bytes)
+		d.wantNames("lv lv.done")
 		if t.Failed() {
 			t.Fatalf("killed after %d changes", first)
 		}

@@ -2,6 +2,7 @@ package copyout
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +12,10 @@ import (
 	"strings"
 )
 
-// The note beside a file in the making and the map beside one that stays incomplete are one
-// thing: a mapfile as the manual of GNU ddrescue describes it, so that ddrescue and its
-// viewers can go on from there. What the bytes were taken from stands in comments.
+// The note beside a file in the making, the map beside one that stays incomplete and the
+// record beside one that is finished are one thing: a mapfile as the manual of GNU ddrescue
+// describes it, so that ddrescue and its viewers can go on from there. What the bytes were
+// taken from stands in comments.
 
 // Identity is what a file in the making was taken from. It is taken up again only by
 // the same.
@@ -44,7 +46,14 @@ func (id Identity) continues(then Identity) bool {
 type mapfile struct {
 	Identity
 	done Ranges
+	file string // of a record, the state of the file that it is of
 }
+
+// Bounds of what a mapfile may have us keep in memory.
+const (
+	maxHeader = 16 << 20 // bytes of lines before the blocks: a source for each PV
+	maxRanges = 4 << 20  // good ranges; further ones are read from the volume again
+)
 
 // Status characters of ddrescue for what is not done.
 const (
@@ -57,6 +66,7 @@ const (
 	mapUUID   = "# uuid "
 	mapSeqno  = "# seqno "
 	mapSource = "# source "
+	mapFile   = "# file "
 )
 
 // errNotOurs: the file is not a mapfile that was written here.
@@ -68,6 +78,9 @@ func (m mapfile) write(w io.Writer, title string, rest byte) error {
 	fmt.Fprintf(b, "%s%s\n%s%d\n", mapUUID, m.UUID, mapSeqno, m.Seqno)
 	for _, key := range slices.Sorted(maps.Keys(m.Sources)) {
 		fmt.Fprintf(b, "%s%s %s\n", mapSource, key, m.Sources[key])
+	}
+	if m.file != "" {
+		fmt.Fprintf(b, "%s%s\n", mapFile, m.file)
 	}
 	pos, status := m.Size, byte('+')
 	if left := m.done.Not(m.Size); len(left) > 0 && rest == untried {
@@ -93,11 +106,31 @@ func (m mapfile) write(w io.Writer, title string, rest byte) error {
 
 // readMapfile fails with errNotOurs for anything that write did not make, whole.
 func readMapfile(r io.Reader) (mapfile, error) {
-	m := mapfile{Identity: Identity{Sources: map[string]string{}}}
-	var title, uuid, seqno, position bool
 	lines := bufio.NewScanner(r)
-	for lines.Scan() {
+	m, err := readHeader(lines)
+	for err == nil && lines.Scan() {
+		if line := lines.Text(); !strings.HasPrefix(line, "#") {
+			err = m.addBlock(line)
+		}
+	}
+	if err == nil {
+		err = scanError(lines)
+	}
+	if err != nil {
+		return mapfile{}, err
+	}
+	return m, nil
+}
+
+// readHeader reads all up to the line with the position, and fails like readMapfile.
+func readHeader(lines *bufio.Scanner) (mapfile, error) {
+	m := mapfile{Identity: Identity{Sources: map[string]string{}}}
+	var title, uuid, seqno bool
+	for length := 0; lines.Scan(); {
 		line := lines.Text()
+		if length += len(line); length > maxHeader {
+			return mapfile{}, errNotOurs
+		}
 		switch {
 		case strings.HasPrefix(line, mapTitle):
 			title = true
@@ -112,21 +145,23 @@ func readMapfile(r io.Reader) (mapfile, error) {
 		case strings.HasPrefix(line, mapSource):
 			key, state, _ := strings.Cut(line[len(mapSource):], " ")
 			m.Sources[key] = state
+		case strings.HasPrefix(line, mapFile):
+			m.file = line[len(mapFile):]
 		case strings.HasPrefix(line, "#"):
-		case !position:
-			position = true
+		case !title || !uuid || !seqno:
+			return mapfile{}, errNotOurs
 		default:
-			if err := m.addBlock(line); err != nil {
-				return mapfile{}, err
-			}
+			return m, nil
 		}
 	}
-	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
-		return mapfile{}, err
-	} else if err != nil || !title || !uuid || !seqno || !position {
-		return mapfile{}, errNotOurs
+	return mapfile{}, cmp.Or(scanError(lines), errNotOurs)
+}
+
+func scanError(lines *bufio.Scanner) error {
+	if err := lines.Err(); !errors.Is(err, bufio.ErrTooLong) {
+		return err
 	}
-	return m, nil
+	return errNotOurs
 }
 
 // addBlock takes a line "pos size status". Blocks follow each other without gaps, so the
@@ -142,7 +177,7 @@ func (m *mapfile) addBlock(line string) error {
 		return errNotOurs
 	}
 	m.Size = pos + size
-	if f[2] == "+" {
+	if f[2] == "+" && len(m.done) < maxRanges {
 		m.done.Add(pos, pos+size)
 	}
 	return nil

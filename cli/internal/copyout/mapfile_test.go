@@ -3,6 +3,8 @@ package copyout
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -77,6 +79,56 @@ func TestAMapThatIsNotWholeIsRefused(t *testing.T) {
 		if m, err := readMapfile(strings.NewReader(text)); !errors.Is(err, errNotOurs) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
+	}
+}
+
+// endless is a text that starts and then repeats lines, each of which it makes anew.
+type endless struct {
+	start string
+	line  func(i int) string
+	lines int
+	rest  string
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.rest == "" {
+		e.rest, e.start = e.start, ""
+	}
+	for e.rest == "" {
+		if e.lines == 0 {
+			return 0, io.EOF
+		}
+		e.lines--
+		e.rest = e.line(e.lines)
+	}
+	n := copy(p, e.rest)
+	e.rest = e.rest[n:]
+	return n, nil
+}
+
+func TestALongHeaderIsRefused(t *testing.T) {
+	for name, line := range map[string]func(i int) string{
+		"comments": func(int) string { return "# " + strings.Repeat("x", 1000) + "\n" },
+		"sources":  func(i int) string { return fmt.Sprintf("# source %d x\n", i) },
+	} {
+		e := &endless{start: exampleMapText[:strings.Index(exampleMapText, "# current")], line: line, lines: 1 << 30}
+		if _, err := readMapfile(e); !errors.Is(err, errNotOurs) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTooManyGoodRangesAreForgottenAndNotTheSize(t *testing.T) {
+	const extra = 10
+	pos := 0
+	block := func(i int) string {
+		pos += 512
+		return fmt.Sprintf("%#x 0x200 %c\n", pos-512, "+-"[i%2])
+	}
+	e := &endless{start: exampleMapText[:strings.Index(exampleMapText, "0x00000000  ")], line: block, lines: 2 * (maxRanges + extra)}
+	m, err := readMapfile(e)
+	if err != nil || len(m.done) != maxRanges || m.Size != 2*(maxRanges+extra)*512 {
+		t.Errorf("%d ranges of %d bytes, %v", len(m.done), m.Size, err)
 	}
 }
 

@@ -17,7 +17,7 @@ func (d *testDir) forge(j *Job, file, note string) {
 	d.write(file, bytes.Repeat([]byte("FORGED!\n"), int(j.Identity.Size/8)))
 	var b bytes.Buffer
 	all := Ranges{{0, j.Identity.Size}}
-	if err := (mapfile{j.Identity, all}).write(&b, j.Title, untried); err != nil {
+	if err := (mapfile{Identity: j.Identity, done: all}).write(&b, j.Title, untried); err != nil {
 		d.t.Fatal(err)
 	}
 	d.write(note, b.Bytes())
@@ -79,6 +79,23 @@ func TestWhatAStrangerCanChangeIsMadeAnew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// How much of it there is to read would be the stranger's choice.
+func TestOnlyTheHeaderOfAStrangersNoteIsRead(t *testing.T) {
+	d := newTestDir(t)
+	v := newVolume(data(kib))
+	j := d.job(v)
+	d.forge(j, "lv.part", "lv.part.map")
+	note := filepath.Join(d.path, "lv.part.map")
+	if err := errors.Join(os.Truncate(note, 1<<40), os.Chmod(note, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.readMap("lv.part.map"); !errors.Is(err, errStranger) {
+		t.Errorf("got %v, want errStranger", err)
+	}
+	d.run(j)
+	d.wantFile("lv", v.bytes)
 }
 
 // In a folder like /tmp, others can make files but not move this user's.

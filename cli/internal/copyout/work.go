@@ -1,6 +1,7 @@
 package copyout
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 // The names around a file F, and what holds at every moment, however a run ends:
 //
 //	F              complete: renamed from F.part when that was whole and synced
+//	F.done         the record of that: written before F.part is renamed, with what file it is
 //	F.part         in the making, once F.part.map is there to tell of what
 //	F.part.map     which of its bytes are good: written after the sync of what it names
 //	F.partial      all that can be had, once F.map is there
@@ -28,14 +30,15 @@ const (
 	newNoteSuffix = ".part.map.new"
 	partialSuffix = ".partial"
 	mapSuffix     = ".map"
+	doneSuffix    = ".done"
 )
 
 // Suffixes are what the names of other files beside a finished one end in.
-var Suffixes = []string{partSuffix, noteSuffix, newNoteSuffix, partialSuffix, mapSuffix}
+var Suffixes = []string{partSuffix, noteSuffix, newNoteSuffix, partialSuffix, mapSuffix, doneSuffix}
 
 var (
-	// ErrExists is wrapped by the error for a file that is in the way and was not made
-	// here, or was finished here.
+	// ErrExists is wrapped by the error for a file that is in the way and is not known to be
+	// what an earlier run has left of this job.
 	ErrExists = errors.New("exists and is left alone")
 	// ErrDirectory is wrapped, beside ErrExists, by the error for a directory, which is never
 	// replaced.
@@ -57,6 +60,7 @@ type standing struct {
 	part      bool   // there is a file in the making, whether to go on with or not
 	replaces  bool   // there is a file that must go first
 	sources   map[string]string
+	finished  time.Time // when an earlier run has finished the file; zero if none has
 }
 
 // look finds out, changing nothing.
@@ -68,11 +72,12 @@ func (j *Job) look() (standing, error) {
 	if err := j.directoryInTheWay(); err != nil {
 		return s, err
 	}
-	if err := j.inTheWay(j.Name); err != nil {
-		return s, err
+	finished, err := j.finished()
+	if !finished.IsZero() {
+		return standing{finished: finished, done: Ranges{{0, j.Identity.Size}}}, nil
 	}
-	if j.Folder.dir == nil {
-		return s, nil
+	if err != nil || j.Folder.dir == nil {
+		return s, err
 	}
 	note, noteErr := j.readMap(j.Name + noteSuffix)
 	lost, lostErr := j.readMap(j.Name + mapSuffix)
@@ -189,12 +194,18 @@ func (j *Job) readMap(name string) (mapfile, error) {
 	if !plain(st) {
 		return mapfile{}, notOurs
 	}
-	m, err := readMapfile(f)
-	switch {
-	case errors.Is(err, errNotOurs):
+	if !j.Folder.trusts(st) {
+		// How long it is is the stranger's choice.
+		if _, err = readHeader(bufio.NewScanner(f)); err == nil {
+			return mapfile{}, fmt.Errorf("%s %w: %w", j.Folder.Path(name), ErrExists, errStranger)
+		}
+	}
+	var m mapfile
+	if err == nil {
+		m, err = readMapfile(f)
+	}
+	if errors.Is(err, errNotOurs) {
 		return mapfile{}, notOurs
-	case err == nil && !j.Folder.trusts(st):
-		return mapfile{}, fmt.Errorf("%s %w: %w", j.Folder.Path(name), ErrExists, errStranger)
 	}
 	return m, err
 }
@@ -202,9 +213,10 @@ func (j *Job) readMap(name string) (mapfile, error) {
 // work is a file in the making.
 type work struct {
 	*Job
-	file  *os.File
-	done  Ranges // at the start
-	dirty bool   // what is not done may hold bytes of an earlier run
+	file     *os.File
+	done     Ranges // at the start
+	dirty    bool   // what is not done may hold bytes of an earlier run
+	finished bool   // by an earlier run; there is no file to write to
 }
 
 // begin opens or makes the file in the making and locks it, so that everything else about
@@ -222,7 +234,10 @@ func (j *Job) begin() (*work, error) {
 			return nil, err
 		}
 	}
-	w := &work{Job: j}
+	w := &work{Job: j, finished: !s.finished.IsZero()}
+	if w.finished {
+		return w, nil
+	}
 	if err := w.begin(s); err != nil {
 		w.close()
 		return nil, err
@@ -371,13 +386,13 @@ func (w *work) flush() error {
 }
 
 func (w *work) writeNote(done Ranges) error {
-	if err := w.writeMap(w.Name+newNoteSuffix, done, untried); err != nil {
+	if err := w.writeMap(w.Name+newNoteSuffix, mapfile{Identity: w.Identity, done: done}, untried); err != nil {
 		return err
 	}
 	return w.Folder.rename(w.Name+newNoteSuffix, w.Name+noteSuffix)
 }
 
-func (w *work) writeMap(name string, done Ranges, rest byte) error {
+func (w *work) writeMap(name string, m mapfile, rest byte) error {
 	if err := w.Folder.remove(name); err != nil {
 		return err
 	}
@@ -386,7 +401,7 @@ func (w *work) writeMap(name string, done Ranges, rest byte) error {
 		return err
 	}
 	defer f.Close()
-	if err := (mapfile{w.Identity, done}).write(f, w.Title, rest); err != nil {
+	if err := m.write(f, w.Title, rest); err != nil {
 		return err
 	}
 	return f.Sync()
@@ -394,28 +409,38 @@ func (w *work) writeMap(name string, done Ranges, rest byte) error {
 
 // complete gives the file, of which all is good, its name.
 func (w *work) complete() error {
-	if err := w.publish(w.Name); err != nil {
+	if err := w.flush(); err != nil {
 		return err
 	}
-	obsolete := []string{noteSuffix}
-	if m, err := w.readMap(w.Name + mapSuffix); err == nil && m.UUID == w.Identity.UUID {
-		obsolete = append(obsolete, partialSuffix, mapSuffix)
+	if err := w.writeRecord(); err != nil {
+		return err
 	}
-	for _, suffix := range obsolete {
-		if err := w.Folder.remove(w.Name + suffix); err != nil {
-			return err
+	if err := w.publish(w.Name); err != nil {
+		if errors.Is(err, ErrExists) {
+			err = errors.Join(err, w.Forget())
 		}
+		return err
 	}
-	return nil
+	if err := w.Folder.remove(w.Name + noteSuffix); err != nil {
+		return err
+	}
+	return w.removePartial()
 }
 
 // leavePartial gives the file, of which no more than done can be had, its name.
 func (w *work) leavePartial(done Ranges) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	// A run that was killed may have thought that all is good.
+	if err := w.Forget(); err != nil {
+		return err
+	}
 	// An older one would fit the new map no better than this one the old.
 	if err := w.Folder.remove(w.Name + partialSuffix); err != nil {
 		return err
 	}
-	if err := w.writeMap(w.Name+mapSuffix, done, bad); err != nil {
+	if err := w.writeMap(w.Name+mapSuffix, mapfile{Identity: w.Identity, done: done}, bad); err != nil {
 		return err
 	}
 	if err := w.publish(w.Name + partialSuffix); err != nil {
@@ -424,10 +449,8 @@ func (w *work) leavePartial(done Ranges) error {
 	return w.Folder.remove(w.Name + noteSuffix)
 }
 
+// publish gives the file, which is synced, a name.
 func (w *work) publish(name string) error {
-	if err := w.flush(); err != nil {
-		return err
-	}
 	// What another process has put in the file's place is not what was written.
 	if err := w.stillNamed(w.Name + partSuffix); err != nil {
 		return err
