@@ -7,10 +7,14 @@
 package testenv
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,124 +30,190 @@ func Required() bool {
 	return os.Getenv("CI") == "true"
 }
 
-func missing(t testing.TB, format string, args ...any) {
+// Without says whether whoever runs the tests has said that a thing is not to be had here, by naming it in
+// LVM2FS_WITHOUT: images, states, vm. Then tests that need it are skipped in any case.
+func Without(name string) bool {
+	return slices.Contains(strings.Fields(os.Getenv("LVM2FS_WITHOUT")), name)
+}
+
+// need skips the test, or fails it, because of err, if that is not nil.
+func need(t testing.TB, err error) {
 	t.Helper()
-	if Required() {
-		t.Fatalf("required here (LVM2FS_REQUIRE, CI): "+format, args...)
+	if err == nil {
+		return
 	}
-	t.Skipf(format, args...)
+	if Required() {
+		t.Fatalf("required here (LVM2FS_REQUIRE, CI): %v", err)
+	}
+	t.Skip("SKIP: ", err)
+}
+
+// needShared is need for what lies beside the repository and takes its time.
+func needShared(t testing.TB, name string, err error) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIP: -short does without ", name)
+	}
+	if err != nil && Without(name) {
+		t.Skip("SKIP: ", err)
+	}
+	need(t, err)
+}
+
+// Lack is a thing that tests need and this machine has not.
+type Lack struct {
+	Name string
+	Err  error
+}
+
+// Lacks are the things that this machine has not, so that tests which need them are skipped. Programs are not among
+// them: there are many.
+func Lacks() []Lack {
+	var lacks []Lack
+	for _, l := range []Lack{
+		{"root", root()},
+		{"FUSE", fuse()},
+		{"loop devices", loop()},
+		{"images", folder(ImagesDir(), "LVM2FS_IMAGES")},
+		{"states", folder(StatesDir(), "LVM2FS_STATES")},
+		{"vm", vm()},
+	} {
+		if l.Err != nil {
+			lacks = append(lacks, l)
+		}
+	}
+	return lacks
 }
 
 // NeedRoot is for tests that only root can run.
 func NeedRoot(t testing.TB) {
 	t.Helper()
+	need(t, root())
+}
+
+func root() error {
 	if os.Geteuid() != 0 {
-		missing(t, "needs root")
+		return errors.New("needs root")
 	}
+	return nil
 }
 
 // NeedTools is for tests that run other programs. Those of the administrator are found
 // too where the PATH of an ordinary user lacks them.
 func NeedTools(t testing.TB, names ...string) {
 	t.Helper()
+	need(t, tools(names...))
+}
+
+func tools(names ...string) error {
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err == nil {
 			continue
 		}
 		if _, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err != nil {
-			missing(t, "needs the program %s", name)
+			return fmt.Errorf("needs the program %s", name)
 		}
 	}
+	return nil
 }
 
 // NeedFUSE is for tests that mount.
 func NeedFUSE(t testing.TB) {
 	t.Helper()
+	need(t, fuse())
+}
+
+func fuse() error {
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
-		missing(t, "needs FUSE: %v", err)
+		return fmt.Errorf("needs FUSE: %w", err)
 	}
 	f.Close()
 	if runtime.GOOS == "linux" && os.Geteuid() != 0 {
-		NeedTools(t, "fusermount3")
+		return tools("fusermount3")
 	}
+	return nil
 }
 
 // NeedLoop is for tests that make Linux loop devices.
 func NeedLoop(t testing.TB) {
 	t.Helper()
-	NeedRoot(t)
-	NeedTools(t, "losetup")
+	need(t, loop())
+}
+
+func loop() error {
+	if err := cmp.Or(root(), tools("losetup")); err != nil {
+		return err
+	}
 	f, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		missing(t, "needs loop devices: %v", err)
+		return fmt.Errorf("needs loop devices: %w", err)
 	}
 	f.Close()
 	if out, err := exec.Command("losetup", "--find").CombinedOutput(); err != nil {
-		missing(t, "needs a free loop device: %s", strings.TrimSpace(string(out)))
+		return fmt.Errorf("needs a free loop device: %s", strings.TrimSpace(string(out)))
 	}
+	return nil
 }
 
 // NeedImages is for tests over the whole collection of disks that the real kernel made;
 // it returns their folder. testdata/ holds a few of them, which are always there.
 func NeedImages(t testing.TB) string {
 	t.Helper()
-	dir := ImagesDir()
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		missing(t, "needs the shared images, looked for in %s (LVM2FS_IMAGES)", dir)
-	}
-	return dir
+	needShared(t, "images", folder(ImagesDir(), "LVM2FS_IMAGES"))
+	return ImagesDir()
 }
 
 // ImagesDir is where the collection of images would be: LVM2FS_IMAGES, or
 // shared/images beside the repository.
-func ImagesDir() string {
-	if dir := os.Getenv("LVM2FS_IMAGES"); dir != "" {
-		return dir
-	}
-	return filepath.Join(Root(), "..", "shared", "images")
-}
+func ImagesDir() string { return shared("LVM2FS_IMAGES", "images") }
 
 // NeedStates is NeedImages for the second folder of the collection: arrays, pools, caches and
 // PVs in the middle of something.
 func NeedStates(t testing.TB) string {
 	t.Helper()
-	dir := StatesDir()
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		missing(t, "needs the shared states of disks, looked for in %s (LVM2FS_STATES)", dir)
-	}
-	return dir
+	needShared(t, "states", folder(StatesDir(), "LVM2FS_STATES"))
+	return StatesDir()
 }
 
 // StatesDir is where the second folder would be: LVM2FS_STATES, or shared/states beside the
 // repository.
-func StatesDir() string {
-	if dir := os.Getenv("LVM2FS_STATES"); dir != "" {
-		return dir
+func StatesDir() string { return shared("LVM2FS_STATES", "states") }
+
+func shared(env, name string) string {
+	return cmp.Or(os.Getenv(env), filepath.Join(Root(), "..", "shared", name))
+}
+
+// folder says why a folder of the collection cannot be used.
+func folder(dir, env string) error {
+	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
+		return fmt.Errorf("needs the collection of disks, looked for in %s (%s)", dir, env)
 	}
-	return filepath.Join(Root(), "..", "shared", "states")
+	return nil
 }
 
 // NeedVM is for tests that ask the real Linux kernel in a virtual machine; it returns the
 // program that runs a script there: LVM2FS_VM, or shared/vm/run beside the repository.
 func NeedVM(t testing.TB) string {
 	t.Helper()
-	run := os.Getenv("LVM2FS_VM")
-	if run == "" {
-		run = filepath.Join(Root(), "..", "shared", "vm", "run")
+	needShared(t, "vm", vm())
+	return vmProgram()
+}
+
+func vmProgram() string { return shared("LVM2FS_VM", "vm/run") }
+
+func vm() error {
+	if _, err := exec.LookPath(vmProgram()); err != nil {
+		return fmt.Errorf("needs the virtual machine: %w (LVM2FS_VM)", err)
 	}
-	if _, err := exec.LookPath(run); err != nil {
-		missing(t, "needs the virtual machine: %v (LVM2FS_VM)", err)
+	if err := tools("qemu-system-x86_64"); err != nil {
+		return err
 	}
-	NeedTools(t, "qemu-system-x86_64")
-	guest := os.Getenv("LVM2FS_VM_BUILD")
-	if guest == "" {
-		guest = "/var/tmp/lvm2fs-vm"
-	}
+	guest := cmp.Or(os.Getenv("LVM2FS_VM_BUILD"), "/var/tmp/lvm2fs-vm")
 	if _, err := os.Stat(filepath.Join(guest, "root.img")); err != nil {
-		missing(t, "needs the guest of the virtual machine: %v", err)
+		return fmt.Errorf("needs the guest of the virtual machine: %w", err)
 	}
-	return run
+	return nil
 }
 
 // Root is the root of the repository, above the package under test.

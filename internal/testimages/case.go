@@ -108,6 +108,9 @@ func All(t testing.TB) []*Case {
 // them, and some disks are blank.
 func Images(t testing.TB) []*Case {
 	t.Helper()
+	if testing.Short() {
+		return Bundled(t)
+	}
 	return in(t, bundled(), testenv.ImagesDir())
 }
 
@@ -118,7 +121,12 @@ func Bundled(t testing.TB) []*Case {
 }
 
 // folders hold cases; the first that has a case counts.
-func folders() []string { return []string{bundled(), testenv.ImagesDir(), testenv.StatesDir()} }
+func folders() []string {
+	if testing.Short() {
+		return []string{bundled()}
+	}
+	return []string{bundled(), testenv.ImagesDir(), testenv.StatesDir()}
+}
 
 func bundled() string { return filepath.Join(testenv.Root(), "testdata", "images") }
 
