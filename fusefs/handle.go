@@ -241,7 +241,7 @@ func (h *handle) Lseek(_ context.Context, off uint64, whence uint32) (uint64, sy
 	if off > math.MaxInt64 || int64(off) >= end {
 		return 0, syscall.ENXIO
 	}
-	at, errno := seek(v, int64(off), whence, maxSeekExtents)
+	at, errno := seek(withHoles(v), int64(off), whence, maxSeekExtents)
 	if errno == 0 && at >= end {
 		if whence == seekData {
 			return 0, syscall.ENXIO

@@ -3,12 +3,13 @@ package fusefs
 import (
 	"syscall"
 
+	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
 
-// Only what lies nowhere is a hole; data, computed and missing bytes are data. To find holes
-// takes asking where each run of bytes is, so there is a limit to it, beyond which everything
-// is taken for data. That is always allowed to say.
+// Only what lies nowhere, or in a hole of an image file, is a hole; other data, computed and missing
+// bytes are data. To find holes takes asking where each run of bytes is, so there is a limit to it,
+// beyond which everything is taken for data. That is always allowed to say.
 const (
 	maxStatExtents = 1 << 12 // asked for by one stat
 	maxSeekExtents = 1 << 16 // asked for by one lseek
@@ -29,9 +30,52 @@ func (f *lvFile) holeBytes() int64 {
 	if err != nil {
 		return 0
 	}
-	n := countHoles(v, maxStatExtents)
+	n := countHoles(withHoles(v), maxStatExtents)
+	if n == v.Size() && countHoles(v, maxStatExtents) != n {
+		// Others may write to an image file after its holes were counted. What has no blocks at all is
+		// taken by some programs for zeros, without a look.
+		n--
+	}
 	f.holes.Store(n + 1)
 	return n
+}
+
+// withHoles is v with holes of image files as zeros. While v is written to it has none: what
+// was written to a mapped page, and has not come here yet, may be about to fill one.
+func withHoles(v *lvm2.Volume) mapping.Volume {
+	if v.Writable() {
+		return v
+	}
+	return sparse{v}
+}
+
+type sparse struct{ mapping.Volume }
+
+// holey is a device that may have holes; see [blockdev.Device.NextData].
+type holey interface {
+	NextData(off, end int64) (from, to int64, err error)
+}
+
+func (s sparse) Map(off, max int64) (mapping.Extent, error) {
+	e, err := s.Volume.Map(off, max)
+	if err != nil || e.Kind != mapping.Data {
+		return e, err
+	}
+	d, ok := e.Device.(holey)
+	if !ok {
+		return e, nil
+	}
+	from, to, err := d.NextData(e.Offset, e.Offset+e.Length)
+	switch {
+	case err != nil || to < from || from < e.Offset || to > e.Offset+e.Length:
+		return e, nil // that all is data is always right
+	case from > e.Offset:
+		return mapping.Extent{Kind: mapping.Zero, Length: from - e.Offset}, nil
+	}
+	if to > from {
+		e.Length = to - from
+	}
+	return e, nil
 }
 
 func countHoles(v mapping.Volume, limit int) int64 {

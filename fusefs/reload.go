@@ -179,6 +179,7 @@ func planSwitches(old *tree, lvs map[fileKey]*currentLV) []*switching {
 		was, is := f.lv.Load(), lvs[key]
 		if was != nil && is != nil && was.sameContents(is) {
 			f.lv.Store(is)
+			f.holes.Store(0)
 			continue
 		}
 		switches = append(switches, &switching{file: f, to: is})

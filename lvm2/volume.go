@@ -97,6 +97,9 @@ func (v *Volume) LV() *LV { return v.lv }
 // Size is the size in bytes of the block device that the kernel would make.
 func (v *Volume) Size() int64 { return v.contents.Size() }
 
+// Writable says whether the volume is from OpenWritable.
+func (v *Volume) Writable() bool { return v.writer != nil }
+
 // Map answers where bytes are; see [mapping.Volume].
 func (v *Volume) Map(off, max int64) (mapping.Extent, error) { return v.contents.Map(off, max) }
 

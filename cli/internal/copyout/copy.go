@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvm2fs/internal/sparse"
 	"lvm2fs/mapping"
 )
 
@@ -197,7 +198,7 @@ func (c *copier) gather(off, n, end int64) int64 {
 func (c *copier) direct(off int64, e mapping.Extent) (n int64, finished bool, err error) {
 	s, n := c.source(e.Device), e.Length
 	if s.ways&holes != 0 {
-		from, to, err := nextData(s.file, e.Offset, e.Offset+n)
+		from, to, err := sparse.NextData(s.file, e.Offset, e.Offset+n)
 		switch {
 		case err != nil || to < from:
 			s.ways &^= holes

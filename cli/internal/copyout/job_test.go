@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -205,6 +206,20 @@ func TestAHoleOfAnImageIsNotRead(t *testing.T) {
 	d.wantFile("lv", v.want())
 	if v.readBytes > 3*mib {
 		t.Skipf("%d bytes were read: the file system does not tell of holes", v.readBytes)
+	}
+}
+
+// Seeking in a file finds no data behind its end either, which is no hole.
+func TestWhatIsCutOffFromAnImageIsLost(t *testing.T) {
+	d := newTestDir(t)
+	v := newFileVolume(t, t.TempDir(), 0, newVolume(data(8*mib)))
+	if err := os.Truncate(v.pieces[0].Device.Name(), 3*mib); err != nil {
+		t.Fatal(err)
+	}
+	v.bad = Ranges{{3 * mib, 8 * mib}}
+	r := d.run(d.job(v))
+	if want := (Ranges{{3 * mib, 8 * mib}}); r.Err == nil || !slices.Equal(r.Lost, want) {
+		t.Errorf("lost %v, %v; want %v", r.Lost, r.Err, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package copyout
 import (
 	"os"
 
+	"lvm2fs/internal/sparse"
 	"lvm2fs/mapping"
 )
 
@@ -66,7 +67,7 @@ func (i image) bytes(off, end int64) int64 {
 	}
 	var n int64
 	for off < end {
-		from, to, err := nextData(i.file, off, end)
+		from, to, err := sparse.NextData(i.file, off, end)
 		if err != nil || to < from || from < off {
 			return n + end - off
 		}

@@ -15,26 +15,6 @@ func blockSize(st *unix.Statfs_t) int64 {
 	return st.Bsize
 }
 
-// nextData finds the next bytes of f at or behind off that are not in a hole: it returns
-// where they start and end, or end twice if there are none before end. It fails where the
-// file system cannot tell.
-func nextData(f *os.File, off, end int64) (from, to int64, err error) {
-	from, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
-	switch {
-	case errors.Is(err, unix.ENXIO):
-		return end, end, nil
-	case err != nil:
-		return 0, 0, err
-	case from >= end:
-		return end, end, nil
-	}
-	to, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
-	if err != nil {
-		return 0, 0, err
-	}
-	return from, min(to, end), nil
-}
-
 // clone makes n bytes of dst share the blocks of src. Both offsets and n must be
 // multiples of the file system's block.
 func clone(dst, src *os.File, dstOff, srcOff, n int64) error {

@@ -14,10 +14,6 @@ import (
 
 func blockSize(st *unix.Statfs_t) int64 { return int64(st.Bsize) }
 
-func nextData(*os.File, int64, int64) (from, to int64, err error) {
-	return 0, 0, errors.ErrUnsupported
-}
-
 func clone(_, _ *os.File, _, _, _ int64) error { return errors.ErrUnsupported }
 
 func copyRange(_, _ *os.File, _, _, _ int64) (int64, error) { return 0, errors.ErrUnsupported }

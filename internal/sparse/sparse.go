@@ -1,0 +1,2 @@
+// Package sparse finds the holes of files.
+package sparse
