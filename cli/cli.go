@@ -47,6 +47,8 @@ type CLI struct {
 	Help       helpCmd       `cmd:"" help:"Show help for a command, or for all of them." usage:"lvm2fs help [COMMAND]"`
 	Version    versionCmd    `cmd:"" help:"Show the version." usage:"lvm2fs version"`
 
+	Complete completeCmd `cmd:"" name:"__complete" hidden:""`
+
 	HelpFlag    helpFlag    `name:"help" short:"h" help:"Show help for the command and exit."`
 	VersionFlag versionFlag `name:"version" short:"V" help:"Show the version and exit."`
 }

@@ -61,7 +61,7 @@ func printHelp(out io.Writer, app *kong.Application, command *kong.Node) {
 		printCommandHelp(w, app, command)
 		return
 	}
-	fmt.Fprintf(w, "Usage: %s\n       lvm2fs COMMAND [flags] ...\n\n%s\nCommands:\n", usage(find(app, "mount")), rootHelp)
+	fmt.Fprintf(w, "Usage: %s\n       lvm2fs COMMAND [flags] ...\n\n%s\nCommands:\n", usage(findCommand(app, "mount")), rootHelp)
 	table := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
 	for _, child := range app.Children {
 		if !child.Hidden {
@@ -70,7 +70,7 @@ func printHelp(out io.Writer, app *kong.Application, command *kong.Node) {
 	}
 	_ = table.Flush()
 	fmt.Fprint(w, "\nFlags of mount:\n")
-	printFlags(w, find(app, "mount").Flags)
+	printFlags(w, findCommand(app, "mount").Flags)
 	fmt.Fprint(w, "\nFlags of every command:\n")
 	printFlags(w, app.Flags)
 	fmt.Fprint(w, "\nlvm2fs COMMAND --help tells more about a command; man 8 lvm2fs about all of them.\n")
@@ -83,15 +83,6 @@ func printCommandHelp(w io.Writer, app *kong.Application, command *kong.Node) {
 	}
 	fmt.Fprint(w, "\nFlags:\n")
 	printFlags(w, append(append([]*kong.Flag{}, command.Flags...), app.Flags...))
-}
-
-func find(app *kong.Application, name string) *kong.Node {
-	for _, child := range app.Children {
-		if child.Name == name {
-			return child
-		}
-	}
-	return nil
 }
 
 func usage(command *kong.Node) string { return command.Tag.Get("usage") }

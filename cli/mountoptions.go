@@ -77,7 +77,7 @@ var notOptions = []string{"options", "read-only", "foreground"}
 // place for them.
 func optionFlags(model *kong.Application) map[string]*kong.Flag {
 	flags := map[string]*kong.Flag{}
-	for _, flag := range find(model, "mount").Flags {
+	for _, flag := range findCommand(model, "mount").Flags {
 		if !flag.Hidden && !slices.Contains(notOptions, flag.Name) {
 			flags[flag.Name] = flag
 		}
