@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +18,10 @@ import (
 
 type dumpCmd struct {
 	deviceOptions
-	Directory string   `short:"C" name:"directory" default:"." placeholder:"DIR" help:"Where to create VG/LV; the default is the current directory."`
+	Directory string   `short:"C" name:"directory" xor:"to" placeholder:"DIR" help:"Where to create VG/LV; the default is the current directory."`
 	LV        []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
-	Force     bool     `help:"Replace files that exist."`
+	Output    string   `short:"o" xor:"to,how" placeholder:"-" help:"- writes the one LV of --lv to standard output, zeros for holes too."`
+	Force     bool     `xor:"how" help:"Replace files that exist."`
 	Devices   []string `arg:"" optional:"" name:"device"`
 }
 
@@ -28,14 +30,21 @@ func (dumpCmd) Help() string {
 	return `Examples:
   lvm2fs dump /dev/ada0s7
   lvm2fs dump --lv vg/root -C /backup disk1.img disk2.img
+  lvm2fs dump --lv vg/root -o - disk1.img disk2.img | zstd >root.zst
 
 Each LV becomes DIR/VG/LV, with holes where it has zeros, and sharing its blocks with the image where the file system
 can. It is LV.part until it is complete; a dump that was stopped goes on when it is run again, and knows by LV.done what
 is finished. An LV with bytes that cannot be read becomes LV.partial, with a ddrescue map of what is lost in LV.map, and
-the exit code is 3.`
+the exit code is 3. What goes to standard output ends before the first byte that cannot be read, with the same exit
+code.`
 }
 
 func (c *dumpCmd) Run(a *app) error {
+	if c.Output != "" {
+		if err := c.checkStream(a); err != nil {
+			return err
+		}
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -45,13 +54,16 @@ func (c *dumpCmd) Run(a *app) error {
 	if err := d.choose(s.Scan, c.LV); err != nil {
 		return err
 	}
-	if err := d.openDirectory(c.Directory); err != nil {
-		return err
-	}
-	defer d.close()
 	if err := d.protect(s); err != nil {
 		return err
 	}
+	if c.Output != "" {
+		return d.stream()
+	}
+	if err := d.openDirectory(cmp.Or(c.Directory, ".")); err != nil {
+		return err
+	}
+	defer d.close()
 	if err := d.plan(); err != nil {
 		return err
 	}
