@@ -1,9 +1,8 @@
 package blockdev
 
-// Disks are the paths of the block devices of the system on which something may lie: of a disk with
-// partitions those, of what is part of an array, a multipath device or an opened container that the
-// system has, only the whole. LVs that are active are left out, for they are on a PV that is among the
-// others.
+// Disks lists the paths of the block devices of the system on which a PV may lie: a disk's partitions instead
+// of it; an assembled array, a multipath device or an opened container instead of its members. Active LVs are
+// left out: their PVs are in the list.
 func Disks() ([]string, error) { return systemDisks() }
 
 // BlockSize is the size in bytes of a disk's logical sectors, in which partition tables count; 0 for an

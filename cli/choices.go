@@ -100,9 +100,6 @@ func (s *session) metadataFile(path string) (lvm2.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--thin-metadata: %w", err)
 	}
-	if s.metadata == nil {
-		s.metadata = map[string]*blockdev.Device{}
-	}
 	s.metadata[path] = d
 	return d, nil
 }

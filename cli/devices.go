@@ -77,7 +77,7 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	for _, warning := range layers.keys.warnings {
 		a.warnf("%w", warning)
 	}
-	s := &session{opts: opts, inner: innerDevices{}}
+	s := &session{opts: opts, inner: innerDevices{}, metadata: map[string]*blockdev.Device{}}
 	if s.offsets, err = parseOffsets(opts.Offset); err != nil {
 		return nil, err
 	}
@@ -226,7 +226,6 @@ func (s *session) rescan(a *app) (_ *lvm2.Scan, warnings []string, err error) {
 		return nil, a.heard.end(), err
 	}
 	_ = a.warnFaults(again.Scan.VGs, openFault) // the others can be read
-	s.metadata = again.metadata
 	return again.Scan, a.heard.end(), nil
 }
 

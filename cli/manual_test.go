@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,37 @@ func TestEveryCommandAndFlagHasHelpAndEveryCommandExamples(t *testing.T) {
 		for _, flag := range command.Flags {
 			if flag.Help == "" {
 				t.Errorf("%s: no help for --%s", command.Name, flag.Name)
+			}
+		}
+	}
+}
+
+func TestTheSynopsisNamesEveryFlagOfEveryCommand(t *testing.T) {
+	parser, err := newParser(new(CLI), io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(manual(t)[""], ".Sh SYNOPSIS\n")
+	text, _, _ = strings.Cut(text, ".Sh ")
+	// The part that begins with the word command is of every command with devices.
+	parts := map[string]string{}
+	for _, part := range strings.Split(text, ".Nm\n")[1:] {
+		name, _, _ := strings.Cut(part, "\n")
+		parts[name[strings.LastIndex(name, " ")+1:]] = part
+	}
+	for _, command := range shown(parser.Model) {
+		part, ok := parts[command.Name]
+		if !ok {
+			t.Errorf("%s is missing", command.Name)
+		}
+		for _, flag := range slices.Concat(command.Flags, parser.Model.Flags) {
+			names := "-" + regexp.QuoteMeta(flag.Name)
+			if flag.Short != 0 {
+				names += "|[[:alpha:]]*" + string(flag.Short) + "[[:alpha:]]*"
+			}
+			named := regexp.MustCompile(`(?m)Fl (` + names + `)( |$)`)
+			if !flag.Hidden && !named.MatchString(part) && !named.MatchString(parts["command"]) {
+				t.Errorf("%s: --%s is missing", command.Name, flag.Name)
 			}
 		}
 	}

@@ -60,8 +60,7 @@ func (n *lvNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32,
 	return h, h.fuseFlags(), 0
 }
 
-// attributes does not wait for a reload: to tell who uses a device, that asks for the attributes of the files
-// of loop devices, and one of those may be the file that it holds.
+// attributes must not wait for a reload: the reload stats the backing files of loop devices, possibly this one.
 func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 	useful := f.io.TryRLock() // the volume is
 	if useful {

@@ -159,8 +159,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (stat
 	}
 	var known bool
 	dirty, known = a.dirty(m.Legs[state.at].Meta, state.newest)
-	// While a leg is missing, dirty regions are what it has to catch up with, and in
-	// order on the other legs.
+	// With a leg missing, dirty bits list what that leg lacks; the others agree there.
 	if copies || state.rebuilt() && !seg.LV.Partial() {
 		c.Dirty = dirty
 	}

@@ -97,9 +97,9 @@ func (s *states) stop(started []state) error {
 	return errors.Join(errs...)
 }
 
-// Inherit gives lv what writing to old, the same LV of an earlier reading of the metadata, has told of the states
-// that both lie on: that all blocks of a cache were clean before. What has changed on disk since is not
-// inherited. It is for before lv is used, and while nobody writes to old.
+// Inherit keeps the knowledge that old's cache was clean before we wrote; the superblock no longer shows it.
+// old is the same LV of an earlier reading of the metadata. What has changed on disk since is not inherited.
+// It is for before lv is used, and while nobody writes to old.
 func (lv *LV) Inherit(old *LV) {
 	type place struct {
 		lv     UUID

@@ -250,7 +250,7 @@ func agree(a, b *Superblock) bool {
 	return sameGeometry(a, b) && a.Resync == b.Resync && slices.Equal(trim(a.Roles), trim(b.Roles))
 }
 
-// trim leaves off the disks that there are none of.
+// trim drops trailing empty slots.
 func trim(roles []Role) []Role {
 	n := len(roles)
 	for n > 0 && roles[n-1] < 0 && roles[n-1] != Journal {

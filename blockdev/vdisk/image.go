@@ -41,8 +41,7 @@ func (m *image) Map(off, max int64) (mapping.Extent, error) {
 	return e, err
 }
 
-// extent is Map, but for what lies beneath the files. It tells of bytes that their file has
-// not that they are missing.
+// extent is Map, but for what lies beneath the files. Bytes past the file's end are Missing.
 func (m *image) extent(off, max int64) (mapping.Extent, error) {
 	e, err := m.layout.Map(off, max)
 	if err != nil {

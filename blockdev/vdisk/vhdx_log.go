@@ -180,8 +180,8 @@ func (e *vhdxEntry) descriptor(i int64) []byte {
 	return e.page(off - off%pageSize)[off%pageSize:][:vhdxDescriptor]
 }
 
-// active are the entries to be replayed, in order: of all runs of entries one after the other whose last one
-// names the place of one of them as its tail, the run with the highest sequence number, from the tail on.
+// active are the entries to be replayed, in order. A complete sequence is a run of entries whose last one names
+// the place of one of them as its tail. Among complete sequences take the highest; replay it from its tail.
 // newest is the highest sequence number of all entries, 0 if there are none.
 func (l vhdxLog) active() (best []*vhdxEntry, newest uint64) {
 	size := int64(len(l.ring))

@@ -311,7 +311,7 @@ func (w *work) open(name string, then standing) (err error) {
 		return fmt.Errorf("%s: %w", w.file.Name(), ErrBusy)
 	}
 	w.done, w.dirty = now.done, len(now.done) > 0
-	// What is not known of now still holds for the bytes that were taken then.
+	// Keep earlier timestamps of devices absent now: bytes were taken from them then.
 	merged := map[string]string{}
 	maps.Copy(merged, now.sources)
 	maps.Copy(merged, w.Identity.Sources)
