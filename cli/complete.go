@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -241,7 +242,7 @@ func (c *completer) mountOptions() mountOptions {
 			continue
 		}
 		for _, option := range splitOptions(flag.value) {
-			_ = all.set(option, optionFlags(c.model)) // one that makes no sense says nothing
+			_ = all.set(option, optionFlags(c.model), systemOptionsOf(runtime.GOOS)) // one that makes no sense says nothing
 		}
 	}
 	return all
@@ -364,7 +365,7 @@ func optionNames(model *kong.Application) []string {
 	names := slices.Concat([]string{
 		"ro", "rw", "allow_other", "allow_root", "auto_unmount", "kernel_cache", "direct_io", "remount", "uid=", "gid=", "umask=",
 		"fmask=", "dmask=", "attr_timeout=", "entry_timeout=", "max_read=", "idle=", "fsname=", "subtype=", "device=",
-	}, passedOn)
+	}, forEverySystem)
 	for name, flag := range optionFlags(model) {
 		if !flag.IsBool() {
 			name += "="

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/alecthomas/kong"
@@ -69,8 +70,9 @@ Mount options:
   fsname=, subtype=          what the mount table shows as source and type
   device=PATH                a further device; may be repeated, \, is a comma
   remount                    have the running mount read the metadata again
-  nodev, nosuid, noexec, noatime, sync, dirsync
+  nodev, nosuid, noexec, noatime, dirsync
                              as for mount(8)
+  sync                       every write is on stable storage when it returns
   exclusive, scan, nested, key-file=, key-slot=, ...
                              every flag below but -f, for a line of /etc/fstab
   Others that mount(8) hands to every file system (nofail, _netdev, user, x-*, ...)
@@ -81,7 +83,7 @@ reads the metadata again.`
 }
 
 func (c *mountCmd) Run(a *app, ctx *kong.Context) error {
-	options, err := parseMountOptions(c.Options, optionFlags(ctx.Model), c.Sloppy)
+	options, err := parseMountOptions(c.Options, optionFlags(ctx.Model), systemOptionsOf(runtime.GOOS), c.Sloppy)
 	if err != nil {
 		return err
 	}
@@ -200,6 +202,7 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 		AllowOther:  options.allowOther,
 		AllowRoot:   options.allowRoot,
 		KernelCache: options.kernelCache,
+		Sync:        options.sync,
 		MaxRequest:  options.maxRead,
 		Debug:       c.Debug,
 		UID:         uint32(os.Getuid()),

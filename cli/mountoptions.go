@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +22,7 @@ type mountOptions struct {
 	remount     bool
 	kernelCache bool
 	autoUnmount bool
+	sync        bool
 	uid, gid    *uint32 // nil for those of the mounting user
 	umask       *uint32
 	fmask       *uint32 // nil: umask
@@ -60,12 +60,6 @@ var ignoredOfFUSE = []string{
 	"no_splice_write", "no_splice_move",
 }
 
-// passedOn are the options that the kernel keeps by itself.
-var passedOn = []string{"nodev", "nosuid", "noexec", "noatime", "sync", "dirsync"}
-
-// passedOnDarwin are options of macFUSE about how Finder shows the mount.
-var passedOnDarwin = []string{"local", "nobrowse", "noappledouble", "noapplexattr", "volname"}
-
 // labels are the options about the SELinux labels of all files.
 var labels = []string{"context", "fscontext", "defcontext", "rootcontext"}
 
@@ -96,13 +90,13 @@ func checkFlagOption(flag *kong.Flag, hasValue bool, value string) error {
 }
 
 // parseMountOptions reads the arguments of -o. Of options that exclude each other the
-// last one counts. flags are those that are options too. sloppy lets unknown options pass, as mount -s
-// asks.
-func parseMountOptions(args []string, flags map[string]*kong.Flag, sloppy bool) (mountOptions, error) {
+// last one counts. flags are those that are options too, and system what this system has. sloppy lets unknown options
+// pass, as mount -s asks.
+func parseMountOptions(args []string, flags map[string]*kong.Flag, system systemOptions, sloppy bool) (mountOptions, error) {
 	var o mountOptions
 	for _, arg := range args {
 		for _, option := range splitOptions(arg) {
-			err := o.set(option, flags)
+			err := o.set(option, flags, system)
 			if errors.Is(err, errUnknownOption) && sloppy {
 				continue
 			}
@@ -142,7 +136,14 @@ func splitOptions(s string) []string {
 
 var errUnknownOption = errors.New("unknown option")
 
-func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err error) {
+func (o *mountOptions) set(option string, flags map[string]*kong.Flag, system systemOptions) (err error) {
+	if undone := opposites[option]; undone != "" {
+		o.kernel = slices.DeleteFunc(o.kernel, func(other string) bool { return other == undone })
+		o.sync = o.sync && undone != "sync"
+	}
+	if option == "sync" {
+		o.sync = true // whatever the system does about it
+	}
 	name, value, hasValue := strings.Cut(option, "=")
 	switch name {
 	case "uid", "gid", "umask", "fmask", "dmask", "fsname", "subtype", "device", "max_read", "attr_timeout", "entry_timeout", "idle":
@@ -155,6 +156,8 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err erro
 		}
 	}
 	switch {
+	case system.refused[option] != "":
+		return errors.New(system.refused[option])
 	case name == "ro" || name == "rw":
 		o.readOnly, o.writable = name == "ro", name == "rw"
 	case name == "allow_other" || name == "allow_root":
@@ -166,6 +169,8 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err erro
 		o.kernelCache = name != "direct_io"
 	case name == "remount" || name == "update": // mount -u of the BSDs
 		o.remount = true
+	case option == "rdonly": // what the BSDs call ro, too
+		o.readOnly, o.writable = true, false
 	case name == "uid":
 		o.uid, err = parseUID(value)
 	case name == "gid":
@@ -192,10 +197,9 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag) (err erro
 		o.subtype = value
 	case name == "device":
 		o.devices = append(o.devices, value)
-	case slices.Contains(passedOn, option),
-		slices.Contains(labels, name) && labelled(),
-		runtime.GOOS == "darwin" && slices.Contains(passedOnDarwin, name):
+	case slices.Contains(system.passed, option), slices.Contains(system.named, name) && value != "", slices.Contains(labels, name) && labelled():
 		o.kernel = append(o.kernel, option)
+	case slices.Contains(system.dropped, option):
 	case flags[name] != nil:
 		o.flags = append(o.flags, "--"+option)
 		err = checkFlagOption(flags[name], hasValue, value)

@@ -42,7 +42,7 @@ func flagsOfMount(t *testing.T) map[string]*kong.Flag {
 
 func parse(t *testing.T, args ...string) mountOptions {
 	t.Helper()
-	o, err := parseMountOptions(args, flagsOfMount(t), false)
+	o, err := parseMountOptions(args, flagsOfMount(t), systemOptionsOf("linux"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestBadOptionsAreUsageErrors(t *testing.T) {
 		"gid=no such group", "umask=8", "umask=1000", "device", "device=", "fsname=", "nodev=1",
 		"scan=1", "key-file", "key-file=", "options=ro", "foreground", "read-only", "help",
 	} {
-		_, err := parseMountOptions([]string{option}, flagsOfMount(t), false)
+		_, err := parseMountOptions([]string{option}, flagsOfMount(t), systemOptionsOf("linux"), false)
 		var usage usageError
 		if !errors.As(err, &usage) {
 			t.Errorf("-o %s: got %v, want a usage error", option, err)
@@ -104,11 +104,11 @@ func TestBadOptionsAreUsageErrors(t *testing.T) {
 }
 
 func TestSloppyMountingIgnoresUnknownOptionsButNotBadValues(t *testing.T) {
-	o, err := parseMountOptions([]string{"frobnicate,ro"}, flagsOfMount(t), true)
+	o, err := parseMountOptions([]string{"frobnicate,ro"}, flagsOfMount(t), systemOptionsOf("linux"), true)
 	if err != nil || !o.readOnly {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	if _, err := parseMountOptions([]string{"uid="}, nil, true); err == nil {
+	if _, err := parseMountOptions([]string{"uid="}, nil, systemOptions{}, true); err == nil {
 		t.Error("uid= passed")
 	}
 }
@@ -158,7 +158,7 @@ func TestOptionsOfOtherFUSEProgramsAreAccepted(t *testing.T) {
 		"max_read=x", "max_read=-1", "max_read", "attr_timeout=-1", "attr_timeout=NaN", "entry_timeout=Inf", "entry_timeout=",
 		"idle=0", "idle=1e-300", "idle=x", "fmask=8", "dmask=", "auto_unmount=1", "direct_io=0", "allow_root=1",
 	} {
-		if _, err := parseMountOptions([]string{option}, flagsOfMount(t), false); err == nil {
+		if _, err := parseMountOptions([]string{option}, flagsOfMount(t), systemOptionsOf("linux"), false); err == nil {
 			t.Errorf("-o %s passed", option)
 		}
 	}

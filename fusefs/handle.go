@@ -10,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
 
@@ -150,12 +151,18 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 	if err := h.file.end.write(v, h, data[:n], off); err != nil {
 		return 0, h.fail("write", off, err)
 	}
-	if h.sync {
-		if err := v.Sync(); err != nil {
-			return 0, h.fail("sync", off, err)
-		}
+	if err := h.settle(v); err != nil {
+		return 0, h.fail("sync", off, err)
 	}
 	return uint32(n), 0
+}
+
+// settle makes a change of the file stable, if that is asked of each.
+func (h *handle) settle(v *lvm2.Volume) error {
+	if !h.sync {
+		return nil
+	}
+	return v.Sync()
 }
 
 // Fsync is about the file, so one who only reads may ask for it, as sync(1) does.
@@ -226,6 +233,9 @@ func (h *handle) Allocate(_ context.Context, off, length uint64, mode uint32) sy
 	}
 	if err != nil {
 		return h.fail("punch", from, err)
+	}
+	if err := h.settle(v); err != nil {
+		return h.fail("sync", from, err)
 	}
 	return 0
 }

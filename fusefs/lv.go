@@ -45,7 +45,7 @@ func (n *lvNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32,
 	if f == nil {
 		return nil, 0, syscall.ESTALE
 	}
-	h := &handle{s: n.s, file: f, writable: flags&syscall.O_ACCMODE != syscall.O_RDONLY, sync: flags&syncFlags != 0}
+	h := &handle{s: n.s, file: f, writable: flags&syscall.O_ACCMODE != syscall.O_RDONLY, sync: n.s.cfg.Sync || flags&syncFlags != 0}
 	if h.writable {
 		h.process, h.forget = caller(ctx), n.forget
 	}

@@ -28,7 +28,8 @@ func (s *Server) nodeOptions() *fs.Options {
 	}
 }
 
-func (s *Server) mountOptions() *fuse.MountOptions {
+// mountOptions are those for a system, by its name in Go.
+func (s *Server) mountOptions(goos string) *fuse.MountOptions {
 	// Without default_permissions the kernel checks no modes, and allow_other would open
 	// every disk to every user.
 	options := []string{"default_permissions"}
@@ -56,8 +57,21 @@ func (s *Server) mountOptions() *fuse.MountOptions {
 			// the kernel would otherwise ask about before each write.
 			killPriv,
 	}
-	directMount(mo)
+	if goos != "linux" {
+		withoutCommas(mo)
+	}
 	return mo
+}
+
+// withoutCommas makes options fit for the mount programs of FreeBSD and macOS. The fuse package puts a backslash before a comma
+// and a backslash within an option, which only Linux's undoes: elsewhere the name of an image would end at its comma, and what
+// follows would be an option.
+func withoutCommas(mo *fuse.MountOptions) {
+	carried := strings.NewReplacer(",", "_", `\`, "_")
+	mo.FsName, mo.Name = carried.Replace(mo.FsName), carried.Replace(mo.Name)
+	for i, o := range mo.Options {
+		mo.Options[i] = carried.Replace(o)
+	}
 }
 
 // minRequest is the least that the kernel takes for the size of requests: a page.

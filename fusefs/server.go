@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,6 +36,7 @@ type Config struct {
 	// reads and slower for all others, and shows what others write to the devices only
 	// when a file is opened anew.
 	KernelCache bool
+	Sync        bool // every write goes to stable storage, as with O_SYNC, of which not every system tells
 	AllowOther  bool // users other than the mounting one; the modes still hold
 	AllowRoot   bool // of those, root alone
 	Debug       bool // log every request, at level debug
@@ -80,7 +82,9 @@ func Mount(dir string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.fuse, err = fuse.NewServer(&gate{fs.NewNodeFS(s.root, s.nodeOptions()), s}, dir, s.mountOptions())
+	mo := s.mountOptions(runtime.GOOS)
+	directMount(mo)
+	s.fuse, err = fuse.NewServer(&gate{fs.NewNodeFS(s.root, s.nodeOptions()), s}, dir, mo)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mounting %s: %w", dir, err), removeStale(dir, before))
 	}

@@ -91,6 +91,18 @@ func TestHolesCanBeFoundBySeeking(t *testing.T) {
 	}
 }
 
+func TestWithSyncAHoleIsStable(t *testing.T) {
+	for _, sync := range []bool{true, false} {
+		m := mount(t, oneLV(), func(c *Config) { c.Sync = sync })
+		f := m.open("vg/data", os.O_RDWR)
+		before := m.disks[1].Syncs()
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 3*extent, 4096)
+		if err != nil || (m.disks[1].Syncs() > before) != sync {
+			t.Errorf("sync %t: %v, %d syncs", sync, err, m.disks[1].Syncs()-before)
+		}
+	}
+}
+
 func TestAPunchedHoleReadsAsZeros(t *testing.T) {
 	m := mount(t, oneLV())
 	f := m.open("vg/data", os.O_RDWR)

@@ -156,6 +156,19 @@ func TestSyncReachesTheDevices(t *testing.T) {
 	}
 }
 
+func TestWithSyncEveryWriteIsStable(t *testing.T) {
+	for _, sync := range []bool{true, false} {
+		m := mount(t, oneLV(), func(c *Config) { c.Sync = sync })
+		f := m.open("vg/data", os.O_RDWR)
+		for i := range 3 {
+			before := m.disks[1].Syncs()
+			if _, err := f.WriteAt([]byte("x"), 3*extent); err != nil || (m.disks[1].Syncs() > before) != sync {
+				t.Errorf("sync %t, write %d: %v, %d syncs", sync, i, err, m.disks[1].Syncs()-before)
+			}
+		}
+	}
+}
+
 // unsyncable is a disk whose cache cannot be flushed.
 type unsyncable struct{ *testpv.Disk }
 
