@@ -276,7 +276,7 @@ func (s *session) scan(a *app, failures []error) error {
 	for _, warning := range slices.Concat(s.Found.Warnings, s.Scan.Warnings) {
 		a.warnf("%w", warning)
 	}
-	knownOrphan := func(pv *lvm2.PV) bool { return pv.MetadataLost() == nil }
+	knownOrphan := func(pv *lvm2.PV) bool { return pv.MetadataLost() == nil && !pv.InUse }
 	if len(s.Scan.VGs) == 0 && (!s.opts.orphans || !slices.ContainsFunc(s.Scan.Orphans, knownOrphan)) {
 		return s.nothingFound(failures)
 	}
@@ -305,6 +305,7 @@ func (s *session) options(a *app, chosen *choices, holders map[lvm2.Device]strin
 		},
 		Beats:  s.Found.Beats,
 		Unread: s.Found.Unread,
+		Rival:  s.Found.MayBeBeneath,
 		InUse:  func(d lvm2.Device) string { return holders[d] },
 		CacheLost: func(lv *lvm2.LV, err error) {
 			a.warnf("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)

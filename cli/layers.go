@@ -81,7 +81,7 @@ func (l *layers) images() []probe.Layer {
 	for _, format := range vdisk.Formats() {
 		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(dev mapping.Device) (mapping.Device, error) {
 			return l.openImage(dev, format)
-		}, Parts: func(dev mapping.Device) []mapping.Device { return l.parts[dev] }})
+		}, Parts: func(dev mapping.Device) []mapping.Device { return l.parts[dev] }, LiesOnAny: func(err error) bool { return errors.Is(err, vdisk.ErrParentUnknown) }})
 	}
 	return all
 }

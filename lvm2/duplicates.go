@@ -52,6 +52,12 @@ func (s *scanner) unread() map[UUID][]Device {
 
 // standsAgainst says whether a PV may be read although it shows on devices that cannot be.
 func (s *scanner) standsAgainst(f *foundPV, unread []Device) bool {
+	if s.opts.Rival != nil && !s.chosen(f) {
+		if rival := s.opts.Rival(f.device); rival != "" {
+			s.reject(f.device, fmt.Errorf("%s: %w: %s cannot be read, and may be an overlay that lies over it, with newer contents of PV %s: leave that out, or name the right one", f.device.Name(), ErrAmbiguous, rival, f.uuid))
+			return false
+		}
+	}
 	for _, dev := range unread {
 		if dev == f.device || s.chosen(f) || s.beats(f.device, dev) != "" {
 			continue

@@ -26,6 +26,9 @@ type Options struct {
 	// give no PV; but a PV that shows on one of them too, and on a device that does not beat it, is not read
 	// unless it is Chosen.
 	Unread []Device
+	// Rival names what cannot be read and may have the newer state of what shows on a device, "" for nothing. A PV
+	// there is not read unless it is Chosen.
+	Rival func(Device) string
 	// InUse says who else uses a device ("" for nobody). LVs on it get health
 	// in-use.
 	InUse func(Device) string

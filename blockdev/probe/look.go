@@ -107,7 +107,7 @@ func (r *run) open(n *Node, layers []Layer) bool {
 		if d == nil && err == nil {
 			continue
 		}
-		r.addParts(n, l)
+		r.addParts(n, l, err)
 		n.Content = l.Type
 		marks, unread := signature.Detect(n.Device, n.Device.Size())
 		if len(marks) > 0 {

@@ -13,8 +13,12 @@ type ownPart struct {
 	image  *Node
 }
 
-// addParts notes which devices the image on a node names.
-func (r *run) addParts(image *Node, l Layer) {
+// addParts notes which devices the image on a node names, or that it may lie over any, if err is why it was
+// not opened.
+func (r *run) addParts(image *Node, l Layer, err error) {
+	if err != nil && l.LiesOnAny != nil && l.LiesOnAny(err) {
+		r.loose = append(r.loose, image)
+	}
 	if l.Parts == nil {
 		return
 	}
@@ -44,6 +48,39 @@ func (r *run) isPart(n *Node) bool {
 		n.Err = fmt.Errorf("%s: not looked at by itself: it is a part of %s, which names it as its backing file or an extent", n.Name, p.image.Name)
 		r.Warnings = append(r.Warnings, n.Err)
 		return true
+	}
+	return false
+}
+
+// MayBeBeneath names an image that cannot be read and may lie over what the device lies on, so that an older
+// state of the image is read there; "" if there is none.
+func (r *Result) MayBeBeneath(d mapping.Device) string {
+	n := r.nodes[d]
+	if n == nil {
+		return ""
+	}
+	for _, image := range r.loose {
+		if !image.isPart && n.liesOnFileBeside(image) {
+			return image.Name
+		}
+	}
+	return ""
+}
+
+// liesOnFileBeside says whether the node is, or lies on, a file other than that of image.
+func (n *Node) liesOnFileBeside(image *Node) bool {
+	seen := map[*Node]bool{}
+	for queue := []*Node{n}; len(queue) > 0; {
+		b := queue[0]
+		queue = queue[1:]
+		if seen[b] {
+			continue
+		}
+		seen[b] = true
+		if len(b.beneath) == 0 && b.Type == typeFile && b != image {
+			return true
+		}
+		queue = append(queue, b.beneath...)
 	}
 	return false
 }

@@ -39,6 +39,9 @@ type Layer struct {
 	// Parts are the devices that what is in dev, opened or not, names as its parts: a file that is one of
 	// them is no disk of its own beside it. May be nil.
 	Parts func(dev mapping.Device) []mapping.Device
+	// LiesOnAny says of an error of Open that what is in dev may lie over any other file, for what it lies
+	// over could not be told. May be nil.
+	LiesOnAny func(error) bool
 }
 
 // Options are what a Prober goes by. The zero value is fit for use.
@@ -101,6 +104,7 @@ type Result struct {
 	Warnings []error
 
 	nodes map[mapping.Device]*Node
+	loose []*Node // images that may lie over any other file
 }
 
 // Prober looks at devices, perhaps more than once: what it has opened stays open, and is the same device
@@ -179,8 +183,11 @@ func rootType(d mapping.Device) string {
 	if file, ok := d.(interface{ IsFile() bool }); ok && !file.IsFile() {
 		return "disk"
 	}
-	return "image"
+	return typeFile
 }
+
+// typeFile is the type of a file.
+const typeFile = "image"
 
 // run is one Probe.
 type run struct {

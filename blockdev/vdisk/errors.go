@@ -16,6 +16,8 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrOutside: the image names a file that may not be opened for it.
 	ErrOutside = errors.New("outside of the image's directory")
+	// ErrParentUnknown: it could not be told which image this one lies over, if any. It comes with one of the others.
+	ErrParentUnknown = errors.New("what the image lies over is unknown")
 	// ErrNoSnapshot: there is no snapshot of that name in the image.
 	ErrNoSnapshot = errors.New("no such snapshot")
 )
@@ -27,6 +29,12 @@ func damaged(format string, args ...any) error {
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrUnsupported, fmt.Errorf(format, args...))
 }
+
+// unknownParent is an error of an image that failed before what it lies over was found.
+type unknownParent struct{ error }
+
+func (e unknownParent) Unwrap() error        { return e.error }
+func (e unknownParent) Is(target error) bool { return target == ErrParentUnknown }
 
 // beyond is the error of bytes that are said to lie where the file has none.
 func beyond(file mapping.Device, off int64) error {

@@ -86,6 +86,7 @@ type opening struct {
 	above *opening // the image that this one is beneath of; nil if there is none
 	files []mapping.Device
 
+	based    bool   // what it lies over was found, or that there is nothing
 	format   string // which it is to be of; "" if its bytes are to tell
 	warnings []error
 }
@@ -143,7 +144,8 @@ func named(dev mapping.Device, err error) error {
 }
 
 // Open opens the image on dev. Errors name dev; they wrap ErrNotImage, ErrDamaged,
-// ErrUnsupported, ErrOutside, ErrNoSnapshot, or what dev gave.
+// ErrUnsupported, ErrOutside, ErrNoSnapshot, or what dev gave; and ErrParentUnknown too, if any other
+// image might be what this one lies over.
 func Open(dev mapping.Device, opts Options) (Image, error) {
 	return open(&opening{dev: dev, opts: opts})
 }
@@ -166,6 +168,9 @@ func open(o *opening) (*image, error) {
 	}
 	if err != nil {
 		_ = closeAll(o.files)
+		if !o.based {
+			err = unknownParent{err}
+		}
 		return nil, fmt.Errorf("%s: %s image: %w", o.dev.Name(), f.name, err)
 	}
 	m := &image{layout: l, dev: o.dev, name: o.opts.Name, warnings: o.warnings, info: Info{Format: f.name, Sector: l.sector(), Files: o.files}}
@@ -207,17 +212,15 @@ func (o *opening) file(name string) (mapping.Device, error) {
 	return dev, nil
 }
 
-// beneath opens the image that this one is an overlay of, which is of a format, or of that which its bytes tell
-// if format is "".
-func (o *opening) beneath(name, format string) (mapping.Volume, error) {
+// base opens the file of the image that this one is an overlay of. That comes before all that may be wrong
+// with the image: a part of it stays one if the rest cannot be read.
+func (o *opening) base(name string) (mapping.Device, error) {
 	if err := o.deeper(); err != nil {
 		return nil, err
 	}
 	dev, err := o.file(name)
-	if err != nil {
-		return nil, err
-	}
-	return o.lay(dev, name, format)
+	o.based = err == nil
+	return dev, err
 }
 
 // deeper fails if there are too many images over what would come beneath this one.

@@ -72,6 +72,7 @@ func (o *opening) parent(names []string, format string, is func(mapping.Device) 
 		dev, err := o.file(name)
 		if err == nil {
 			if err = is(dev); err == nil {
+				o.based = true
 				return o.lay(dev, name, format)
 			}
 			o.files = slices.DeleteFunc(o.files, func(f mapping.Device) bool { return f == dev })

@@ -2,6 +2,7 @@ package vdisk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -39,6 +40,7 @@ const (
 	qcowMaxClusterBits  = 21
 	qcowMaxL1           = 32 << 20 / 8
 	qcowMaxName         = 1023
+	qcowMaxEncryption   = 2 // AES, LUKS
 	qcowMaxSnapshots    = 65536
 	qcowExtensionEnd    = 0
 	qcowExtensionFormat = 0xe2792aca
@@ -160,6 +162,14 @@ func openQcow2(o *opening) (layout, error) {
 		return nil, damaged("it ends in its header")
 	}
 	h, err := decodeQcow2Header(head)
+	var base mapping.Device
+	var baseName string
+	if h != nil {
+		var failed error
+		if base, baseName, failed = o.qcow2Base(h); err == nil {
+			err = failed
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -197,16 +207,27 @@ func openQcow2(o *opening) (layout, error) {
 			return nil, err
 		}
 	}
-	if h.backingName != 0 {
-		name, err := q.tables.at(h.backingName, h.backingLength)
-		if err != nil {
-			return nil, err
-		}
-		if q.beneath, err = o.beneath(string(name), qcow2FormatOf(extensions.format)); err != nil {
+	if base != nil {
+		if q.beneath, err = o.lay(base, baseName, qcow2FormatOf(extensions.format)); err != nil {
 			return nil, err
 		}
 	}
 	return q, nil
+}
+
+// qcow2Base opens the backing file; nil if there is none. That a header with features nobody knows names none
+// may be due to damage.
+func (o *opening) qcow2Base(h *qcow2Header) (mapping.Device, string, error) {
+	if h.backingName == 0 {
+		o.based = h.incompatible&^uint64(qcowKnown) == 0 && h.encryption <= qcowMaxEncryption && !errors.Is(h.supported(), ErrDamaged)
+		return nil, "", nil
+	}
+	name := make([]byte, h.backingLength)
+	if err := readWhole(o.dev, name, h.backingName); err != nil {
+		return nil, "", err
+	}
+	dev, err := o.base(string(name))
+	return dev, string(name), err
 }
 
 // qcow2FormatOf is the format that QEMU's name of one stands for.

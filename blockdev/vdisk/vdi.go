@@ -55,6 +55,7 @@ func openVDI(o *opening) (layout, error) {
 		block:  u32(vdiBlockSize),
 		extra:  u32(vdiBlockExtra),
 	}
+	o.based = u32(vdiVersion)>>16 == vdiTheVersion && (u32(vdiType) == vdiDynamic || u32(vdiType) == vdiStatic)
 	switch {
 	case u32(vdiVersion)>>16 != vdiTheVersion:
 		return nil, unsupported("version %d.%d", u32(vdiVersion)>>16, u32(vdiVersion)&0xffff)

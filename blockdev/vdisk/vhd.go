@@ -100,6 +100,7 @@ func openVHD(o *opening) (layout, error) {
 	}
 	switch kind := binary.BigEndian.Uint32(b[vhdType:]); kind {
 	case vhdFixed:
+		o.based = true
 		return fixedVHD{o.dev, int64(size)}, nil
 	case vhdDynamic, vhdDiffering:
 		return openDynamicVHD(o, b, int64(size), kind == vhdDiffering)
@@ -128,6 +129,7 @@ func (f fixedVHD) Map(off, max int64) (mapping.Extent, error) {
 
 // openDynamicVHD opens a disk of blocks, which differs from another one perhaps.
 func openDynamicVHD(o *opening, footer []byte, size int64, differs bool) (layout, error) {
+	o.based = !differs
 	place := binary.BigEndian.Uint64(footer[vhdHeaderPlace:])
 	b := make([]byte, vhdHeaderSize)
 	if place > math.MaxInt64/2 {

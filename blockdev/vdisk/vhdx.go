@@ -114,6 +114,7 @@ func openVHDX(o *opening) (layout, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.based = !v.differs
 	if v.differs {
 		v.beneath, err = o.vhdxParent(items[vhdxParentLocator], v.sectors)
 	}

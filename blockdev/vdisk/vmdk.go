@@ -160,12 +160,10 @@ func (z zeros) Map(off, max int64) (mapping.Extent, error) {
 func (d *descriptor) openParent(o *opening) (mapping.Volume, error) {
 	const none = "ffffffff"
 	if d.parentCID == "" || strings.EqualFold(d.parentCID, none) {
+		o.based = true
 		return nil, nil
 	}
-	if err := o.deeper(); err != nil {
-		return nil, err
-	}
-	dev, err := o.file(d.parentFile)
+	dev, err := o.base(d.parentFile)
 	if err != nil {
 		return nil, err
 	}
