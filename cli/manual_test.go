@@ -135,7 +135,7 @@ func TestTheSynopsisNamesEveryFlagOfEveryCommand(t *testing.T) {
 	parts := map[string]string{}
 	for _, part := range strings.Split(text, ".Nm\n")[1:] {
 		name, _, _ := strings.Cut(part, "\n")
-		parts[name[strings.LastIndex(name, " ")+1:]] = part
+		parts[name[strings.LastIndex(name, " ")+1:]] += part // a command may have several forms
 	}
 	for _, command := range shown(parser.Model) {
 		part, ok := parts[command.Name]
