@@ -158,7 +158,7 @@ func (a *assembly) applySuperblocks(seg *Segment, m *RAID, c *raid.Config) (stat
 		c.InSync = 0
 	}
 	var known bool
-	dirty, known = a.dirty(m.Legs[state.at].Meta, state.newest)
+	dirty, known = a.dirty(m, state)
 	// With a leg missing, dirty bits list what that leg lacks; the others agree there.
 	if copies || state.rebuilt() && !seg.LV.Partial() {
 		c.Dirty = dirty
@@ -225,19 +225,34 @@ func (a *assembly) superblock(leg RAIDLeg) (*ondisk.RAIDSuperblock, error) {
 	return s, nil
 }
 
-// dirty says where the bitmap of a leg has writes that may not have been finished: everywhere, if that is not
-// known.
-func (a *assembly) dirty(meta *LV, s *ondisk.RAIDSuperblock) (dirty func(off, max int64) (bool, int64), known bool) {
+// dirty says where a bitmap of the legs in use has writes that may not have been finished: everywhere, if one of
+// them is of no use.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
+func (a *assembly) dirty(m *RAID, s *raidState) (dirty func(off, max int64) (bool, int64), known bool) {
 	everything := func(_, max int64) (bool, int64) { return true, max }
+	var joint *raid.Bitmap
+	for i, leg := range s.legs {
+		if i != s.at && (leg.lost != nil || leg.missing || leg.super == nil || leg.super.Events < s.newest.Events) {
+			continue
+		}
+		bm, err := a.bitmap(m.Legs[i].Meta)
+		if err != nil || bm.Events < s.newest.Events || joint != nil && !joint.Join(bm) {
+			return everything, false
+		}
+		if joint == nil {
+			joint = bm
+		}
+	}
+	return joint.Dirty, true
+}
+
+// bitmap reads the write-intent bitmap of a leg.
+func (a *assembly) bitmap(meta *LV) (*raid.Bitmap, error) {
 	v, err := a.volume(meta)
 	if err != nil {
-		return everything, false
+		return nil, err
 	}
-	bm, err := again(func() (*raid.Bitmap, error) {
+	return again(func() (*raid.Bitmap, error) {
 		return raid.ReadBitmap(v, ondisk.RAIDBitmap, v.Size()-ondisk.RAIDBitmap)
 	})
-	if err != nil || bm.Events < s.Events {
-		return everything, false
-	}
-	return bm.Dirty, true
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math"
 
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/mapping"
@@ -24,11 +23,11 @@ func (n *mirrorNotes) load() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if log.Regions != uint64(n.regions) && log.Regions != math.MaxUint64 { // which a new log has
+	if log.Regions != uint64(n.regions) && log.Regions != ondisk.NewMirrorLog {
 		return nil, fmt.Errorf("its log is one of %d regions, not of %d", log.Regions, n.regions)
 	}
 	for i := range n.regions {
-		if log.Regions == math.MaxUint64 || !log.InSync(i) {
+		if !log.InSync(i) {
 			return nil, errors.New("its legs are not in sync")
 		}
 	}

@@ -481,6 +481,35 @@ func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T)
 	}
 }
 
+func TestADamagedLogVouchesForNoLeg(t *testing.T) {
+	for name, c := range map[string]struct {
+		at    int
+		bytes string
+		lost  []int // where the legs are read from without the first
+	}{
+		"as it was":        {0, "r", []int{-1, -1, 1, 1}},
+		"zeroed":           {0, string(make([]byte, 2048)), []int{-1, -1, -1, -1}},
+		"magic":            {0, "R", []int{-1, -1, -1, -1}},
+		"version":          {4, "\x01", []int{-1, -1, -1, -1}},
+		"no regions":       {8, "\x00", []int{-1, -1, -1, -1}},
+		"one region":       {8, "\x01", []int{-1, -1, -1, -1}},
+		"more regions":     {8, "\x03", []int{-1, -1, 1, 1}},
+		"never used":       {8, "\xff\xff\xff\xff\xff\xff\xff\xff", []int{-1, -1, -1, -1}},
+		"no region clean":  {1024, "\x00", []int{-1, -1, -1, -1}},
+		"bits of no legs":  {1025, "\xff", []int{-1, -1, 1, 1}},
+		"the other region": {1024, "\x01", []int{1, 1, -1, -1}},
+	} {
+		disks := mirrorDisks(`mirror_log = "r_mlog"`, 0b10)
+		copy(disks[2].Extent(0, testpv.ExtentSize)[c.at:], c.bytes)
+		if got := fromLegs(t, testRAID{}.open(t, disks, Options{}), disks[:2]); fmt.Sprint(got) != "[0 0 0 0]" {
+			t.Errorf("%s: read from legs %v", name, got)
+		}
+		if got := fromLegs(t, testRAID{}.open(t, disks, Options{}, 0), disks[:2]); fmt.Sprint(got) != fmt.Sprint(c.lost) {
+			t.Errorf("%s, first leg missing: read from legs %v, want %v", name, got, c.lost)
+		}
+	}
+}
+
 func TestAPVMoveIsReadFromItsSource(t *testing.T) {
 	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb"}, LVs: []testpv.LV{
 		{Name: "r", Status: `"READ", "WRITE", "VISIBLE", "LOCKED"`, Segments: []string{testpv.Linear(0, 4, "pvmove0", 0)}},

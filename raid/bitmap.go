@@ -85,6 +85,17 @@ func ReadBitmap(r io.ReaderAt, off, room int64) (*Bitmap, error) {
 	return bm, nil
 }
 
+// Join makes dirty what other has dirty too, and says whether both have the same regions; else nothing is done.
+func (b *Bitmap) Join(other *Bitmap) bool {
+	if b.SyncSize != other.SyncSize || b.Regions.Size != other.Regions.Size {
+		return false
+	}
+	for i, bits := range other.Regions.Bits {
+		b.Regions.Bits[i] |= bits
+	}
+	return true
+}
+
 // BitsOffset is where the bits begin, in bytes from the start of the bitmap.
 const BitsOffset = bitmapBits
 

@@ -89,3 +89,16 @@ func FuzzReadBitmap(f *testing.F) {
 		}
 	})
 }
+
+func TestJoinedBitmapsAreDirtyWhereEitherIs(t *testing.T) {
+	of := func(size int64, bits ...byte) *Bitmap {
+		return &Bitmap{SyncSize: 16 * size, Regions: Regions{Size: size, Bits: bits}}
+	}
+	a := of(4096, 0b1, 0)
+	if !a.Join(of(4096, 0b100, 0b10)) || a.Regions.Bits[0] != 0b101 || a.Regions.Bits[1] != 0b10 {
+		t.Errorf("got %b", a.Regions.Bits)
+	}
+	if a.Join(of(8192, 0xff, 0xff)) || a.Regions.Bits[0] != 0b101 {
+		t.Error("bitmaps with other regions are joined")
+	}
+}

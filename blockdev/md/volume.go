@@ -186,12 +186,8 @@ func (a *assembler) bitmap() (*raid.Bitmap, error) {
 			return nil, fmt.Errorf("%s: %w: it has %d events, the array %d", l.Device.Name(), raid.ErrBitmap, b.Events, a.super.Events)
 		case joint == nil:
 			joint = b
-		case joint.SyncSize != b.SyncSize || joint.Regions.Size != b.Regions.Size:
+		case !joint.Join(b):
 			return nil, fmt.Errorf("%s: %w: it has other regions", l.Device.Name(), raid.ErrBitmap)
-		default:
-			for i := range b.Regions.Bits {
-				joint.Regions.Bits[i] |= b.Regions.Bits[i]
-			}
 		}
 	}
 	if joint == nil {

@@ -3,6 +3,7 @@ package ondisk
 import (
 	"fmt"
 	"io"
+	"math"
 )
 
 // The log of a mirror (dm-mirror) says which regions its legs have in common. It fills an
@@ -21,15 +22,18 @@ const (
 	MirrorLogBits = 1024
 )
 
+// NewMirrorLog is the number of regions of a log before its first use.
+const NewMirrorLog = math.MaxUint64
+
 // MirrorLog is the log of a mirror.
 type MirrorLog struct {
-	Regions uint64 // that the log speaks of; the number of a new log is beyond all
+	Regions uint64 // that the log speaks of; NewMirrorLog if no mirror has ever run with it
 	Bits    []byte // bit i%8 of byte i/8: region i is in sync
 }
 
 // InSync says whether region i is known to be in sync.
 func (l *MirrorLog) InSync(i int64) bool {
-	return i >= 0 && uint64(i) < l.Regions && i/8 < int64(len(l.Bits)) && l.Bits[i/8]>>(i%8)&1 != 0
+	return i >= 0 && l.Regions != NewMirrorLog && uint64(i) < l.Regions && i/8 < int64(len(l.Bits)) && l.Bits[i/8]>>(i%8)&1 != 0
 }
 
 // ReadMirrorLog reads the log of a mirror of a number of regions from an LV of size bytes.
