@@ -212,8 +212,11 @@ func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []st
 		Options:     options.kernel,
 		Logger:      a.log,
 
-		AttrTimeout:  options.attrTimeout,
+		AttrTimeout:  defaultAttrTimeout,
 		EntryTimeout: options.entryTimeout,
+	}
+	if options.attrTimeout != nil {
+		config.AttrTimeout = *options.attrTimeout
 	}
 	if options.uid != nil {
 		config.UID = *options.uid

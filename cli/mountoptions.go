@@ -29,8 +29,9 @@ type mountOptions struct {
 	dmask       *uint32 // nil: umask
 	maxRead     int     // bytes; 0: as we think best
 
-	attrTimeout, entryTimeout time.Duration
-	idle                      time.Duration // 0: never
+	attrTimeout  *time.Duration // nil: as we think best
+	entryTimeout time.Duration
+	idle         time.Duration // 0: never
 
 	fsName  string
 	subtype string
@@ -184,7 +185,9 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag, system sy
 	case name == "max_read":
 		o.maxRead, err = parseMaxRead(value)
 	case name == "attr_timeout":
-		o.attrTimeout, err = parseTime(value, time.Second)
+		var timeout time.Duration
+		timeout, err = parseTime(value, time.Second)
+		o.attrTimeout = &timeout
 	case name == "entry_timeout":
 		o.entryTimeout, err = parseTime(value, time.Second)
 	case name == "idle":

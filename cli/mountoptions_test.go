@@ -142,7 +142,7 @@ func TestOptionsOfOtherFUSEProgramsAreAccepted(t *testing.T) {
 		"auto_unmount,allow_other,allow_root,max_read=8192,attr_timeout=1.5,entry_timeout=60,idle=0.5,umask=077,fmask=0137,direct_io,auto_cache")
 	want := mountOptions{
 		writable: true, allowRoot: true, autoUnmount: true, kernelCache: true, umask: id(0o77), fmask: id(0o137),
-		maxRead: 8192, attrTimeout: 1500 * time.Millisecond, entryTimeout: time.Minute, idle: 30 * time.Second,
+		maxRead: 8192, attrTimeout: new(1500 * time.Millisecond), entryTimeout: time.Minute, idle: 30 * time.Second,
 		kernel: []string{"nosuid", "nodev"},
 	}
 	if diff := cmp.Diff(want, got, compareOptions); diff != "" {

@@ -86,6 +86,9 @@ func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 		a.size = f.size(c)
 		a.dense = a.size - f.holeBytes()
 	}
+	// They stay as they are, up to a reload, once the LV is open and nobody can write to it.
+	v := f.vol.Load()
+	a.passing = !useful || v == nil || v.Writable()
 	if end, ok := f.end.settled(); ok && end < a.size {
 		a.size, a.dense, a.passing = end, end, true
 	}

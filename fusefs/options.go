@@ -17,8 +17,8 @@ import (
 const maxBackground = 64
 
 func (s *Server) nodeOptions() *fs.Options {
-	// Unless the user wants it otherwise, names and attributes are asked for each time: that is
-	// cheap for a tree of few files, and shows at once what others do to the devices.
+	// Unless the user wants it otherwise, names are asked for each time: the kernel can take the answer to a
+	// request under way for new after it was told to forget the old one. Of attributes it can tell.
 	return &fs.Options{
 		AttrTimeout:     &s.cfg.AttrTimeout,
 		EntryTimeout:    &s.cfg.EntryTimeout,

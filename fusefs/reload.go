@@ -143,9 +143,13 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (di
 }
 
 // invalidate makes the kernel forget the pages of files: of those mapped into memory, and with
-// KernelCache of all; and names and attributes, where it may keep them. The caller holds no lock, and if it serves a request, then one on the root,
-// for the kernel locks the inode that the request is about.
+// KernelCache of all; and names and attributes, where it may keep them. The caller holds no lock, and if it serves a
+// request, then one on the root: the kernel locks the inode that the request is about, and to forget pages and names
+// takes that lock. To forget attributes does not.
 func (s *Server) invalidate(changed map[fileKey]bool) {
+	if s.cfg.AttrTimeout > 0 {
+		_ = s.root.NotifyContent(-1, 0)
+	}
 	for _, vg := range s.root.Children() {
 		if s.cfg.AttrTimeout > 0 {
 			_ = vg.NotifyContent(-1, 0)
@@ -154,9 +158,11 @@ func (s *Server) invalidate(changed map[fileKey]bool) {
 			if s.cfg.EntryTimeout > 0 {
 				_ = vg.NotifyEntry(name)
 			}
-			if n, ok := lv.Operations().(*lvNode); ok && (changed[n.key] || s.cfg.AttrTimeout > 0) {
-				// An error says that there is nothing to forget.
+			// An error says that there is nothing to forget.
+			if n, ok := lv.Operations().(*lvNode); ok && changed[n.key] {
 				_ = lv.NotifyContent(0, 0)
+			} else if s.cfg.AttrTimeout > 0 {
+				_ = lv.NotifyContent(-1, 0)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ type Config struct {
 	MaxRequest int
 	// AttrTimeout and EntryTimeout are how long the kernel may keep what stat shows and which name
 	// leads to which file. It forgets both at a reload.
-	AttrTimeout, EntryTimeout time.Duration
+	AttrTimeout, EntryTimeout time.Duration // of attributes only while nobody has the file open for writing
 
 	FSName  string   // the source in the mount table; "lvm2fs" if empty
 	Subtype string   // the type in the mount table is fuse.SUBTYPE; "lvm2fs" if empty

@@ -1,0 +1,78 @@
+package fusefs
+
+import (
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"lvm2fs/internal/testpv"
+)
+
+// What changes attributes makes the kernel ask for them again, however long it might keep them.
+func TestAttributesThatTheKernelKeepsAreNeverOldOnes(t *testing.T) {
+	m := mount(t, oneLV(), func(c *Config) { c.AttrTimeout = time.Hour })
+	size := func(when string, want int64) {
+		t.Helper()
+		for range 2 { // the second is from what is kept, if that is
+			if got := m.stat("vg/data").Size(); got != want {
+				t.Errorf("%s: %d bytes, want %d", when, got, want)
+			}
+		}
+	}
+	size("at first", 4*extent)
+	before := m.stat("vg/data").ModTime()
+	top, dir := m.stat(".").ModTime(), m.stat("vg").ModTime()
+
+	f := m.open("vg/data", os.O_RDWR)
+	if _, err := f.WriteAt([]byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if now := m.stat("vg/data").ModTime(); !now.After(before) {
+		t.Errorf("after a write the time is %v, before it %v", now, before)
+	}
+	if err := f.Truncate(extent); err != nil {
+		t.Fatal(err)
+	}
+	size("cut", extent)
+	if _, err := f.WriteAt([]byte("x"), 2*extent-1); err != nil {
+		t.Fatal(err)
+	}
+	size("written behind the cut", 2*extent)
+	f.Close()
+	eventually(t, "the closed file has its size again", func() bool { return m.stat("vg/data").Size() == 4*extent })
+	before = m.stat("vg/data").ModTime()
+
+	vg := oneLV()
+	vg.Seqno++
+	vg.LVs[0].Segments = vg.LVs[0].Segments[:1]
+	vg.LVs[1].Status = `"READ", "VISIBLE"`
+	for _, d := range m.disks {
+		d.SetText(vg.Text())
+	}
+	m.stat("vg/other")
+	if err := syscall.Setxattr(m.dir, reloadAttr, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	size("after a reload", 3*extent)
+	if now := m.stat("vg/data").ModTime(); !now.After(before) {
+		t.Errorf("after a reload the time is %v, before it %v", now, before)
+	}
+	if mode := m.stat("vg/other").Mode(); mode != 0o440 {
+		t.Errorf("a file that has become read-only: %v", mode)
+	}
+	if now := m.stat("vg").ModTime(); !now.After(dir) {
+		t.Errorf("the VG's time is still %v", now)
+	}
+
+	more := testpv.VG{Name: "more", Seqno: 1, PVs: []string{"sdx"}}
+	for _, d := range more.Disks() {
+		m.devices = append(m.devices, d)
+	}
+	if err := m.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if now := m.stat("."); !now.ModTime().After(top) || now.Sys().(*syscall.Stat_t).Nlink != 4 {
+		t.Errorf("the root's time is %v, its links %d", now.ModTime(), now.Sys().(*syscall.Stat_t).Nlink)
+	}
+}
