@@ -41,6 +41,13 @@ func (a *assembly) merging(origin mapping.Volume, m *Snapshot) (mapping.Volume, 
 }
 
 func (a *assembly) exceptionStore(m *Snapshot) (*target.ExceptionStore, error) {
+	relation, err := soleMapping[*Snapshot](m.COW.cowOf.LV)
+	if err == nil && relation != m {
+		err = fmt.Errorf("%w: another snapshot has the same COW store", ErrMetadata)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("LV %s: %w", m.COW.cowOf.LV.Name, err)
+	}
 	cow, err := a.volume(m.COW)
 	if err != nil {
 		return nil, fmt.Errorf("COW store: %w", err)

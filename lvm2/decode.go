@@ -281,15 +281,18 @@ type names struct {
 // decodeSegments fills in lv.Segments, which tile the LV from extent 0.
 func decodeSegments(lv *LV, s *text.Section, names names) error {
 	count, err := s.Uint("segment_count", math.MaxUint32)
+	for _, ss := range s.Sections() {
+		seg, broken := decodeSegment(lv, ss, names)
+		if broken != nil || seg.Mapping == nil {
+			lv.misread(seg, ss, names)
+		}
+		if broken == nil {
+			lv.Segments = append(lv.Segments, seg)
+		}
+		err = cmp.Or(err, broken)
+	}
 	if err != nil {
 		return err
-	}
-	for _, ss := range s.Sections() {
-		seg, err := decodeSegment(lv, ss, names)
-		if err != nil {
-			return err
-		}
-		lv.Segments = append(lv.Segments, seg)
 	}
 	if uint64(len(lv.Segments)) != count || count == 0 {
 		return s.Errorf("%d segments, segment_count = %d", len(lv.Segments), count)

@@ -76,5 +76,6 @@ func (lv *LV) String() string { return lv.VG.Name + "/" + lv.Name }
 func (lv *LV) fail(err error) {
 	if lv.broken == nil {
 		lv.broken = fmt.Errorf("%w: LV %s: %w", ErrMetadata, lv.Name, err)
+		lv.VG.hasBroken = true
 	}
 }

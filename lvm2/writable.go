@@ -175,6 +175,9 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 	if pv := vg.derive().contested; pv != nil {
 		return fmt.Sprintf("the metadata give extents of %s to more than one segment", pv), false
 	}
+	if vg.hasBroken {
+		return "the metadata of an LV of the VG make no sense", false
+	}
 	for _, pv := range vg.PVs {
 		switch {
 		case pv.broken != nil:
