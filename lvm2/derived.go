@@ -82,12 +82,9 @@ func (vg *VG) contestedPV() *PV {
 // traitsOf works out the traits of lv from those of the LVs before it in the order from the bottom up. An
 // LV that lies on itself has those of what is found before the circle closes.
 func (d *derived) traitsOf(lv *LV) traits {
-	var t traits
+	t := traits{partial: lv.Partial()}
 	for _, seg := range lv.Segments {
 		t.modules |= seg.modules()
-		for _, a := range seg.areas() {
-			t.partial = t.partial || a.PV != nil && a.PV.lacks(a.Extent, seg.areaExtents())
-		}
 		for _, beneath := range seg.references() {
 			b := d.traits[beneath]
 			t.partial = t.partial || b.partial && seg.needs(beneath)

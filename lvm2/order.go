@@ -151,3 +151,23 @@ func (lv *LV) through(is func(*Segment) bool) bool {
 	}
 	return false
 }
+
+// partialLVs are the LVs that are not whole, and those that lie on them, found once, from the bottom up.
+func (vg *VG) partialLVs() map[*LV]bool {
+	vg.partialOnce.Do(func() {
+		vg.partial = map[*LV]bool{}
+		for _, lv := range vg.bottomUp {
+			if slices.ContainsFunc(lv.Segments, vg.lacksPart) {
+				vg.partial[lv] = true
+			}
+		}
+	})
+	return vg.partial
+}
+
+// lacksPart says whether something of what a segment lies on is not there.
+func (vg *VG) lacksPart(seg *Segment) bool {
+	lost := func(a Area) bool { return a.PV != nil && a.PV.lacks(a.Extent, seg.areaExtents()) }
+	return slices.ContainsFunc(seg.areas(), lost) ||
+		slices.ContainsFunc(seg.references(), func(beneath *LV) bool { return vg.partial[beneath] && seg.needs(beneath) })
+}

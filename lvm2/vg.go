@@ -40,6 +40,9 @@ type VG struct {
 	bottomUp  []*LV // each LV follows those that it refers to
 	assembly  *assembly
 
+	partialOnce sync.Once
+	partial     map[*LV]bool // see partialLVs
+
 	deriveOnce sync.Once
 	derived    *derived
 }

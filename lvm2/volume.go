@@ -203,11 +203,7 @@ func (lv *LV) Health() string {
 }
 
 // Partial says whether the LV has extents on a PV that is missing, or beyond the end of the device of one.
-func (lv *LV) Partial() bool {
-	return lv.through(func(seg *Segment) bool {
-		return slices.ContainsFunc(seg.areas(), func(a Area) bool { return a.PV != nil && a.PV.lacks(a.Extent, seg.areaExtents()) })
-	})
-}
+func (lv *LV) Partial() bool { return lv.VG.partialLVs()[lv] }
 
 // Devices are the devices beneath the LV that were found, each once.
 func (lv *LV) Devices() []Device {
