@@ -13,8 +13,8 @@ import (
 // Attributes of the root reach the running daemon. They are not listed: they are of no use in a
 // copy.
 const (
-	// pidAttr is its process ID, for those who wait for its end after unmounting.
-	pidAttr = xattrPrefix + "pid"
+	// pidAttr, without the prefix, is its process ID, for those who wait for its end after unmounting.
+	pidAttr = "pid"
 	// reloadAttr reloads, for its owner and for root. Setting it gives an errno. Reading it,
 	// which works on a read-only mount too, gives an encoded Report.
 	reloadAttr = xattrPrefix + "reload"
@@ -27,10 +27,8 @@ var (
 
 func (n *rootNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
 	switch {
-	case name == pidAttr:
-		return fill(dest, strconv.Itoa(os.Getpid()))
 	case name != reloadAttr:
-		return 0, syscall.Errno(fuse.ENOATTR)
+		return getXattr([]xattr{{pidAttr, strconv.Itoa(os.Getpid())}}, name, dest)
 	case !n.mayReload(ctx):
 		return 0, syscall.EPERM
 	case len(dest) == 0:
