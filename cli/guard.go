@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"lvm2fs/fusefs"
@@ -36,13 +37,12 @@ func guard(mountpoint string) error {
 		_ = w.Close()
 		return fmt.Errorf("auto_unmount: %w", err)
 	}
-	guarded = w
-	go func() { _ = cmd.Wait() }()
+	go func() {
+		_ = cmd.Wait()
+		runtime.KeepAlive(w) // until then only the end of this process closes it
+	}()
 	return nil
 }
-
-// guarded is the pipe's end of this process. It is never closed but by the end of the process.
-var guarded *os.File
 
 // unmountWhenEnded waits until standard input ends and then takes away the mount if nobody serves it any more.
 func unmountWhenEnded(stdin io.Reader, mountpoint string) error {
