@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
@@ -234,7 +235,7 @@ func (a *assembler) settle(m Member, role int) error {
 		}
 		why = "another for the same place has more events"
 	case m.Super.Number == old.Super.Number && m.Super.UUID == old.Super.UUID:
-		why = old.Device.Name() + " is the same member, and was given before"
+		return a.compareCopies(l, m, bad)
 	default:
 		return fmt.Errorf("%w: %s and %s are both %s", ErrContradiction, old.Device.Name(), m.Device.Name(), Role(role))
 	}
@@ -242,6 +243,25 @@ func (a *assembler) settle(m Member, role int) error {
 		*l = leg{Member: &m, bad: bad}
 	}
 	a.leaveOut(loser, "%s", why)
+	return nil
+}
+
+// compareCopies makes one leg of two devices with the same member: nothing tells which is right, so what is read
+// of them is read from both.
+func (a *assembler) compareCopies(l *leg, m Member, bad []span) error {
+	old := *l.Member
+	if !slices.Equal(bad, l.bad) || m.Super.Recovery != old.Super.Recovery || m.Super.DataOffset != old.Super.DataOffset {
+		return fmt.Errorf("%w: %s and %s are the same member, with as many events, and differ: name only the right one", ErrContradiction, old.Device.Name(), m.Device.Name())
+	}
+	copies := []mapping.Device{m.Device}
+	if twins, ok := old.Device.(*mapping.Twins); ok {
+		copies = append(copies, twins.Beneath()...)
+	} else {
+		copies = append(copies, old.Device)
+	}
+	slices.SortFunc(copies, func(a, b mapping.Device) int { return strings.Compare(a.Name(), b.Name()) })
+	a.leaveOut(m, "it is a copy of %s; nothing tells which is right, so what is read is read from both and compared", old.Device.Name())
+	l.Member = &Member{mapping.NewTwins(copies, fmt.Errorf("%w: they are the same member: name only the right one", ErrContradiction)), old.Super}
 	return nil
 }
 

@@ -202,6 +202,37 @@ func TestAMemberGivenTwiceIsUsedOnce(t *testing.T) {
 	}
 }
 
+func TestOfTwoCopiesOfOneMemberNoneIsReadWhereTheyDiffer(t *testing.T) {
+	data := random(600 << 10)
+	linear := testmd.Member{Version: "1.2", Level: -1, Disks: 2, Resync: testmd.All, DataSize: 777}
+	disks := testmd.Set(linear, size, data)
+	all := members(t, append(disks, bytes.Clone(disks[0])))
+	a, err := Assemble(all, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := make([]byte, 4096)
+	if _, err := a.Array.ReadAt(part, 0); err != nil || !bytes.Equal(part, data[:4096]) {
+		t.Errorf("equal copies: %v", err)
+	}
+	changed := bytes.Clone(disks[0])
+	changed[bytes.Index(changed, data[:512])] ^= 1
+	all = members(t, [][]byte{disks[0], disks[1], changed})
+	for range all {
+		all = append(all[1:], all[0])
+		a, err := Assemble(all, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := a.Array.ReadAt(part, 0); n != 0 || !errors.Is(err, ErrContradiction) || !strings.Contains(err.Error(), "d0 and d2 differ") {
+			t.Errorf("got %d bytes, %v", n, err)
+		}
+		if _, err := a.Array.ReadAt(part, 777*512); err != nil {
+			t.Errorf("beside the copies: %v", err)
+		}
+	}
+}
+
 func TestTwoDisksInOnePlaceAreRefused(t *testing.T) {
 	disks := testmd.Set(raid5(), size, nil)
 	superOf(disks[2], func(b []byte) { b[168] = 77 })
