@@ -38,7 +38,7 @@ func TestACheckOfEveryImageFindsWhatIsWrongWithItAndNothingElse(t *testing.T) {
 	// LVs of which some is not in sync, or not there: all others are compared as a whole.
 	inPart := []string{
 		"raid-degraded", "raid6-degraded2", "raid-stale", "raid-stale-meta", "outdated-pv", "sector4k", "sync-half", "reshape-half", "integrity-corrupt",
-		"raid-extended", "raid-nosync-lost", "raid-regions", "raid-replace-half", "raid-stale-each", "raid-upconvert-half", "raid6-stale-missing", "reshape-cut", "takeovers-half",
+		"raid-extended", "raid-nosync-lost", "raid-regions", "raid-replace-half", "raid-stale-each", "raid-upconvert-half", "raid6-stale-missing", "reshape-cut", "takeovers-half", "reshape-half-lost",
 	}
 	for _, c := range testimages.All(t) {
 		t.Run(c.Name, func(t *testing.T) {
