@@ -31,7 +31,7 @@ func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
 		if !background {
 			return logDestination{}, nil
 		}
-		return logDestination{syslog: a.systemLog(newSystemLog())}, nil
+		return logDestination{syslog: newSystemLog()}, nil
 	}
 	path, err := filepath.Abs(c.LogFile)
 	if err != nil {
@@ -44,19 +44,15 @@ func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
 	return logDestination{file: file}, nil
 }
 
-// systemLog warns where there is no log of the system. That of a mount at boot may come later.
-func (a *app) systemLog(l *systemLog) *systemLog {
-	if !l.there() {
-		a.warnf("the system has no log now; unless one is started, what this mount has to say is lost: --log-file FILE keeps it")
-	}
-	return l
-}
-
+// use has the log go there from now on. It warns where the system has no log; that of a mount at boot may come later.
 func (d logDestination) use(a *app) {
 	switch {
 	case d.file != nil:
 		a.logTo.switchTo(toFile(d.file))
 	case d.syslog != nil:
+		if !d.syslog.there() {
+			a.warnf("the system has no log now; unless one is started, what this mount has to say is lost: --log-file FILE keeps it")
+		}
 		a.logTo.switchTo(d.syslog.write)
 	}
 }

@@ -19,7 +19,7 @@ func TestWhereThereIsNoSystemLogAMountSaysSoAndFindsItLater(t *testing.T) {
 	}}
 	var stderr bytes.Buffer
 	a := newApp(nil, strings.NewReader(""), &stderr, &stderr)
-	logDestination{syslog: a.systemLog(l)}.use(a)
+	logDestination{syslog: l}.use(a)
 	if said := stderr.String(); !strings.Contains(said, "--log-file") || strings.Count(said, "\n") != 1 {
 		t.Errorf("without a log: %q", said)
 	}
@@ -41,7 +41,7 @@ func TestWhereThereIsNoSystemLogAMountSaysSoAndFindsItLater(t *testing.T) {
 		t.Errorf("the log got %q, %v", got, err)
 	}
 
-	if a.systemLog(l); stderr.Len() > 0 {
+	if (logDestination{syslog: l}).use(a); stderr.Len() > 0 {
 		t.Errorf("with a log: %q", stderr.String())
 	}
 }
