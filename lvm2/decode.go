@@ -334,17 +334,19 @@ func (vg *VG) allocate() {
 			}
 		}
 	}
-	for pv, rs := range runs {
+	for _, pv := range vg.PVs {
 		if pv.broken != nil {
 			continue // whoever uses it cannot be read
 		}
-		slices.SortFunc(rs, func(a, b run) int { return cmp.Compare(a.start, b.start) })
+		rs := runs[pv]
+		slices.SortStableFunc(rs, func(a, b run) int { return cmp.Compare(a.start, b.start) })
 		last := run{}
 		for _, r := range rs {
 			if r.end > pv.ExtentCount {
 				r.lv.fail(fmt.Errorf("it uses extents %d to %d of %s, which has %d", r.start, r.end-1, pv.Label, pv.ExtentCount))
 			}
 			if r.start < last.end {
+				vg.contested = cmp.Or(vg.contested, pv)
 				err := fmt.Errorf("LVs %s and %s both use extent %d of %s", last.lv.Name, r.lv.Name, r.start, pv.Label)
 				last.lv.fail(err)
 				r.lv.fail(err)

@@ -1,10 +1,5 @@
 package lvm2
 
-import (
-	"cmp"
-	"slices"
-)
-
 // derived is what follows from the metadata of a VG as a whole, and from the superblocks of
 // its RAIDs. It is worked out once, when it is first asked for.
 type derived struct {
@@ -14,8 +9,6 @@ type derived struct {
 
 	superblocks map[*LV]superblocks // of RAIDs
 	legs        map[*LV]int         // which leg an LV is of its RAID
-
-	contested *PV // one with extents that belong to several segments; nil if there is none
 }
 
 // traits are what an LV has from all that is beneath it.
@@ -36,7 +29,6 @@ func (vg *VG) derive() *derived {
 			traits:      make(map[*LV]traits, len(vg.LVs)),
 			superblocks: map[*LV]superblocks{},
 			legs:        map[*LV]int{},
-			contested:   vg.contestedPV(),
 		}
 		for _, lv := range vg.bottomUp {
 			d.traits[lv] = d.traitsOf(lv)
@@ -52,31 +44,6 @@ func (vg *VG) derive() *derived {
 		vg.derived = d
 	})
 	return vg.derived
-}
-
-// contestedPV is a PV with extents that belong to several segments, or twice to one; nil if there is none.
-func (vg *VG) contestedPV() *PV {
-	type run struct{ first, extents uint64 }
-	runs := map[*PV][]run{}
-	for _, lv := range vg.LVs {
-		for _, seg := range lv.Segments {
-			for _, area := range seg.areas() {
-				if area.PV != nil && seg.areaExtents() > 0 {
-					runs[area.PV] = append(runs[area.PV], run{area.Extent, seg.areaExtents()})
-				}
-			}
-		}
-	}
-	for _, pv := range vg.PVs {
-		on := runs[pv]
-		slices.SortFunc(on, func(a, b run) int { return cmp.Compare(a.first, b.first) })
-		for i := 1; i < len(on); i++ {
-			if on[i].first-on[i-1].first < on[i-1].extents {
-				return pv
-			}
-		}
-	}
-	return nil
 }
 
 // traitsOf works out the traits of lv from those of the LVs before it in the order from the bottom up. An

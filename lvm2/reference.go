@@ -92,7 +92,7 @@ func (lv *LV) registerUses() {
 	}
 }
 
-// maxDepth is the number of LVs that may lie on one another: more than lvm2 makes, and few
+// maxDepth is the number of LVs, one on another, that an LV may lie on: more than lvm2 makes, and few
 // enough for one to call the next.
 const maxDepth = 64
 

@@ -36,6 +36,7 @@ type VG struct {
 	dirName   string
 	ambiguous bool // copies with the same seqno differ
 	oddities  oddities
+	contested *PV   // the first with extents that belong to several segments, or twice to one; nil if there is none
 	hasBroken bool  // the metadata of an LV make no sense
 	bottomUp  []*LV // each LV follows those that it refers to
 	assembly  *assembly

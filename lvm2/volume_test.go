@@ -234,7 +234,7 @@ func TestLVsThatLieOnTooManyOthersAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		deep int
 		ok   bool
-	}{{10, true}, {maxDepth, true}, {maxDepth + 1, false}, {3000, false}} {
+	}{{10, true}, {maxDepth + 1, true}, {maxDepth + 2, false}, {3000, false}} {
 		vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}}
 		on := "pv0"
 		for i := range c.deep {

@@ -172,7 +172,7 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
 		return "a pvmove is not finished", true
 	}
-	if pv := vg.derive().contested; pv != nil {
+	if pv := vg.contested; pv != nil {
 		return fmt.Sprintf("the metadata give extents of %s to more than one segment", pv), false
 	}
 	if vg.hasBroken {
