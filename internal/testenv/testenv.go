@@ -31,7 +31,7 @@ func Required() bool {
 }
 
 // Without says whether whoever runs the tests has said that a thing is not to be had here, by naming it in
-// LVM2FS_WITHOUT: images, states, vm. Then tests that need it are skipped in any case.
+// LVM2FS_WITHOUT: images, states, found, vm. Then tests that need it are skipped in any case.
 func Without(name string) bool {
 	return slices.Contains(strings.Fields(os.Getenv("LVM2FS_WITHOUT")), name)
 }
@@ -190,6 +190,18 @@ func folder(dir, env string) error {
 		return fmt.Errorf("needs the collection of disks, looked for in %s (%s)", dir, env)
 	}
 	return nil
+}
+
+// NeedFound is NeedImages for the folder of disks on which an earlier version failed; it returns the folder.
+func NeedFound(t testing.TB) string {
+	t.Helper()
+	dir := shared("LVM2FS_FOUND", "found")
+	_, err := os.Stat(dir)
+	if err != nil {
+		err = fmt.Errorf("needs the disks that were found to fail: %w (LVM2FS_FOUND)", err)
+	}
+	needShared(t, "found", err)
+	return dir
 }
 
 // NeedVM is for tests that ask the real Linux kernel in a virtual machine; it returns the
