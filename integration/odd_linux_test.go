@@ -73,8 +73,10 @@ func lvmReport(t *testing.T, dir string, devices []string, command, fields strin
 		filter = append(filter, fmt.Sprintf("%q", "a|^"+d+"$|"))
 	}
 	accept := strings.Join(append(filter, `"r|.*|"`), ",")
-	cmd := exec.Command("lvm", append([]string{command, "--noheadings", "--units", "b", "--nosuffix", "--separator", ",", "-o", fields, "--config",
-		fmt.Sprintf(`global{activation=0} devices{use_devicesfile=0 hints="none" filter=[%s] global_filter=[%s]} backup{backup=0 archive=0}`, accept, accept)}, flags...)...)
+	cmd := exec.Command("lvm", append([]string{
+		command, "--noheadings", "--units", "b", "--nosuffix", "--separator", ",", "-o", fields, "--config",
+		fmt.Sprintf(`global{activation=0} devices{use_devicesfile=0 hints="none" filter=[%s] global_filter=[%s]} backup{backup=0 archive=0}`, accept, accept),
+	}, flags...)...)
 	cmd.Env = append(os.Environ(), "LVM_SYSTEM_DIR="+dir, "LVM_SUPPRESS_FD_WARNINGS=1", "DM_DISABLE_UDEV=1")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

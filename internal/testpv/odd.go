@@ -123,7 +123,9 @@ func OddTexts() []OddText {
 	odd("a VG with the UUID of a PV", vgID, sdaID, both, "", "")
 	odd("two PVs with one UUID", sdbID, sdaID, both, allBad, "the same UUID")
 	for _, key := range []struct{ name, new, said string }{
-		{"without", "", "not in the section"}, {"short", "id = \"x\"", "1 characters"}, {"a number", "id = 5", "an integer"},
+		{"without", "", "not in the section"},
+		{"short", "id = \"x\"", "1 characters"},
+		{"a number", "id = 5", "an integer"},
 		{"with a bad character", "id = \"?vvgalpha00000000000000000000000\"", "contains"},
 	} {
 		odd("the UUID of an LV "+key.name, alphaID, key.new, Refused, alphaBad, key.said)
