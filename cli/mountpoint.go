@@ -16,7 +16,7 @@ import (
 type mountEntry struct {
 	source, dir, fsType string
 	readOnly            bool
-	minor               int // of the device number, by which Linux numbers FUSE's connections
+	number              int // of the file system: by its minor number Linux numbers FUSE's connections
 }
 
 // The extended attributes of a mount's root that commands use to talk to its daemon.

@@ -22,6 +22,7 @@ func mountTable() ([]mountEntry, error) {
 			dir:      unix.ByteSliceToString(s.Mntonname[:]),
 			fsType:   unix.ByteSliceToString(s.Fstypename[:]),
 			readOnly: s.Flags&unix.MNT_RDONLY != 0,
+			number:   int(s.Fsid.Val[0]),
 		})
 	}
 	return mounts, nil

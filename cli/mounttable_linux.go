@@ -32,7 +32,7 @@ func readMountTable(r io.Reader) ([]mountEntry, error) {
 			dir:      m.Mountpoint,
 			fsType:   m.FSType,
 			readOnly: ro(m.Options) || ro(m.VFSOptions),
-			minor:    m.Minor,
+			number:   m.Minor,
 		})
 	}
 	return mounts, nil

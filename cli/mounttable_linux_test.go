@@ -16,10 +16,10 @@ func TestMountinfoLinesAreReadAsTheManualDescribesThem(t *testing.T) {
 		want mountEntry
 		ok   bool
 	}{
-		{`66 29 0:53 / /mnt/my\040disk rw,nosuid,nodev,relatime shared:77 - fuse.lvm2fs /dev/sdb1 rw,user_id=0,group_id=0`, mountEntry{source: "/dev/sdb1", dir: "/mnt/my disk", fsType: "fuse.lvm2fs", minor: 53}, true},
-		{`66 29 0:53 / /mnt ro,relatime master:1 propagate_from:2 - fuse.lvm2fs a\134b\043 rw`, mountEntry{source: `a\b#`, dir: "/mnt", fsType: "fuse.lvm2fs", readOnly: true, minor: 53}, true},
-		{`66 29 0:53 / /mnt rw - fuse.lvm2fs disk ro,user_id=0`, mountEntry{source: "disk", dir: "/mnt", fsType: "fuse.lvm2fs", readOnly: true, minor: 53}, true},
-		{`66 29 0:53 / /mnt rw - tmpfs  rw`, mountEntry{dir: "/mnt", fsType: "tmpfs", minor: 53}, true},
+		{`66 29 0:53 / /mnt/my\040disk rw,nosuid,nodev,relatime shared:77 - fuse.lvm2fs /dev/sdb1 rw,user_id=0,group_id=0`, mountEntry{source: "/dev/sdb1", dir: "/mnt/my disk", fsType: "fuse.lvm2fs", number: 53}, true},
+		{`66 29 0:53 / /mnt ro,relatime master:1 propagate_from:2 - fuse.lvm2fs a\134b\043 rw`, mountEntry{source: `a\b#`, dir: "/mnt", fsType: "fuse.lvm2fs", readOnly: true, number: 53}, true},
+		{`66 29 0:53 / /mnt rw - fuse.lvm2fs disk ro,user_id=0`, mountEntry{source: "disk", dir: "/mnt", fsType: "fuse.lvm2fs", readOnly: true, number: 53}, true},
+		{`66 29 0:53 / /mnt rw - tmpfs  rw`, mountEntry{dir: "/mnt", fsType: "tmpfs", number: 53}, true},
 		{`66 29 0:53 / /mnt rw`, mountEntry{}, false},
 		{``, mountEntry{}, false},
 	} {

@@ -71,7 +71,7 @@ func abortConnection(mountpoint string) error {
 	if err != nil {
 		return err
 	}
-	err = os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", m.minor), []byte("1"), 0)
+	err = os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", m.number), []byte("1"), 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w; is fusectl mounted on /sys/fs/fuse/connections?", err)
 	}
