@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ type mounted struct {
 	disks    []*testpv.Disk
 	devices  []lvm2.Device
 	rescan   func() (*lvm2.Scan, error) // in place of reading devices again
-	warnings []string                   // of a rescan
+	warnings atomic.Pointer[[]string]   // of a rescan; nil for none
 }
 
 // mount mounts vg, over disks in memory, in a directory that goes with the test.
@@ -77,11 +78,15 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 	cfg := Config{
 		Scan: lvm2.Open(devices, lvm2.Options{}),
 		Rescan: func() (*lvm2.Scan, []string, error) {
+			var warnings []string
+			if w := m.warnings.Load(); w != nil {
+				warnings = *w
+			}
 			if m.rescan != nil {
 				scan, err := m.rescan()
-				return scan, m.warnings, err
+				return scan, warnings, err
 			}
-			return lvm2.Open(m.devices, lvm2.Options{}), m.warnings, nil
+			return lvm2.Open(m.devices, lvm2.Options{}), warnings, nil
 		},
 		UID:    uint32(os.Getuid()),
 		GID:    uint32(os.Getgid()),

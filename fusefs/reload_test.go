@@ -240,7 +240,7 @@ func TestSettingAnAttributeOfTheRootReloads(t *testing.T) {
 	if _, err := unix.Getxattr(m.dir, reloadAttr, nil); err != nil || m.stat("vg/data").Size() != 5*extent {
 		t.Errorf("asking for its size: %v, or it reloads", err)
 	}
-	m.warnings = []string{"the disk is\nhot"}
+	m.warnings.Store(&[]string{"the disk is\nhot"})
 	value, ok := m.attribute(".", reloadAttr)
 	if !ok || m.stat("vg/data").Size() != 4*extent {
 		t.Errorf("reading it: %q, %t, or no reload", value, ok)
