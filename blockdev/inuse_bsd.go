@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"lvm2fs/internal/mounttable"
 )
 
 // InUse tells who uses the device: here, only file systems that are mounted from it or
@@ -22,16 +24,12 @@ func (d *Device) InUse() []Holder {
 }
 
 func mountTable() []mountedFS {
-	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
+	stats, err := mounttable.Read()
 	if err != nil {
 		return nil
 	}
-	stats := make([]unix.Statfs_t, n+8) // others may mount between the two calls
-	if n, err = unix.Getfsstat(stats, unix.MNT_NOWAIT); err != nil {
-		return nil
-	}
 	var mounts []mountedFS
-	for _, s := range stats[:n] {
+	for _, s := range stats {
 		mounts = append(mounts, mountedFS{
 			from:     unix.ByteSliceToString(s.Mntfromname[:]),
 			on:       unix.ByteSliceToString(s.Mntonname[:]),

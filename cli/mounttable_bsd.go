@@ -2,21 +2,20 @@
 
 package cli
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
 
-// mountTable is what is mounted, in the order of mounting. It asks no file system, as
-// the daemon of one may be gone.
+	"lvm2fs/internal/mounttable"
+)
+
+// mountTable is what is mounted, in the order of mounting.
 func mountTable() ([]mountEntry, error) {
-	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
+	stats, err := mounttable.Read()
 	if err != nil {
 		return nil, err
 	}
-	stats := make([]unix.Statfs_t, n+8) // others may mount meanwhile
-	if n, err = unix.Getfsstat(stats, unix.MNT_NOWAIT); err != nil {
-		return nil, err
-	}
 	var mounts []mountEntry
-	for _, s := range stats[:n] {
+	for _, s := range stats {
 		mounts = append(mounts, mountEntry{
 			source:   unix.ByteSliceToString(s.Mntfromname[:]),
 			dir:      unix.ByteSliceToString(s.Mntonname[:]),
