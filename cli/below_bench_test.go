@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/blockdev/md"
 	"lvm2fs/internal/testmd"
 	"lvm2fs/internal/testpv"
+	"lvm2fs/layers/md"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/blockdev/md"
 	"lvm2fs/blockdev/pieces"
-	"lvm2fs/blockdev/probe"
+	"lvm2fs/layers/md"
+	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"

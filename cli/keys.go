@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/blockdev/luks"
 	"lvm2fs/internal/secret"
+	"lvm2fs/layers/luks"
 	"lvm2fs/mapping"
 )
 

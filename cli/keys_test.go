@@ -12,9 +12,9 @@ import (
 	"testing"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/blockdev/luks"
 	"lvm2fs/internal/secret"
 	"lvm2fs/internal/testimages"
+	"lvm2fs/layers/luks"
 	"lvm2fs/mapping"
 )
 

@@ -8,12 +8,12 @@ import (
 	"strings"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/blockdev/drbd"
-	"lvm2fs/blockdev/luks"
 	"lvm2fs/blockdev/pieces"
-	"lvm2fs/blockdev/probe"
-	"lvm2fs/blockdev/signature"
-	"lvm2fs/blockdev/vdisk"
+	"lvm2fs/layers/drbd"
+	"lvm2fs/layers/luks"
+	"lvm2fs/layers/probe"
+	"lvm2fs/layers/signature"
+	"lvm2fs/layers/vdisk"
 	"lvm2fs/mapping"
 )
 

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"lvm2fs/blockdev/probe"
+	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
 )
 

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"lvm2fs/blockdev/md"
-	"lvm2fs/blockdev/probe"
+	"lvm2fs/layers/md"
+	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/blockdev/md"
-	"lvm2fs/blockdev/probe"
 	"lvm2fs/internal/testenv"
+	"lvm2fs/layers/md"
+	"lvm2fs/layers/probe"
 	"lvm2fs/mapping"
 )
 

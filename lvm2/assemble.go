@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -53,7 +53,7 @@ func (a *assembly) contents(lv *LV) (mapping.Volume, error) {
 	}
 	v, err := a.view(lv)
 	a.views[lv] = assembled{v, err}
-	if errors.Is(err, target.ErrDevice) {
+	if errors.Is(err, dm.ErrDevice) {
 		a.tried = time.Now()
 	}
 	return v, err
@@ -105,11 +105,11 @@ func (a *assembly) assemble(lv *LV) (mapping.Volume, error) {
 		}
 		parts[i] = v
 	}
-	return target.Concat(parts), nil
+	return dm.Concat(parts), nil
 }
 
 // segment makes the target of one segment. To add a segment type, add its case here and
-// its file in internal/target.
+// its file in internal/dm.
 func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	size := int64(seg.ExtentCount) * a.vg.ExtentSize
 	if flags := unknown(seg.TypeFlags, knownTypeFlags[seg.Type]); len(flags) > 0 {
@@ -137,9 +137,9 @@ func (a *assembly) segment(seg *Segment) (mapping.Volume, error) {
 	}
 	switch seg.Type {
 	case "error":
-		return target.Missing(size, fmt.Errorf("segment of type error: %w", ErrMissing)), nil
+		return dm.Missing(size, fmt.Errorf("segment of type error: %w", ErrMissing)), nil
 	case "zero":
-		return target.Zero(size), nil
+		return dm.Zero(size), nil
 	}
 	return nil, fmt.Errorf("%w: segment type %s", ErrUnsupported, seg.Type)
 }
@@ -175,7 +175,7 @@ func (a *assembly) striped(seg *Segment, m *Striped) (mapping.Volume, error) {
 	if len(stripes) == 1 {
 		return stripes[0], nil
 	}
-	v, err := target.Striped(stripes, m.StripeSize)
+	v, err := dm.Striped(stripes, m.StripeSize)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMetadata, err)
 	}
@@ -192,7 +192,7 @@ func (a *assembly) area(area Area, extents uint64) (mapping.Volume, error) {
 	if off > beneath.Size() || size > beneath.Size()-off {
 		return nil, fmt.Errorf("%w: an area ends at byte %d of an LV of %d bytes", ErrMetadata, off+size, beneath.Size())
 	}
-	return target.Linear(beneath, off, size), nil
+	return dm.Linear(beneath, off, size), nil
 }
 
 func (a *assembly) beneath(area Area) (mapping.Volume, error) {
@@ -217,11 +217,11 @@ func (a *assembly) pv(pv *PV) (mapping.Volume, error) {
 	var v mapping.Volume
 	switch {
 	case pv.Device == nil:
-		v = target.Missing(size, fmt.Errorf("%s: %w", pv, ErrMissing))
+		v = dm.Missing(size, fmt.Errorf("%s: %w", pv, ErrMissing))
 	case pv.FlaggedMissing():
-		v = target.Missing(size, fmt.Errorf("%s: was missing when the VG was changed: %w", pv, ErrMissing))
+		v = dm.Missing(size, fmt.Errorf("%s: was missing when the VG was changed: %w", pv, ErrMissing))
 	default:
-		v = target.Device(pv.contents(), pv.DataStart, size)
+		v = dm.Device(pv.contents(), pv.DataStart, size)
 	}
 	a.pvs[pv] = v
 	return v, nil

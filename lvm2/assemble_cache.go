@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -16,7 +16,7 @@ func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
 	}
 	if a.opts.OriginOnly != nil && a.opts.OriginOnly(seg.LV) {
-		return target.Linear(origin, 0, origin.Size()), nil
+		return dm.Linear(origin, 0, origin.Size()), nil
 	}
 	cached, mode, err := a.cached(origin, m)
 	if err == nil {
@@ -24,12 +24,12 @@ func (a *assembly) cache(seg *Segment, m *Cache) (mapping.Volume, error) {
 		return cached, nil
 	}
 	// In these modes all that was written is in the origin too.
-	if (mode == target.CacheWritethrough || mode == target.CachePassthrough) && lostCache(err) {
+	if (mode == dm.CacheWritethrough || mode == dm.CachePassthrough) && lostCache(err) {
 		a.lostCaches[seg.LV] = fmt.Errorf("cache %s: %w", m.Pool.Name, err)
 		if a.opts.CacheLost != nil {
 			a.opts.CacheLost(seg.LV, err)
 		}
-		return target.Linear(origin, 0, origin.Size()), nil
+		return dm.Linear(origin, 0, origin.Size()), nil
 	}
 	return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
 }
@@ -49,22 +49,22 @@ func (a *assembly) cachesLost(lv *LV) error {
 
 // lostCache says whether an error means that the cache is gone or damaged.
 func lostCache(err error) bool {
-	return errors.Is(err, ErrMissing) || errors.Is(err, target.ErrCache)
+	return errors.Is(err, ErrMissing) || errors.Is(err, dm.ErrCache)
 }
 
 // cached is origin with what is in its cache, and the mode of the cache.
-func (a *assembly) cached(origin mapping.Volume, m *Cache) (v *target.Cached, mode target.CacheMode, err error) {
+func (a *assembly) cached(origin mapping.Volume, m *Cache) (v *dm.Cached, mode dm.CacheMode, err error) {
 	metadata, data, settings, err := a.cachePool(m)
 	if err != nil {
 		return nil, "", err
 	}
-	if mode = target.CacheMode(settings.Mode); mode == "" {
-		mode = target.CacheWritethrough
+	if mode = dm.CacheMode(settings.Mode); mode == "" {
+		mode = dm.CacheWritethrough
 	}
 	if settings.ChunkSize <= 0 {
 		return nil, "", fmt.Errorf("%w: chunk_size = 0", ErrMetadata)
 	}
-	c, err := target.OpenCache(metadata, settings.ChunkSize)
+	c, err := dm.OpenCache(metadata, settings.ChunkSize)
 	if err != nil {
 		return nil, mode, err
 	}
@@ -84,7 +84,7 @@ func (a *assembly) cachePool(m *Cache) (metadata, data mapping.Volume, settings 
 				return nil, nil, nil, fmt.Errorf("%w: %d bytes at %d, of %d", ErrMetadata, part[1], part[0], v.Size())
 			}
 		}
-		return target.Linear(v, m.MetadataStart, m.MetadataLen), target.Linear(v, m.DataStart, m.DataLen), &m.CacheSettings, nil
+		return dm.Linear(v, m.MetadataStart, m.MetadataLen), dm.Linear(v, m.DataStart, m.DataLen), &m.CacheSettings, nil
 	}
 	pool, err := soleMapping[*CachePool](m.Pool)
 	if err != nil {
@@ -104,13 +104,13 @@ func (a *assembly) writecache(seg *Segment, m *Writecache) (mapping.Volume, erro
 		return nil, fmt.Errorf("origin %s: %w", m.Origin.Name, err)
 	}
 	if a.opts.OriginOnly != nil && a.opts.OriginOnly(seg.LV) {
-		return target.Linear(origin, 0, origin.Size()), nil
+		return dm.Linear(origin, 0, origin.Size()), nil
 	}
 	fast, err := a.volume(m.Fast)
 	if err != nil {
 		return nil, fmt.Errorf("writecache %s: %w", m.Fast.Name, err)
 	}
-	v, err := target.Writecache(origin, fast, m.BlockSize)
+	v, err := dm.Writecache(origin, fast, m.BlockSize)
 	if err != nil {
 		return nil, fmt.Errorf("writecache %s: %w", m.Fast.Name, err)
 	}

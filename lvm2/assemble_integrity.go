@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -22,7 +22,7 @@ func (a *assembly) integrity(seg *Segment, m *Integrity) (mapping.Volume, error)
 	if err != nil {
 		return nil, err
 	}
-	v, err := target.Integrity(data, meta, target.IntegrityConfig{
+	v, err := dm.Integrity(data, meta, dm.IntegrityConfig{
 		Size:        m.DataSize,
 		BlockSize:   m.BlockSize,
 		TagSize:     m.TagSize,

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/ondisk"
-	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )
@@ -53,7 +53,7 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	smallest := uint64(math.MaxUint64)
 	for i, leg := range m.Legs {
 		v, err := a.volume(leg.Data)
-		if errors.Is(err, target.ErrDevice) { // which again is about
+		if errors.Is(err, dm.ErrDevice) { // which again is about
 			delete(a.volumes, leg.Data)
 			v, err = a.volume(leg.Data)
 		}
@@ -106,8 +106,8 @@ func (a *assembly) raid(seg *Segment, m *RAID) (mapping.Volume, error) {
 	// When a reshape to fewer legs is done but not yet acknowledged by lvm2, the kernel makes
 	// a block device of the old size, whose end fails to read; without one of the legs, or with
 	// superblocks that give no size, one of the new size.
-	cut := target.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
-	return target.Concat([]mapping.Volume{array, cut}), nil
+	cut := dm.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
+	return dm.Concat([]mapping.Volume{array, cut}), nil
 }
 
 func lostLeg(lv *LV, leg int, why error) error {

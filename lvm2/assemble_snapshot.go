@@ -3,7 +3,7 @@ package lvm2
 import (
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -24,7 +24,7 @@ func (a *assembly) snapshot(seg *Segment) (mapping.Volume, error) {
 	if !store.Valid() {
 		return nil, fmt.Errorf("%w: it ran out of space, or could not be written", ErrInvalidSnapshot)
 	}
-	return target.Snapshot(origin, store, int64(seg.ExtentCount)*a.vg.ExtentSize), nil
+	return dm.Snapshot(origin, store, int64(seg.ExtentCount)*a.vg.ExtentSize), nil
 }
 
 // merging is what an origin shows while a snapshot is being merged into it: the snapshot.
@@ -37,10 +37,10 @@ func (a *assembly) merging(origin mapping.Volume, m *Snapshot) (mapping.Volume, 
 	if !store.Valid() {
 		return origin, nil
 	}
-	return target.Snapshot(origin, store, origin.Size()), nil
+	return dm.Snapshot(origin, store, origin.Size()), nil
 }
 
-func (a *assembly) exceptionStore(m *Snapshot) (*target.ExceptionStore, error) {
+func (a *assembly) exceptionStore(m *Snapshot) (*dm.ExceptionStore, error) {
 	relation, err := soleMapping[*Snapshot](m.COW.cowOf.LV)
 	if err == nil && relation != m {
 		err = fmt.Errorf("%w: another snapshot has the same COW store", ErrMetadata)
@@ -55,7 +55,7 @@ func (a *assembly) exceptionStore(m *Snapshot) (*target.ExceptionStore, error) {
 	if m.ChunkSize <= 0 || m.ChunkSize&(m.ChunkSize-1) != 0 {
 		return nil, fmt.Errorf("%w: chunk_size of %d bytes", ErrMetadata, m.ChunkSize)
 	}
-	store, err := target.OpenExceptionStore(cow, m.ChunkSize)
+	store, err := dm.OpenExceptionStore(cow, m.ChunkSize)
 	if err != nil {
 		return nil, fmt.Errorf("COW store %s: %w", m.COW.Name, err)
 	}

@@ -3,17 +3,17 @@ package lvm2
 import (
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
 // thinPool is an open pool.
 type thinPool struct {
-	*target.ThinPool // nil for a pool that was never activated
-	pending          bool
-	creates          map[string]bool // LVs whose devices may not exist yet
-	devices          map[*LV]thinDevice
-	err              error
+	*dm.ThinPool // nil for a pool that was never activated
+	pending      bool
+	creates      map[string]bool // LVs whose devices may not exist yet
+	devices      map[*LV]thinDevice
+	err          error
 }
 
 // thin is what a segment of type thin shows.
@@ -39,7 +39,7 @@ func (a *assembly) thin(seg *Segment, m *Thin) (mapping.Volume, error) {
 		return nil, fmt.Errorf("thin pool %s: %w", m.Pool.Name, err)
 	}
 	if !exists {
-		return target.Unprovisioned(size, external), nil
+		return dm.Unprovisioned(size, external), nil
 	}
 	v, err := pool.Thin(device, size, external)
 	if err != nil {
@@ -115,9 +115,9 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 		return fail(err)
 	}
 	if opts.Root != 0 {
-		return &thinPool{ThinPool: target.ThinPoolAt(metadata, data, m.ChunkSize, opts.Root), devices: map[*LV]thinDevice{}}
+		return &thinPool{ThinPool: dm.ThinPoolAt(metadata, data, m.ChunkSize, opts.Root), devices: map[*LV]thinDevice{}}
 	}
-	opened, err := target.OpenThinPool(metadata, data, m.ChunkSize)
+	opened, err := dm.OpenThinPool(metadata, data, m.ChunkSize)
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
 	}
@@ -133,7 +133,7 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 	case opened == nil && m.TransactionID <= uint64(creates):
 		p.pending = true
 	case opened == nil:
-		return fail(fmt.Errorf("%w: %s is empty, and the VG says that it has changed %d times", target.ErrThinPool, m.Metadata.Name, m.TransactionID))
+		return fail(fmt.Errorf("%w: %s is empty, and the VG says that it has changed %d times", dm.ErrThinPool, m.Metadata.Name, m.TransactionID))
 	case opened.TransactionID == m.TransactionID:
 		// All messages have been delivered, or are of no consequence.
 		p.pending = creates > 0
@@ -141,7 +141,7 @@ func (a *assembly) openThinPool(lv *LV) *thinPool {
 		p.pending = true
 	case opts.IgnoreTransactionID:
 	default:
-		return fail(fmt.Errorf("%w: transaction ID %d in %s, %d in the VG's metadata", target.ErrThinPool, opened.TransactionID, m.Metadata.Name, m.TransactionID))
+		return fail(fmt.Errorf("%w: transaction ID %d in %s, %d in the VG's metadata", dm.ErrThinPool, opened.TransactionID, m.Metadata.Name, m.TransactionID))
 	}
 	return p
 }
@@ -163,7 +163,7 @@ func (a *assembly) needsCheck(lv *LV) bool {
 			pool = m.Pool
 		case *ThinPool:
 		case *Cache:
-			if c, ok := a.states.of(seg).(*target.Cached); ok && c.NeedsCheck() {
+			if c, ok := a.states.of(seg).(*dm.Cached); ok && c.NeedsCheck() {
 				return true
 			}
 			continue
@@ -192,7 +192,7 @@ func (a *assembly) thinPoolParts(lv *LV, opts ThinPoolOptions) (m *ThinPool, met
 		}
 	}
 	if opts.Metadata != nil {
-		metadata = target.Device(opts.Metadata, 0, opts.Metadata.Size())
+		metadata = dm.Device(opts.Metadata, 0, opts.Metadata.Size())
 	} else if metadata, err = a.volume(from); err != nil {
 		return nil, nil, nil, fmt.Errorf("%s: %w", from.Name, err)
 	}

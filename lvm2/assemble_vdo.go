@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -23,7 +23,7 @@ func (a *assembly) vdo(seg *Segment, m *VDO) (mapping.Volume, error) {
 	if off > space.Size() || size > space.Size()-off {
 		return nil, fmt.Errorf("%w: VDO pool %s: %d bytes at %d, it has %d", ErrMetadata, m.Pool.Name, size, off, space.Size())
 	}
-	return target.Linear(space, off, size), nil
+	return dm.Linear(space, off, size), nil
 }
 
 // vdoPool opens the logical space of a pool, once.
@@ -34,7 +34,7 @@ func (a *assembly) vdoPool(lv *LV, pool *VDOPool) (mapping.Volume, error) {
 	data, err := a.volume(pool.Data)
 	var space mapping.Volume
 	if err == nil {
-		space, err = target.VDO(data)
+		space, err = dm.VDO(data)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = fmt.Errorf("%w: %w", ErrUnsupported, err)

@@ -10,8 +10,8 @@ import (
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/pdata"
-	"lvm2fs/lvm2/internal/target"
 )
 
 // withoutPV is the devices of a VG but for the one that an LV lies on.
@@ -147,7 +147,7 @@ func TestAWritecacheWithoutItsSuperblockIsReadOnlyIfTheUserSaysSo(t *testing.T) 
 		tried++
 		at := placeOf(t, m.Fast)
 		lost := patch(devicesOf(vg), at.device, at.offset, make([]byte, 4096))
-		if _, err := Open(lost, Options{}).VGs[0].LV(lv.Name).Open(); !errors.Is(err, target.ErrWritecache) {
+		if _, err := Open(lost, Options{}).VGs[0].LV(lv.Name).Open(); !errors.Is(err, dm.ErrWritecache) {
 			t.Errorf("%s: %v", lv, err)
 		}
 		alone := Open(lost, Options{OriginOnly: func(*LV) bool { return true }}).VGs[0].LV(lv.Name)

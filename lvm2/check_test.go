@@ -12,7 +12,7 @@ import (
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/raid"
 )
 
@@ -260,7 +260,7 @@ func TestACheckNamesACacheThatIsDoneWithout(t *testing.T) {
 		if len(found) > 0 || sum.Lost > 0 || sum.Size != lv.Size() {
 			t.Fatalf("%+v %+v", found, sum)
 		}
-		if lost := lv.Health() == "cache-lost"; sum.Good() == lost || lost != errors.Is(sum.Err, target.ErrCache) {
+		if lost := lv.Health() == "cache-lost"; sum.Good() == lost || lost != errors.Is(sum.Err, dm.ErrCache) {
 			t.Errorf("health %q, %+v", lv.Health(), sum)
 		}
 		if !sum.Good() {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testimages"
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -301,7 +301,7 @@ func TestAVDOJournalIsReplayedOrRefusedAsTheKernelDoes(t *testing.T) {
 		_, err = v.ReadAt(p, 0)
 		switch got := crc32.ChecksumIEEE(p); {
 		case c.want == refused:
-			if !errors.Is(err, target.ErrVDO) {
+			if !errors.Is(err, dm.ErrVDO) {
 				t.Errorf("%s: %v, and not refused", name, err)
 			}
 		case err != nil, got != c.want:

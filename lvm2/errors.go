@@ -3,8 +3,8 @@ package lvm2
 import (
 	"errors"
 
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/ondisk"
-	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 )
 
@@ -41,10 +41,10 @@ var (
 	ErrNoContents = errors.New("no contents of its own")
 	// ErrInvalidSnapshot: the snapshot overflowed or was given up after an I/O error;
 	// its contents are lost for ever.
-	ErrInvalidSnapshot = target.ErrInvalidSnapshot
+	ErrInvalidSnapshot = dm.ErrInvalidSnapshot
 	// ErrThinPool: the metadata of a thin pool does not make sense, or does not belong
 	// to the VG's.
-	ErrThinPool = target.ErrThinPool
+	ErrThinPool = dm.ErrThinPool
 	// ErrLegs: the legs of a RAID contradict each other about which of them is right;
 	// see Options.TrustLegs.
 	ErrLegs = errors.New("the legs disagree")
@@ -52,9 +52,9 @@ var (
 	// it finds on disk. Such an LV is not [LV.Visible].
 	ErrNotActivated = errors.New("the kernel would not activate it")
 	// ErrIntegrity: bytes do not match their checksum. Another leg of the RAID may have them.
-	ErrIntegrity = target.ErrIntegrity
+	ErrIntegrity = dm.ErrIntegrity
 	// ErrNotComparable: two LVs are not thin volumes of one pool.
-	ErrNotComparable = target.ErrNotComparable
+	ErrNotComparable = dm.ErrNotComparable
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
 	// ErrStale: the metadata on disk is not what was read by Open.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/internal/pdata"
-	"lvm2fs/lvm2/internal/target"
 	"lvm2fs/mapping"
 )
 
@@ -83,8 +83,8 @@ func firstBytes(v mapping.Volume, off int64) error {
 // damaged says whether an error is about metadata that make no sense.
 func damaged(err error) bool {
 	for _, damage := range []error{
-		ErrMetadata, pdata.ErrDamaged, target.ErrThinPool, target.ErrCache, target.ErrWritecache, target.ErrVDO,
-		target.ErrExceptions, target.ErrIntegrityMetadata, ondisk.ErrFormat,
+		ErrMetadata, pdata.ErrDamaged, dm.ErrThinPool, dm.ErrCache, dm.ErrWritecache, dm.ErrVDO,
+		dm.ErrExceptions, dm.ErrIntegrityMetadata, ondisk.ErrFormat,
 	} {
 		if errors.Is(err, damage) {
 			return true

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"lvm2fs/internal/testimages"
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 )
 
 // deaf is a device that fails from one byte to another.
@@ -205,7 +205,7 @@ func TestAJournalThatIsReadLateIsInTheHealth(t *testing.T) {
 	entry := vdoJournalEntry(0, 812, 680970, [2]uint64{1, 681019}, [2]uint64{})
 	bad := Open(patch(devices, devices[0], 10225233*512+3, entry), Options{}).VGs[0]
 	for _, name := range []string{"vol", "vpool"} {
-		if h, err := bad.LV(name).Health(), bad.LV(name).Fault(); h != "damaged" || !errors.Is(err, target.ErrVDO) {
+		if h, err := bad.LV(name).Health(), bad.LV(name).Fault(); h != "damaged" || !errors.Is(err, dm.ErrVDO) {
 			t.Errorf("%s: %q, %v", name, h, err)
 		}
 	}

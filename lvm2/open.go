@@ -8,7 +8,7 @@ import (
 	"io"
 	"slices"
 
-	"lvm2fs/blockdev/signature"
+	"lvm2fs/layers/signature"
 	"lvm2fs/lvm2/internal/ondisk"
 )
 

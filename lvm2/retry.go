@@ -5,7 +5,7 @@ import (
 	"maps"
 	"time"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 )
 
 // retryAfter bounds how often it is tried to assemble an LV whose devices fail. A device may take long to fail.
@@ -15,14 +15,14 @@ const retryAfter = time.Second
 // the last attempt was not just now. It forgets all that failed so. What metadata are to blame for stays as it is
 // until they are read again. The caller holds a.mu.
 func (a *assembly) forget(err error) bool {
-	if !errors.Is(err, target.ErrDevice) || a.kept != nil || time.Since(a.tried) < a.retryAfter {
+	if !errors.Is(err, dm.ErrDevice) || a.kept != nil || time.Since(a.tried) < a.retryAfter {
 		return false
 	}
-	failed := func(_ *LV, done assembled) bool { return errors.Is(done.err, target.ErrDevice) }
+	failed := func(_ *LV, done assembled) bool { return errors.Is(done.err, dm.ErrDevice) }
 	maps.DeleteFunc(a.views, failed)
 	maps.DeleteFunc(a.volumes, failed)
 	maps.DeleteFunc(a.spaces, failed)
-	maps.DeleteFunc(a.pools, func(_ *LV, p *thinPool) bool { return errors.Is(p.err, target.ErrDevice) })
+	maps.DeleteFunc(a.pools, func(_ *LV, p *thinPool) bool { return errors.Is(p.err, dm.ErrDevice) })
 	maps.DeleteFunc(a.vdoUsages, func(_ *LV, u *VDOUsage) bool { return u == nil })
 	return true
 }
@@ -31,7 +31,7 @@ func (a *assembly) forget(err error) bool {
 // a RAID, and which is not read again later.
 func again[T any](read func() (T, error)) (T, error) {
 	v, err := read()
-	if errors.Is(err, target.ErrDevice) {
+	if errors.Is(err, dm.ErrDevice) {
 		v, err = read()
 	}
 	return v, err

@@ -3,11 +3,11 @@ package lvm2
 import (
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 )
 
 // ThinRoot is a place in the metadata of a thin pool where its mappings may begin.
-type ThinRoot = target.ThinRoot
+type ThinRoot = dm.ThinRoot
 
 // ThinRoots looks through all metadata of the thin pool that lv is for places where its mappings may
 // begin, whatever its superblock says, with the most plausible first. It reads all of the
@@ -31,7 +31,7 @@ func (lv *LV) ThinRoots() ([]ThinRoot, error) {
 			devices = append(devices, thin.DeviceID)
 		}
 	}
-	roots, err := target.FindThinRoots(metadata, data, m.ChunkSize, devices)
+	roots, err := dm.FindThinRoots(metadata, data, m.ChunkSize, devices)
 	if err != nil {
 		return nil, fmt.Errorf("thin pool %s: %w", lv, err)
 	}
@@ -53,7 +53,7 @@ func (lv *LV) Differences(since *LV, visit func(off, length int64) error) error 
 		return err
 	}
 	defer old.Close()
-	if err := target.ThinDifferences(v.contents, old.contents, visit); err != nil {
+	if err := dm.ThinDifferences(v.contents, old.contents, visit); err != nil {
 		return fmt.Errorf("LVs %s and %s: %w", lv, since, err)
 	}
 	return nil

@@ -3,7 +3,7 @@ package lvm2
 import (
 	"fmt"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 )
 
 // Usage is how full an LV is; nil for what cannot be told.
@@ -22,10 +22,10 @@ type Usage struct {
 }
 
 // VDOUsage is how full a VDO pool is.
-type VDOUsage = target.VDOUsage
+type VDOUsage = dm.VDOUsage
 
 // CacheUsage is what is in a cache.
-type CacheUsage = target.CacheUsage
+type CacheUsage = dm.CacheUsage
 
 // WritecacheUsage is how many blocks a writecache has, and how many of them are free.
 type WritecacheUsage struct{ Total, Free uint64 }
@@ -103,7 +103,7 @@ func (lv *LV) Usage() Usage {
 		if err != nil {
 			return Usage{}
 		}
-		if done, ok := target.Checksummed(v); ok {
+		if done, ok := dm.Checksummed(v); ok {
 			return Usage{Copied: &Percent{uint64(done), uint64(v.Size())}}
 		}
 	case *VDOPool:
@@ -116,7 +116,7 @@ func (lv *LV) Usage() Usage {
 		pool, err := soleMapping[*VDOPool](m.Pool)
 		if u := a.vdoUsage(m.Pool); err == nil && u != nil {
 			shown := int64(pool.VirtualExtents) * a.vg.ExtentSize
-			return Usage{Data: &Percent{u.Data, uint64(shown / target.VDOBlock)}, VDO: u}
+			return Usage{Data: &Percent{u.Data, uint64(shown / dm.VDOBlock)}, VDO: u}
 		}
 	}
 	return Usage{}
@@ -125,7 +125,7 @@ func (lv *LV) Usage() Usage {
 // cacheUsage is that of the cache of a segment.
 func (a *assembly) cacheUsage(seg *Segment) Usage {
 	_, _ = a.volume(seg.LV) // if it fails there is no state
-	c, ok := a.states.of(seg).(*target.Cached)
+	c, ok := a.states.of(seg).(*dm.Cached)
 	if !ok {
 		return Usage{}
 	}
@@ -139,8 +139,8 @@ func (a *assembly) cacheUsage(seg *Segment) Usage {
 
 func (a *assembly) writecacheUsage(lv *LV) Usage {
 	v, err := a.volume(lv)
-	w, ok := v.(*target.Writecached)
-	if err != nil || !ok || w.Total() > maxCounted/target.WritecacheEntrySize {
+	w, ok := v.(*dm.Writecached)
+	if err != nil || !ok || w.Total() > maxCounted/dm.WritecacheEntrySize {
 		return Usage{}
 	}
 	used, err := w.Used()
@@ -173,7 +173,7 @@ func (a *assembly) vdoUsage(pool *LV) *VDOUsage {
 	var usage *VDOUsage
 	if m, err := soleMapping[*VDOPool](pool); err == nil {
 		if space, err := a.vdoPool(pool, m); err == nil {
-			if u, err := target.CountVDO(space, maxCounted/target.VDOBlock); err == nil {
+			if u, err := dm.CountVDO(space, maxCounted/dm.VDOBlock); err == nil {
 				usage = &u
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	"lvm2fs/lvm2/internal/target"
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/mapping"
 )
 
@@ -105,9 +105,9 @@ func (lv *LV) Inherit(old *LV) {
 		lv     UUID
 		extent uint64
 	}
-	written := map[place]*target.Cached{}
+	written := map[place]*dm.Cached{}
 	old.through(func(seg *Segment) bool {
-		if c, ok := old.VG.assembly.states.of(seg).(*target.Cached); ok && c.Written() {
+		if c, ok := old.VG.assembly.states.of(seg).(*dm.Cached); ok && c.Written() {
 			written[place{seg.LV.UUID, seg.StartExtent}] = c
 		}
 		return false
@@ -117,7 +117,7 @@ func (lv *LV) Inherit(old *LV) {
 	}
 	_, _ = lv.VG.assembly.contents(lv) // finds the states
 	lv.through(func(seg *Segment) bool {
-		c, ok := lv.VG.assembly.states.of(seg).(*target.Cached)
+		c, ok := lv.VG.assembly.states.of(seg).(*dm.Cached)
 		if was := written[place{seg.LV.UUID, seg.StartExtent}]; ok && was != nil {
 			c.Inherit(was)
 		}

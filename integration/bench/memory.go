@@ -18,8 +18,8 @@ func (b *bench) inMemory() error {
 	}{
 		{"./raid", "BenchmarkRebuild/xor/64K", "MB/s", "a lost leg of raid5, rebuilt by XOR", 5000},
 		{"./raid", "BenchmarkRebuild/raid6_two_lost/64K", "MB/s", "two lost legs of raid6, rebuilt", 2000},
-		{"./blockdev/luks", "BenchmarkDecrypt/aes-xts-plain64-512-sector-512", "MB/s/core", "LUKS, aes-xts with 512 bits of key, decrypted", 1500},
-		{"./blockdev/luks", "BenchmarkDecrypt/aes-xts-plain64-256-sector-512", "MB/s/core", "LUKS, aes-xts with 256 bits of key, decrypted", 1500},
+		{"./layers/luks", "BenchmarkDecrypt/aes-xts-plain64-512-sector-512", "MB/s/core", "LUKS, aes-xts with 512 bits of key, decrypted", 1500},
+		{"./layers/luks", "BenchmarkDecrypt/aes-xts-plain64-256-sector-512", "MB/s/core", "LUKS, aes-xts with 256 bits of key, decrypted", 1500},
 	} {
 		pattern := "^" + strings.ReplaceAll(c.benchmark, "/", "$/^") + "$"
 		out, err := run("go", "test", "-run", "^$", "-bench", pattern, "-benchtime", "300ms", "-count", strconv.Itoa(times), c.pkg)

@@ -1,0 +1,376 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"lvm2fs/layers/md"
+	"lvm2fs/mapping"
+)
+
+// Errors of devices that hold no PV.
+var (
+	// ErrNothing: no PV was found on the device or what lies on it.
+	ErrNothing = errors.New("no PV")
+	// ErrComponent: the device is part of something that cannot be read here.
+	ErrComponent = errors.New("not a bare PV")
+)
+
+// Bounds of what is followed, for devices may hold anything.
+const (
+	maxDepth = 16
+	maxNodes = 4096
+)
+
+// Layer opens one kind of thing that holds another device: a format of disk images, an encrypted
+// container.
+type Layer struct {
+	// Type is what lists call a device of this kind: "qcow2", "crypt".
+	Type string
+	// Open returns the device that is in dev, which should be [mapping.Stacked]; nil without an error
+	// if dev is not of this kind. Its errors name dev. If it is an io.Closer, the Prober's Close
+	// closes it. If it has a method Warnings, these are among those of the Result.
+	Open func(dev mapping.Device) (mapping.Device, error)
+	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
+	// file has changed. Of others only what they hold changes.
+	Changes bool
+	// Parts are the devices that what is in dev, opened or not, names as its parts: a file that is one of
+	// them is no disk of its own beside it. May be nil.
+	Parts func(dev mapping.Device) []mapping.Device
+	// LiesOnAny says of an error of Open that what is in dev may lie over any other file, for what it lies
+	// over could not be told. May be nil.
+	LiesOnAny func(error) bool
+}
+
+// Options are what a Prober goes by. The zero value is fit for use.
+type Options struct {
+	// Images are the formats of disk images, which are asked about a device before all else.
+	Images []Layer
+	// Containers are asked about what is a component of something else, but not of an MD array.
+	Containers []Layer
+	// Offset is the byte of a device at which a PV begins, whatever else shows on it; ok is false to look for
+	// PVs. disk says that it was given, or is the disk in an image that was. May be nil.
+	Offset func(dev mapping.Device, disk bool) (off int64, ok bool)
+	// Same says whether two devices are one file or disk, opened twice. Without it no device is taken for a
+	// part of an image.
+	Same func(a, b mapping.Device) bool
+	// SectorSize is the size in bytes of a disk's sectors; 0 if it does not tell. May be nil.
+	SectorSize func(mapping.Device) int64
+	// Partition gives the system's own device for a partition, from start in bytes; nil if it has none.
+	// May be nil.
+	Partition func(disk mapping.Device, number int, start, size int64) mapping.Device
+	// MD is how arrays are assembled.
+	MD md.Options
+}
+
+// Node is a device with what lies on it.
+type Node struct {
+	Name     string
+	Type     string         // "disk", "image", "part", "raid5", ...
+	Device   mapping.Device // nil for an array that cannot be assembled
+	Content  string         // what is on it: "GPT partition table", "ext4 file system"; "" if unknown
+	PV       bool           // a PV is on it
+	Err      error          // why nothing more is
+	Children []*Node        // what lies on it; an array is a child of each of its members
+
+	beneath []*Node
+	depth   int
+	leftOut bool // by the array that it is a member of, or the image that it is a part of
+	inImage bool // it is what a layer makes of the one beneath
+
+	isPart bool // of an image
+
+	named      bool // by the user, or it lies on what is
+	onArray    bool // it lies on an MD array
+	likeMember bool // on one whose members look like the array
+}
+
+// Result is what was found. It does not change.
+type Result struct {
+	Roots  []*Node // for the devices, in their order
+	Others []*Node // for the other devices
+	// PVs are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
+	// nothing lies, for it to say what they are.
+	PVs []mapping.Device
+	// AtWord are those of PVs that are such because Options.Offset says so.
+	AtWord map[mapping.Device]bool
+	// Unread are parts of what cannot be read as a whole, on which a PV may show.
+	Unread []mapping.Device
+	// Refused has an error for each of Roots that led to no PV and is not in PVs.
+	Refused []error
+	// Warnings are what was wrong, but could be got over.
+	Warnings []error
+
+	nodes map[mapping.Device]*Node
+	loose []*Node // images that may lie over any other file
+}
+
+// Prober looks at devices, perhaps more than once: what it has opened stays open, and is the same device
+// the next time unless it has changed. Its methods are not for concurrent use.
+type Prober struct {
+	opts   Options
+	opened map[openedKey]mapping.Device
+}
+
+// openedKey tells what was made of which device.
+type openedKey struct {
+	from mapping.Device // nil for an array
+	what string
+}
+
+// New makes a Prober.
+func New(opts Options) *Prober {
+	return &Prober{opts: opts, opened: map[openedKey]mapping.Device{}}
+}
+
+// Close closes what was opened, but not the devices that were given.
+func (p *Prober) Close() error {
+	var errs []error
+	for _, d := range p.opened {
+		if c, ok := d.(interface{ Close() error }); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	clear(p.opened)
+	return errors.Join(errs...)
+}
+
+// keep returns the device that was opened earlier, or else opens it.
+func (p *Prober) keep(key openedKey, open func() (mapping.Device, error)) (mapping.Device, error) {
+	if d := p.opened[key]; d != nil {
+		return d, nil
+	}
+	d, err := open()
+	if d != nil && err == nil {
+		p.opened[key] = d
+	}
+	return d, err
+}
+
+// Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. Of those it is no
+// matter whether they have a PV.
+func (p *Prober) Probe(devices, others []mapping.Device) *Result {
+	var last []md.Set
+	for {
+		r := &run{Prober: p, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}}
+		r.nodes, r.AtWord = map[mapping.Device]*Node{}, map[mapping.Device]bool{}
+		for _, d := range devices {
+			n := r.add(nil, d, d.Name(), rootType(d))
+			n.named = true
+			r.Roots = append(r.Roots, n)
+		}
+		for _, d := range others {
+			r.Others = append(r.Others, r.add(nil, d, d.Name(), rootType(d)))
+		}
+		for r.lookAtAll() || r.assembleOne() {
+			continue
+		}
+		if r.late == nil || len(last) == maxDepth {
+			r.judge()
+			return &r.Result
+		}
+		// A member was found on an array that seemed to come later: once more, the other way round.
+		last = append(last, *r.late)
+	}
+}
+
+func rootType(d mapping.Device) string {
+	if _, ok := d.(mapping.Stacked); ok {
+		return "lvm"
+	}
+	if file, ok := d.(interface{ IsFile() bool }); ok && !file.IsFile() {
+		return "disk"
+	}
+	return typeFile
+}
+
+// typeFile is the type of a file.
+const typeFile = "image"
+
+// run is one Probe.
+type run struct {
+	*Prober
+	Result
+	queue []*Node   // to be looked at
+	parts []ownPart // of images
+
+	order []md.Set // in which the sets were found
+	sets  map[md.Set][]memberNode
+	done  map[md.Set]bool // assembled, or not
+
+	damaged []md.DamagedMember // of any set
+
+	last []md.Set // to be assembled last, in this order
+	late *md.Set  // of which a member was found when it was done
+}
+
+type memberNode struct {
+	md.Member
+	node *Node
+}
+
+func (r *run) warn(format string, args ...any) {
+	r.Warnings = append(r.Warnings, fmt.Errorf(format, args...))
+}
+
+// add puts a device over others, to be looked at.
+func (r *run) add(beneath []*Node, d mapping.Device, name, typ string) *Node {
+	n, isNew := r.put(beneath, d, name, typ)
+	switch {
+	case !isNew:
+	case len(r.nodes) > maxNodes:
+		n.Err = fmt.Errorf("%s: not looked at: there are more than %d devices", name, maxNodes)
+	case n.depth > maxDepth:
+		n.Err = fmt.Errorf("%s: not looked at: it lies on %d others", name, n.depth)
+	default:
+		r.queue = append(r.queue, n)
+	}
+	return n
+}
+
+// put puts a device over others. One that the user has named may turn up again on another.
+func (r *run) put(beneath []*Node, d mapping.Device, name, typ string) (n *Node, isNew bool) {
+	n = r.nodes[d]
+	if isNew = n == nil; isNew {
+		n = &Node{Name: name, Device: d}
+		r.nodes[d] = n
+	}
+	if len(n.beneath) == 0 {
+		n.Type = typ
+	}
+	for _, b := range beneath {
+		b.Children = append(b.Children, n)
+		n.beneath = append(n.beneath, b)
+		n.depth = max(n.depth, b.depth+1)
+		n.named = n.named || b.named
+		n.onArray, n.likeMember = n.onArray || b.onArray, n.likeMember || b.likeMember
+	}
+	return n, isNew
+}
+
+// lookAtAll looks at what is in the queue, and says whether there was anything.
+func (r *run) lookAtAll() bool {
+	if len(r.queue) == 0 {
+		return false
+	}
+	for len(r.queue) > 0 {
+		batch := r.queue
+		r.queue = nil
+		// Images first: what they name is not to be taken for a disk of its own.
+		var images, rest []*Node
+		for _, n := range batch {
+			switch {
+			case r.isPart(n):
+			case r.open(n, r.opts.Images):
+				images = append(images, n)
+			default:
+				rest = append(rest, n)
+			}
+		}
+		for _, n := range images {
+			r.isPart(n)
+		}
+		for _, n := range rest {
+			if r.isPart(n) {
+				continue
+			}
+			r.look(n)
+			if n.PV {
+				r.PVs = append(r.PVs, n.Device)
+			}
+		}
+	}
+	return true
+}
+
+// judge says what became of the devices: of one that was named and leads to no PV, why; of others, what
+// stood in the way of finding more.
+func (r *run) judge() {
+	told := map[error]bool{}
+	for _, n := range r.Roots {
+		if n.LeadsToPV() || n.leftOut {
+			continue
+		}
+		if len(n.Children) == 0 && n.Err == nil {
+			r.PVs = append(r.PVs, n.Device)
+			continue
+		}
+		failures := n.failures()
+		if len(failures) == 0 {
+			r.Refused = append(r.Refused, fmt.Errorf("%s: %w: %s%s", n.Name, ErrNothing, n.Content, n.holds()))
+		}
+		for _, err := range failures {
+			if !told[err] {
+				told[err] = true
+				r.Refused = append(r.Refused, err)
+			}
+		}
+	}
+	for _, n := range slices.Concat(r.Roots, r.Others) {
+		for _, err := range n.failures() {
+			if !told[err] && !errors.Is(err, ErrComponent) {
+				told[err] = true
+				r.Warnings = append(r.Warnings, err)
+			}
+		}
+	}
+}
+
+// walk visits the node and what lies on it, each once.
+func (n *Node) walk(visit func(n *Node)) {
+	seen := map[*Node]bool{}
+	var each func(n *Node)
+	each = func(n *Node) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		visit(n)
+		for _, c := range n.Children {
+			each(c)
+		}
+	}
+	each(n)
+}
+
+// failures are the errors of the node and what lies on it.
+func (n *Node) failures() (errs []error) {
+	n.walk(func(n *Node) {
+		if n.Err != nil && !n.leftOut {
+			errs = append(errs, n.Err)
+		}
+	})
+	return errs
+}
+
+// LeadsToPV says whether there is a PV on the node or on what lies on it.
+func (n *Node) LeadsToPV() (yes bool) {
+	n.walk(func(n *Node) { yes = yes || n.PV })
+	return yes
+}
+
+// holds lists what lies on the node, for someone who looked for something else.
+func (n *Node) holds() string {
+	const listed = 16
+	var text strings.Builder
+	count := 0
+	n.walk(func(c *Node) {
+		if c == n {
+			return
+		}
+		count++
+		switch {
+		case count > listed:
+		case c.Content != "":
+			fmt.Fprintf(&text, "; %s: %s", c.Name, c.Content)
+		default:
+			fmt.Fprintf(&text, "; %s: nothing known", c.Name)
+		}
+	})
+	if count > listed {
+		fmt.Fprintf(&text, "; and %d more", count-listed)
+	}
+	return text.String()
+}

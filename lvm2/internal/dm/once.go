@@ -1,0 +1,33 @@
+package dm
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// once is like sync.OnceValues, but calls f again if a device has failed: that may have been for once. Calls after
+// one that gave a value, or another error, take no lock.
+func once[T any](f func() (T, error)) func() (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	var mu sync.Mutex
+	var done atomic.Pointer[result]
+	return func() (T, error) {
+		if r := done.Load(); r != nil {
+			return r.value, r.err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if r := done.Load(); r != nil {
+			return r.value, r.err
+		}
+		value, err := f()
+		if !errors.Is(err, ErrDevice) {
+			done.Store(&result{value, err})
+		}
+		return value, err
+	}
+}

@@ -1,0 +1,144 @@
+package dm
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The block map is a number of radix trees, among which the leaf pages are dealt out in turn. A page
+// holds 812 entries of 5 bytes:
+//
+//	0 u32 major 4  4 u32 minor 1  8 u64 nonce  16 u64 own block number  32 u8 initialized  36 entries
+//
+//	entry:  | PBN bits 32-35, state | PBN bits 0-31 |
+//	state:  0 unmapped, 1 as it is, 2 to 15 fragment 0 to 13
+//
+// A page that is not initialized, or of another life of the pool, is empty.
+// (docs/format/09-vdo.md, section 5)
+const (
+	vdoPageEntries   = 812
+	vdoPageHeader    = 36
+	vdoEntrySize     = 5
+	vdoTreeHeight    = 5
+	vdoUncompressed  = 1
+	vdoFirstFragment = 2
+)
+
+// vdoEntry says where a block is.
+type vdoEntry struct {
+	block uint64
+	state uint8
+}
+
+func decodeVDOEntry(b []byte) vdoEntry {
+	return vdoEntry{uint64(b[0]>>4)<<32 | uint64(binary.LittleEndian.Uint32(b[1:])), b[0] & 15}
+}
+
+func (e vdoEntry) String() string { return fmt.Sprintf("block %d in state %d", e.block, e.state) }
+
+func (e vdoEntry) compressed() bool { return e.state >= vdoFirstFragment }
+func (e vdoEntry) zero() bool       { return e.block == 0 }
+func (e vdoEntry) fragment() int    { return int(e.state) - vdoFirstFragment }
+
+// vdoSlot is the place of an entry: the block of the page, and which of its entries.
+type vdoSlot struct {
+	page uint64
+	slot int
+}
+
+type vdoPage struct {
+	b []byte // nil for an empty page
+}
+
+func (v *vdo) page(number uint64) (*vdoPage, error) {
+	return v.pages.Get(number, func() (*vdoPage, error) {
+		b := make([]byte, VDOBlock)
+		if err := v.readPhysical(b, number); err != nil {
+			return nil, fmt.Errorf("block map page %d: %w", number, err)
+		}
+		le := binary.LittleEndian
+		if le.Uint32(b) != 4 || le.Uint32(b[4:]) != 1 || b[32] != 1 || le.Uint64(b[8:]) != v.nonce {
+			return &vdoPage{}, nil
+		}
+		if own := le.Uint64(b[16:]); own != number {
+			return nil, fmt.Errorf("%w: block map page %d says that it is page %d", ErrVDO, number, own)
+		}
+		return &vdoPage{b}, nil
+	})
+}
+
+// entry is the newest entry at a place.
+func (v *vdo) entry(at vdoSlot) (vdoEntry, error) {
+	overlay, err := v.openOverlay()
+	if err != nil {
+		return vdoEntry{}, err
+	}
+	e, ok := overlay[at]
+	if !ok {
+		page, err := v.page(at.page)
+		if err != nil {
+			return vdoEntry{}, err
+		}
+		if page.b != nil {
+			e = decodeVDOEntry(page.b[vdoPageHeader+at.slot*vdoEntrySize:])
+		}
+	}
+	return e, v.check(e, at)
+}
+
+// check says whether an entry makes sense.
+func (v *vdo) check(e vdoEntry, at vdoSlot) error {
+	if !v.inBounds(e) {
+		return fmt.Errorf("%w: block map page %d, entry %d: %s", ErrVDO, at.page, at.slot, e)
+	}
+	return nil
+}
+
+// inBounds says whether an entry leads to nothing, to zeros, or to a block of a slab that holds data.
+func (v *vdo) inBounds(e vdoEntry) bool {
+	if e.block == 0 {
+		return !e.compressed()
+	}
+	return e.state != 0 && e.block >= v.firstSlab && e.block < v.lastSlab && (e.block-v.firstSlab)%v.slabBlocks < v.dataBlocks
+}
+
+// lookup finds a logical block. The entry is zero for one that is not mapped.
+func (v *vdo) lookup(block uint64) (vdoEntry, error) {
+	at, level, err := v.descend(block / vdoPageEntries)
+	if err != nil || level > 0 {
+		return vdoEntry{}, err
+	}
+	at.slot = int(block % vdoPageEntries)
+	return v.entry(at)
+}
+
+// descend goes from its root to a leaf page, by number. It returns the page, in slot 0 of level 0; or the place of the
+// entry that leads nowhere, and the level of its page.
+func (v *vdo) descend(leaf uint64) (at vdoSlot, level int, err error) {
+	var slots [vdoTreeHeight]int
+	rest := leaf / v.rootCount
+	for level := 1; level < vdoTreeHeight; level++ {
+		slots[level] = int(rest % vdoPageEntries)
+		rest /= vdoPageEntries
+	}
+	at.page = v.rootOrigin + leaf%v.rootCount
+	for level = vdoTreeHeight - 1; level > 0; level-- {
+		at.slot = slots[level]
+		e, err := v.entry(at)
+		if err != nil || e.state == 0 {
+			return at, level, err
+		}
+		if at.page, err = e.child(at); err != nil {
+			return at, level, err
+		}
+	}
+	return vdoSlot{page: at.page}, 0, nil
+}
+
+// child is the page that an entry of an inner page, at a place, leads to.
+func (e vdoEntry) child(at vdoSlot) (uint64, error) {
+	if e.state != vdoUncompressed || e.block == 0 {
+		return 0, fmt.Errorf("%w: block map page %d, entry %d: leads to %s", ErrVDO, at.page, at.slot, e)
+	}
+	return e.block, nil
+}

@@ -1,0 +1,82 @@
+package dm
+
+import (
+	"errors"
+	"slices"
+
+	"lvm2fs/mapping"
+)
+
+// VDOUsage is how full a VDO pool is, in blocks of 4096 bytes.
+type VDOUsage struct {
+	Logical  uint64 // mapped, or known to be zeros
+	Data     uint64 // that hold the data of those
+	Overhead uint64 // for the index, the journals, the reference counts and the block map
+	Physical uint64 // all there are
+}
+
+// ErrTooMuch: counting would take more work than was allowed.
+var ErrTooMuch = errors.New("too much to count")
+
+// CountVDO looks through the block map of a pool, of at most maxPages pages, at what is in use. The space
+// is from [VDO]; one that was never activated has no usage, which is errors.ErrUnsupported.
+func CountVDO(space mapping.Volume, maxPages int) (VDOUsage, error) {
+	v, ok := space.(*vdo)
+	if !ok {
+		return VDOUsage{}, errors.ErrUnsupported
+	}
+	c := vdoCount{vdo: v, left: maxPages}
+	for root := range v.rootCount {
+		if err := c.page(v.rootOrigin+root, vdoTreeHeight-1); err != nil {
+			return VDOUsage{}, err
+		}
+	}
+	slices.Sort(c.blocks)
+	slabs := (v.lastSlab - v.firstSlab) / v.slabBlocks
+	return VDOUsage{
+		Logical:  c.logical,
+		Data:     uint64(len(slices.Compact(c.blocks))),
+		Overhead: v.physical - slabs*v.dataBlocks + c.pages,
+		Physical: v.physical,
+	}, nil
+}
+
+type vdoCount struct {
+	*vdo
+	left    int // pages that may still be read
+	logical uint64
+	pages   uint64 // in slabs, where all but the roots lie
+	blocks  []uint64
+}
+
+// page counts what is beneath a page of the block map.
+func (c *vdoCount) page(number uint64, level int) error {
+	if c.left--; c.left < 0 {
+		return ErrTooMuch
+	}
+	for slot := range vdoPageEntries {
+		at := vdoSlot{number, slot}
+		e, err := c.entry(at)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.state == 0:
+		case level == 0:
+			c.logical++
+			if !e.zero() {
+				c.blocks = append(c.blocks, e.block)
+			}
+		default:
+			child, err := e.child(at)
+			if err != nil {
+				return err
+			}
+			c.pages++
+			if err := c.page(child, level-1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
