@@ -42,42 +42,31 @@ func sizesOfSlices() string {
 
 func newArrayLab(t *testing.T) *arrayLab {
 	t.Helper()
-	run := testenv.NeedVM(t)
+	testenv.NeedVM(t)
 	dir := me().tempDir(t)
-	path := filepath.Join(dir, "members.img")
+	path, in := filepath.Join(dir, "members.img"), filepath.Join(dir, "in")
 	write := func(name, text string) {
 		t.Helper()
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	in := filepath.Join(dir, "in")
-	write(path, "")
-	if err := os.Truncate(path, 160*sliceSpace); err != nil {
-		t.Fatal(err)
+	boot := func(script string, prepare func()) string {
+		t.Helper()
+		return guest{script: filepath.Join(testenv.Root(), "integration/testdata/md", script), disks: []string{path}, in: in, memory: 2048, prepare: prepare}.run(t)
 	}
 	write(filepath.Join(in, "sizes"), sizesOfSlices())
-	boot := func(script, out string, flags ...string) {
-		t.Helper()
-		args := append(flags, "-t", "1200", "-m", "2048", "-i", in, filepath.Join(testenv.Root(), "integration/testdata/md", script), filepath.Join(dir, out), path)
-		if r := me().run(t, run, args...); r.code != 0 {
-			log, _ := os.ReadFile(filepath.Join(dir, out, "log"))
-			t.Fatalf("%s in the virtual machine: exit %d\n%s%s", script, r.code, r.stderr, log)
-		}
-	}
-	read := func(elem ...string) string {
-		t.Helper()
-		b, err := os.ReadFile(filepath.Join(append([]string{dir}, elem...)...))
-		if err != nil {
+	made := boot("make.sh", func() {
+		write(path, "")
+		if err := os.Truncate(path, 160*sliceSpace); err != nil {
 			t.Fatal(err)
 		}
-		return string(b)
-	}
-	boot("make.sh", "made")
-	write(filepath.Join(in, "arrays"), read("made", "arrays"))
+	})
+	arrays := guestFile(t, made, "arrays")
+	write(filepath.Join(in, "arrays"), arrays)
 	copied := []string{"busydegraded", "busybitmapdegraded", "busyppl"}
 	write(filepath.Join(in, "copied"), strings.Join(copied, "\n"))
-	boot("sum.sh", "sums", "-s")
+	sums := boot("sum.sh", nil)
 
 	f, err := os.Open(path)
 	if err != nil {
@@ -92,7 +81,7 @@ func newArrayLab(t *testing.T) *arrayLab {
 		}
 		lab.sizes = append(lab.sizes, n<<20)
 	}
-	for line := range strings.Lines(read("made", "arrays")) {
+	for line := range strings.Lines(arrays) {
 		words := strings.Fields(line)
 		lab.names = append(lab.names, words[0])
 		for _, w := range words[1:] {
@@ -103,12 +92,12 @@ func newArrayLab(t *testing.T) *arrayLab {
 			lab.disks[words[0]] = append(lab.disks[words[0]], n)
 		}
 	}
-	for line := range strings.Lines(read("sums", "sums")) {
+	for line := range strings.Lines(guestFile(t, sums, "sums")) {
 		name, sum, _ := strings.Cut(strings.TrimSpace(line), " ")
 		lab.sums[name] = sum
 	}
 	for _, name := range copied {
-		lab.copied[name] = []byte(read("sums", name+".img"))
+		lab.copied[name] = []byte(guestFile(t, sums, name+".img"))
 	}
 	return lab
 }

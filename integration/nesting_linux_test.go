@@ -12,7 +12,7 @@ import (
 
 // A PV in LUKS on an MD array over partitions of disks, which are virtual ones of two formats.
 func TestAPVUnderEverythingAtOnceIsReadAsTheKernelWroteIt(t *testing.T) {
-	run := testenv.NeedVM(t)
+	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)
 	testenv.NeedTools(t, "qemu-img")
 	dir := me().tempDir(t)
@@ -36,30 +36,25 @@ cryptsetup close inner
 mdadm --stop /dev/md0
 sync
 `
-	if err := errors.Join(os.WriteFile(path("script"), []byte(script), 0o600), os.WriteFile(path("key"), []byte("banana"), 0o600)); err != nil {
+	if err := os.WriteFile(path("key"), []byte("banana"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, disk := range []string{"a", "b"} {
-		if err := errors.Join(os.WriteFile(path(disk), nil, 0o600), os.Truncate(path(disk), 64<<20)); err != nil {
-			t.Fatal(err)
+	disks := []string{path("a"), path("b")}
+	want := guestFile(t, guest{script: guestScript(t, script), disks: disks, prepare: func() {
+		for _, disk := range disks {
+			if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 64<<20)); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if r := me().run(t, run, "-t", "600", path("script"), path("out"), path("a"), path("b")); r.code != 0 {
-		log, _ := os.ReadFile(path("out/log"))
-		t.Fatalf("the script in the virtual machine: exit %d\n%s%s", r.code, r.stderr, log)
-	}
-	want, err := os.ReadFile(path("out/result"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	}}.run(t), "result")
 	me().must(t, "qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", path("a"), path("a.qcow2"))
 	me().must(t, "qemu-img", "convert", "-O", "vmdk", path("b"), path("b.vmdk"))
-	disks := []string{"--key-file", path("key"), path("b.vmdk"), path("a.qcow2")}
-	mounted := me().mount(t, disks...)
-	if got := fileSum(t, filepath.Join(mounted, "deep/data")); got != strings.Fields(string(want))[0] {
+	args := []string{"--key-file", path("key"), path("b.vmdk"), path("a.qcow2")}
+	mounted := me().mount(t, args...)
+	if got := fileSum(t, filepath.Join(mounted, "deep/data")); got != strings.Fields(want)[0] {
 		t.Errorf("read %s, the kernel wrote %s", got, want)
 	}
-	tree := me().must(t, program, append([]string{"list", "--tree"}, disks...)...)
+	tree := me().must(t, program, append([]string{"list", "--tree"}, args...)...)
 	t.Log("\n" + tree)
 	for _, layer := range []string{"a.qcow2", "b.vmdk", "partition 1", "raid0", "LUKS", "deep", "data"} {
 		if !strings.Contains(tree, layer) {

@@ -16,15 +16,14 @@ import (
 // whole disk's; on an array that runs, not on its members, but on the members of one that does not; once,
 // however many devices show them; and who uses them is named. Writing claims a partition alone.
 func TestAScanTakesPVsFromTheDevicesOfTheSystem(t *testing.T) {
-	run := testenv.NeedVM(t)
+	testenv.NeedVM(t)
 	var disks []string
 	for _, name := range []string{"part-mbr", "md-raid1-1.0", "md-raid5", "linear-one"} {
 		c := testimages.Load(t, name)
 		disks = append(disks, me().unpack(t, c)...)
 	}
 	dir := me().tempDir(t)
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
-	script := filepath.Join(dir, "script")
+	in := filepath.Join(dir, "in")
 	b, err := os.ReadFile(program)
 	if err != nil {
 		t.Fatal(err)
@@ -35,29 +34,14 @@ func TestAScanTakesPVsFromTheDevicesOfTheSystem(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(in, "lvm2fs"), b, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(script, []byte(`set -e
+	out := guest{in: in, memory: 1024, disks: disks, script: guestScript(t, `set -e
 cp /in/lvm2fs /tmp
 mdadm --assemble --readonly /dev/md7 /run/d/d001 /run/d/d002
 vgchange -ay --sysinit vg_mbr
 /tmp/lvm2fs list --scan --json >/out/scan.json 2>/out/scan.err
 /tmp/lvm2fs list --json /run/d/d000 >/out/disk.json 2>/out/disk.err
 readlink -f /run/d/d000 /run/d/d006 >/out/nodes
-`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if r := me().run(t, run, append([]string{"-s", "-t", "600", "-m", "1024", "-i", in, script, out}, disks...)...); r.code != 0 {
-		log, _ := os.ReadFile(filepath.Join(out, "log"))
-		errs, _ := os.ReadFile(filepath.Join(out, "scan.err"))
-		t.Fatalf("exit %d\n%s%s%s", r.code, r.stderr, log, errs)
-	}
-	read := func(name string) string {
-		t.Helper()
-		b, err := os.ReadFile(filepath.Join(out, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
+`)}.run(t)
 	pvs := func(name string) (names []string) {
 		t.Helper()
 		var doc struct {
@@ -67,7 +51,7 @@ readlink -f /run/d/d000 /run/d/d006 >/out/nodes
 				}
 			}
 		}
-		if err := json.Unmarshal([]byte(read(name)), &doc); err != nil {
+		if err := json.Unmarshal([]byte(guestFile(t, out, name)), &doc); err != nil {
 			t.Fatal(err)
 		}
 		for _, pv := range doc.Report[0].PV {
@@ -76,17 +60,17 @@ readlink -f /run/d/d000 /run/d/d006 >/out/nodes
 		slices.Sort(names)
 		return names
 	}
-	nodes := strings.Fields(read("nodes"))
+	nodes := strings.Fields(guestFile(t, out, "nodes"))
 	want := []string{"/dev/md7", "MD array factory:md-raid5", nodes[0] + "2", nodes[0] + "6", nodes[1]}
 	slices.Sort(want)
 	if got := pvs("scan.json"); !slices.Equal(got, want) {
-		t.Errorf("the scan found %v, want %v\n%s", got, want, read("scan.err"))
+		t.Errorf("the scan found %v, want %v\n%s", got, want, guestFile(t, out, "scan.err"))
 	}
 	if got, want := pvs("disk.json"), []string{nodes[0] + "2", nodes[0] + "6"}; !slices.Equal(got, want) {
 		t.Errorf("on the disk there are %v, want %v", got, want)
 	}
 	for _, name := range []string{"scan.err", "disk.err"} {
-		text := read(name)
+		text := guestFile(t, out, name)
 		if n := strings.Count(text, "in use: active LV vg_mbr/"); n != 2 || strings.Contains(text, "duplicate") || strings.Contains(text, "no PV") {
 			t.Errorf("%s: %q", name, text)
 		}

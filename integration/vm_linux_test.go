@@ -17,23 +17,7 @@ import (
 // wrote to /out/result. The disks stay as they are.
 func kernel(t *testing.T, script string, disks ...string) string {
 	t.Helper()
-	run := testenv.NeedVM(t)
-	dir := me().tempDir(t)
-	file := filepath.Join(dir, "script")
-	if err := os.WriteFile(file, []byte("set -e\n"+script), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out := filepath.Join(dir, "out")
-	r := me().run(t, run, append([]string{"-s", "-t", "600", file, out}, disks...)...)
-	log, _ := os.ReadFile(filepath.Join(out, "log"))
-	if r.code != 0 {
-		t.Fatalf("the script in the virtual machine: exit %d\n%s%s", r.code, r.stderr, log)
-	}
-	result, err := os.ReadFile(filepath.Join(out, "result"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(result)
+	return guestFile(t, guest{script: guestScript(t, "set -e\n"+script), disks: disks}.run(t), "result")
 }
 
 // What is written through the mount, whole or in odd pieces, is what the real kernel then
