@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
+	"runtime"
+	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -55,6 +57,7 @@ type integrity struct {
 
 	flags       uint32
 	salt        []byte
+	saltSum     uint32 // crc32c of salt
 	journal     journal
 	tags        int64 // byte of meta at which tags begin
 	trusted     int64 // bytes of data whose tags are valid
@@ -157,6 +160,7 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	}
 	if v.flags&integrityFixedHMAC != 0 {
 		v.salt = bytes.Clone(b[48:64])
+		v.saltSum = crc32.Checksum(v.salt, castagnoli)
 	}
 	v.journal = newJournal(int64(sections), v.config.BlockSize/integritySector, v.config.TagSize)
 	v.tags = integritySuperblock + v.journal.size()
@@ -211,18 +215,25 @@ func (v *integrity) ReadAt(p []byte, off int64) (int, error) {
 	return readWithin(v.Size(), p, off, v.read)
 }
 
-// pieceSize bounds the buffers of one read, in bytes.
-const pieceSize = 1 << 20
-
+// read checks whole blocks where they are to be, and others in a buffer.
 func (v *integrity) read(p []byte, off int64) (int, error) {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
 	done := 0
 	for done < len(p) {
-		at := off + int64(done)
+		at, rest := off+int64(done), p[done:]
 		start := at / v.config.BlockSize * v.config.BlockSize
-		end := min((off+int64(len(p))+v.config.BlockSize-1)/v.config.BlockSize*v.config.BlockSize, start+pieceSize, v.Size())
-		piece, err := v.readBlocks(start, end)
-		if good := start + int64(len(piece)); good > at {
-			done += copy(p[done:], piece[at-start:])
+		if whole := min(v.wholeBlocks(at, len(rest)), pieceSize); start == at && whole > 0 {
+			n, err := v.readBlocks(s, rest[:whole], at)
+			if done += n; err != nil {
+				return done, err
+			}
+			continue
+		}
+		block := grown(&s.block, min(v.config.BlockSize, v.Size()-start))
+		n, err := v.readBlocks(s, block, start)
+		if inside := int(at - start); n > inside {
+			done += copy(rest, block[inside:n])
 		}
 		if err != nil {
 			return done, err
@@ -231,82 +242,186 @@ func (v *integrity) read(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// readBlocks reads the blocks from start to end, checked. Of an error it returns the blocks before.
-func (v *integrity) readBlocks(start, end int64) ([]byte, error) {
+// wholeBlocks is how many of n bytes at byte at, where a block begins, are whole blocks. The last of the volume may
+// be short.
+func (v *integrity) wholeBlocks(at int64, n int) int {
+	if at+int64(n) == v.Size() {
+		return n
+	}
+	return n - n%int(v.config.BlockSize)
+}
+
+// pieceSize bounds what is read and checked at a time, in bytes.
+const pieceSize = 1 << 20
+
+// scratch are the buffers of one read.
+type scratch struct{ block, tags, bits []byte }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// grown is a buffer of n bytes, whose contents are anything.
+func grown(b *[]byte, n int64) []byte {
+	if int64(cap(*b)) < n {
+		*b = make([]byte, n)
+	}
+	return (*b)[:n]
+}
+
+// readBlocks reads the blocks from byte start on into data, and checks them. It returns how many bytes are good
+// before the first block that is not.
+func (v *integrity) readBlocks(s *scratch, data []byte, start int64) (int, error) {
 	overlay, err := v.openOverlay()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	data := make([]byte, end-start)
-	n, readErr := v.data.ReadAt(data, start)
-	first, count := start/v.config.BlockSize, (end-start+v.config.BlockSize-1)/v.config.BlockSize
-	tags := make([]byte, count*v.config.TagSize)
-	if _, err := v.meta.ReadAt(tags, v.tags+first*v.config.TagSize); err != nil {
-		return nil, fmt.Errorf("integrity tags: %w", err)
+	r := blockRun{v: v, overlay: overlay, start: start, data: data}
+	r.present, r.readErr = v.data.ReadAt(data, start)
+	first, count := start/v.config.BlockSize, (int64(len(data))+v.config.BlockSize-1)/v.config.BlockSize
+	r.tags = grown(&s.tags, count*v.config.TagSize)
+	if _, err := v.meta.ReadAt(r.tags, v.tags+first*v.config.TagSize); err != nil {
+		return 0, fmt.Errorf("integrity tags: %w", err)
 	}
-	for i := range count {
-		from := i * v.config.BlockSize
-		block := data[from:min(from+v.config.BlockSize, int64(len(data)))]
-		at, tag := start+from, tags[i*v.config.TagSize:(i+1)*v.config.TagSize]
-		if e, ok := overlay[first+i]; ok {
-			if tag, err = v.journal.read(v.meta, e, block); err != nil {
-				return data[:from], err
-			}
-		} else {
-			if int64(n) < from+int64(len(block)) {
-				return data[:from], readErr
-			}
-			trusted, err := v.trusts(at)
-			if err != nil {
-				return data[:from], err
-			}
-			if !trusted {
-				continue
-			}
-		}
-		if !v.matches(tag, at, block) {
-			return data[:from], fmt.Errorf("%w: block at byte %d", ErrIntegrity, at)
+	if v.bitmap && start < v.trusted {
+		if err := r.readBits(s); err != nil {
+			return 0, err
 		}
 	}
-	return data, nil
+	return r.checkAll(int(count))
+}
+
+// blockRun is a run of blocks that have been read, with what tells whether they are good.
+type blockRun struct {
+	v       *integrity
+	overlay map[int64]journalEntry
+	start   int64 // of the first block, in bytes
+	data    []byte
+	present int   // bytes of data that could be read in place
+	readErr error // why not all
+	tags    []byte
+	bits    []byte // of the bitmap
+	bit     int64  // that bits begin with
+}
+
+// checkShare is how many bytes are worth another goroutine.
+const checkShare = 128 << 10
+
+// checkAll checks count blocks and returns what check does of all. It does so on all processors for a hash that takes
+// longer than the reading; crc32c does not.
+func (r *blockRun) checkAll(count int) (int, error) {
+	shares := min(runtime.GOMAXPROCS(0), len(r.data)/checkShare)
+	if r.v.newHash == nil || shares < 2 {
+		return r.check(0, count)
+	}
+	goods, errs := make([]int, shares), make([]error, shares)
+	var wg sync.WaitGroup
+	for i := range shares {
+		wg.Go(func() { goods[i], errs[i] = r.check(count*i/shares, count*(i+1)/shares) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return goods[i], err
+		}
+	}
+	return len(r.data), nil
+}
+
+// check checks the blocks from one number up to another. It returns the bytes of the run before the first that is
+// not good.
+func (r *blockRun) check(from, to int) (int, error) {
+	sector := make([]byte, 8) // once for all blocks
+	for i := from; i < to; i++ {
+		if err := r.checkBlock(i, sector); err != nil {
+			return i * int(r.v.config.BlockSize), err
+		}
+	}
+	return len(r.data), nil
+}
+
+func (r *blockRun) checkBlock(i int, sector []byte) (err error) {
+	size, tagSize := int(r.v.config.BlockSize), int(r.v.config.TagSize)
+	end := min((i+1)*size, len(r.data))
+	block, tag := r.data[i*size:end], r.tags[i*tagSize:(i+1)*tagSize]
+	at := r.start + int64(i*size)
+	if e, ok := r.inJournal(at); ok {
+		if tag, err = r.v.journal.read(r.v.meta, e, block); err != nil {
+			return err
+		}
+	} else {
+		if r.present < end {
+			return r.readErr
+		}
+		if trusted, err := r.trusts(at); err != nil || !trusted {
+			return err
+		}
+	}
+	binary.LittleEndian.PutUint64(sector, uint64(at/integritySector))
+	if !r.v.matches(tag, sector, block) {
+		return fmt.Errorf("%w: block at byte %d", ErrIntegrity, at)
+	}
+	return nil
+}
+
+func (r *blockRun) inJournal(at int64) (journalEntry, bool) {
+	if len(r.overlay) == 0 {
+		return journalEntry{}, false
+	}
+	e, ok := r.overlay[at/r.v.config.BlockSize]
+	return e, ok
+}
+
+// readBits reads the part of the bitmap that tells of the run. What lies beyond the bitmap is not in bits.
+func (r *blockRun) readBits(s *scratch) error {
+	v := r.v
+	first, end := r.start/v.bytesPerBit/8, (r.start+int64(len(r.data))-1)/v.bytesPerBit/8+1
+	r.bit = first * 8
+	r.bits = grown(&s.bits, max(0, min(end, v.tags-integritySuperblock)-first))
+	if len(r.bits) == 0 {
+		return nil
+	}
+	if _, err := v.meta.ReadAt(r.bits, integritySuperblock+first); err != nil {
+		return fmt.Errorf("integrity bitmap: %w", err)
+	}
+	return nil
 }
 
 // trusts says whether the tag of the block at byte at is known to be valid.
-func (v *integrity) trusts(at int64) (bool, error) {
-	if at >= v.trusted {
+func (r *blockRun) trusts(at int64) (bool, error) {
+	if at >= r.v.trusted {
 		return false, nil
 	}
-	if !v.bitmap {
+	if !r.v.bitmap {
 		return true, nil
 	}
-	bit := at / v.bytesPerBit
-	var b [1]byte
-	where := integritySuperblock + bit/8
-	if where >= v.tags {
-		return false, fmt.Errorf("%w: bit %d is beyond the bitmap", ErrIntegrityMetadata, bit)
+	bit := at/r.v.bytesPerBit - r.bit
+	if bit/8 >= int64(len(r.bits)) {
+		return false, fmt.Errorf("%w: bit %d is beyond the bitmap", ErrIntegrityMetadata, r.bit+bit)
 	}
-	if _, err := v.meta.ReadAt(b[:], where); err != nil {
-		return false, fmt.Errorf("integrity bitmap: %w", err)
-	}
-	return b[0]>>(bit%8)&1 == 0, nil
+	return r.bits[bit/8]>>(bit%8)&1 == 0, nil
 }
 
-func (v *integrity) matches(tag []byte, at int64, block []byte) bool {
-	var sector [8]byte
-	binary.LittleEndian.PutUint64(sector[:], uint64(at/integritySector))
-	want := make([]byte, v.config.TagSize)
+// matches says whether tag is that of a block: the checksum of the salt, the number of the block's sector and its
+// bytes. Of a tag that is longer the rest is zeros; one that is shorter has the first bytes of the checksum.
+func (v *integrity) matches(tag, sector, block []byte) bool {
 	if v.newHash == nil {
-		sum := crc32.Update(0, castagnoli, v.salt)
-		sum = crc32.Update(crc32.Update(sum, castagnoli, sector[:]), castagnoli, block)
-		copy(want, binary.LittleEndian.AppendUint32(nil, sum))
-	} else {
-		h := v.newHash()
-		h.Write(v.salt)
-		h.Write(sector[:])
-		h.Write(block)
-		copy(want, h.Sum(nil))
+		var sum [crc32.Size]byte
+		crc := crc32.Update(crc32.Update(v.saltSum, castagnoli, sector), castagnoli, block)
+		binary.LittleEndian.PutUint32(sum[:], crc)
+		return v.isTag(tag, sum[:])
 	}
-	return bytes.Equal(tag, want) || v.config.Discards && len(bytes.Trim(tag, string([]byte{integrityFiller}))) == 0
+	h := v.newHash()
+	h.Write(v.salt)
+	h.Write(sector)
+	h.Write(block)
+	return v.isTag(tag, h.Sum(nil))
+}
+
+func (v *integrity) isTag(tag, sum []byte) bool {
+	n := min(len(tag), len(sum))
+	if bytes.Equal(tag[:n], sum[:n]) && (n == len(tag) || allZero(tag[n:])) {
+		return true
+	}
+	return v.config.Discards && bytes.Count(tag, []byte{integrityFiller}) == len(tag)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -2,8 +2,10 @@ package dm
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"testing"
@@ -51,7 +53,12 @@ func (d *integrityDisk) tag(i int) []byte { return d.meta[4096+int(d.journal.siz
 
 func (d *integrityDisk) sum(i int, block []byte) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(i)*uint64(d.journal.sectorsPerBlock))
-	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(append(b, block...), castagnoli))
+	b = append(b, block...)
+	if d.config.Hash == "sha256" {
+		sum := sha256.Sum256(b)
+		return sum[:4]
+	}
+	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(b, castagnoli))
 }
 
 // commit writes a section of the journal with the given blocks, in a round.
@@ -142,6 +149,42 @@ func TestDataThatDoNotMatchTheirTagFail(t *testing.T) {
 			want[i] = nil
 		}
 		checkReads(t, d.open(t), want)
+	}
+}
+
+// Reads that are long enough to be checked by several goroutines, over pieces.
+func TestOfALongReadTheBytesBeforeTheFirstBadBlockAreGood(t *testing.T) {
+	for _, hash := range []string{"crc32c", "sha256"} {
+		t.Run(hash, func(t *testing.T) { testALongRead(t, hash) })
+	}
+}
+
+func testALongRead(t *testing.T, hash string) {
+	d := newIntegrityDisk(5000, 512, 1)
+	d.config.Hash = hash
+	for i := range 5000 {
+		copy(d.tag(i), d.sum(i, d.block(i)))
+	}
+	d.meta[24] = integrityDirtyBitmap
+	d.meta[29] = 1 // two blocks to a bit
+	clear(d.meta[4096 : d.journal.at(0, 0)+d.journal.size()])
+	for _, i := range []int{1200, 1201, 2500, 4999} {
+		d.tag(i)[2] ^= 4
+	}
+	d.meta[4096+1200/16] |= 1 // the tags of 1200 and 1201
+	want := d.blocks()
+	want[2500], want[4999] = nil, nil
+	v := d.open(t)
+	checkReads(t, v, want)
+	for _, from := range []int{0, 1, 1199, 1200, 2499, 2501} {
+		p := make([]byte, int(v.Size())-from*512)
+		bad := 2500
+		if from > bad {
+			bad = 4999
+		}
+		if n, err := v.ReadAt(p, int64(from*512)); n != (bad-from)*512 || !errors.Is(err, ErrIntegrity) {
+			t.Errorf("from block %d: %d bytes, %v; block %d is bad", from, n, err, bad)
+		}
 	}
 }
 
@@ -272,6 +315,31 @@ func TestLostDataAreMissingUnlessTheJournalHasThem(t *testing.T) {
 	}
 	if _, err := v.ReadAt(p, 4*512); !errors.Is(err, mapping.ErrMissing) {
 		t.Error(err)
+	}
+}
+
+func BenchmarkIntegrity(b *testing.B) {
+	for _, block := range []int{512, 4096} {
+		for _, mode := range []string{"journal", "bitmap"} {
+			d := newIntegrityDisk(64<<20/block, block, 1)
+			if mode == "bitmap" {
+				d.meta[24], d.meta[29] = integrityDirtyBitmap, 10
+				clear(d.meta[4096 : d.journal.at(0, 0)+d.journal.size()])
+			}
+			v, err := Integrity(volumeOf(d.data), volumeOf(d.meta), d.config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("%s/%d", mode, block), func(b *testing.B) {
+				p := make([]byte, 1<<20)
+				b.SetBytes(int64(len(p)))
+				for i := range b.N {
+					if _, err := v.ReadAt(p, int64(i%64)<<20); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }
 
