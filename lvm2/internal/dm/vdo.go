@@ -233,7 +233,8 @@ func (v *vdo) Size() int64 { return int64(v.logicalBlocks) * VDOBlock }
 // Map looks at a bounded number of entries, so that a run may be answered in pieces.
 func (v *vdo) Map(off, max int64) (mapping.Extent, error) {
 	block, within := uint64(off/VDOBlock), off%VDOBlock
-	first, err := v.lookup(block)
+	c := vdoCursor{vdo: v}
+	first, err := c.lookup(block)
 	if err != nil {
 		return mapping.Extent{}, err
 	}
@@ -242,23 +243,18 @@ func (v *vdo) Map(off, max int64) (mapping.Extent, error) {
 		return mapping.Extent{Kind: mapping.Computed, Length: min(room, VDOBlock-within)}, nil
 	}
 	most := uint64((within + room + VDOBlock - 1) / VDOBlock)
-	run := v.dataRun
+	length := func(blocks uint64) int64 { return min(room, int64(blocks)*VDOBlock-within) }
 	if first.zero() {
-		run = v.zeroRun
+		return mapping.Extent{Kind: mapping.Zero, Length: length(v.zeroRun(block, most))}, nil
 	}
-	length := min(room, int64(run(block, first, most))*VDOBlock-within)
-	if first.zero() {
-		return mapping.Extent{Kind: mapping.Zero, Length: length}, nil
-	}
-	return v.data.Map(v.at(first.block)+within, length)
+	return v.data.Map(v.at(first.block)+within, length(c.dataRun(block, first, most)))
 }
 
 func (v *vdo) ReadAt(p []byte, off int64) (int, error) {
 	return readWithin(v.Size(), p, off, func(p []byte, off int64) (int, error) {
-		done := 0
+		c, done := vdoCursor{vdo: v}, 0
 		for done < len(p) {
-			at := off + int64(done)
-			n, err := v.readBlock(p[done:min(len(p), done+int(VDOBlock-at%VDOBlock))], at)
+			n, err := c.read(p[done:], off+int64(done))
 			done += n
 			if err != nil {
 				return done, err
@@ -268,43 +264,49 @@ func (v *vdo) ReadAt(p []byte, off int64) (int, error) {
 	})
 }
 
-// readBlock reads within one block.
-func (v *vdo) readBlock(p []byte, off int64) (int, error) {
-	within := off % VDOBlock
-	e, err := v.lookup(uint64(off / VDOBlock))
-	switch {
-	case err != nil:
+// read reads within one block, or of blocks that lie one behind the other as they are.
+func (c *vdoCursor) read(p []byte, off int64) (int, error) {
+	block, within := uint64(off/VDOBlock), off%VDOBlock
+	e, err := c.lookup(block)
+	if err != nil {
 		return 0, err
-	case e.zero():
+	}
+	if !e.zero() && !e.compressed() {
+		run := c.dataRun(block, e, uint64(within+int64(len(p))+VDOBlock-1)/VDOBlock)
+		return c.data.ReadAt(p[:min(int64(len(p)), int64(run)*VDOBlock-within)], c.at(e.block)+within)
+	}
+	p = p[:min(int64(len(p)), VDOBlock-within)]
+	if e.zero() {
 		clear(p)
 		return len(p), nil
-	case !e.compressed():
-		return v.data.ReadAt(p, v.at(e.block)+within)
 	}
-	b, err := v.fragment(e)
-	if err != nil {
+	b := p
+	if len(p) < VDOBlock {
+		b = make([]byte, VDOBlock)
+	}
+	if err := c.fragment(e, b); err != nil {
 		return 0, err
 	}
 	return copy(p, b[within:]), nil
 }
 
-// fragment decompresses a block:
+// fragment decompresses a block to out:
 //
 //	0 u32 major 1  4 u32 minor 0  8 u16 length of each of 14 fragments  36 fragments
-func (v *vdo) fragment(e vdoEntry) ([]byte, error) {
+func (v *vdo) fragment(e vdoEntry, out []byte) error {
 	b, err := v.blocks.Get(e.block, func() ([]byte, error) {
 		b := make([]byte, VDOBlock)
 		return b, v.readPhysical(b, e.block)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	le := binary.LittleEndian
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: compressed block %d: %s", ErrVDO, e.block, fmt.Sprintf(format, args...))
 	}
 	if major, minor := le.Uint32(b), le.Uint32(b[4:]); major != 1 || minor != 0 {
-		return nil, bad("version %d.%d", major, minor)
+		return bad("version %d.%d", major, minor)
 	}
 	const header = 8 + 2*vdoMaxFragments
 	f, start := e.fragment(), header
@@ -313,11 +315,10 @@ func (v *vdo) fragment(e vdoEntry) ([]byte, error) {
 	}
 	end := start + int(le.Uint16(b[8+2*f:]))
 	if end > VDOBlock {
-		return nil, bad("fragment %d ends at byte %d", f, end)
+		return bad("fragment %d ends at byte %d", f, end)
 	}
-	out := make([]byte, VDOBlock)
 	if n, err := lz4.UncompressBlock(b[start:end], out); err != nil || n != VDOBlock {
-		return nil, bad("fragment %d of %d bytes gives %d: %v", f, end-start, n, err)
+		return bad("fragment %d of %d bytes gives %d: %v", f, end-start, n, err)
 	}
-	return out, nil
+	return nil
 }

@@ -67,23 +67,43 @@ func (v *vdo) page(number uint64) (*vdoPage, error) {
 	})
 }
 
-// entry is the newest entry at a place.
-func (v *vdo) entry(at vdoSlot) (vdoEntry, error) {
+// vdoEntries are the newest entries of one page. They are for one goroutine.
+type vdoEntries struct {
+	v       *vdo
+	page    uint64
+	overlay map[vdoSlot]vdoEntry
+	onDisk  *vdoPage // nil until one of its entries is needed
+}
+
+func (v *vdo) entries(page uint64) (vdoEntries, error) {
 	overlay, err := v.openOverlay()
+	return vdoEntries{v: v, page: page, overlay: overlay}, err
+}
+
+func (p *vdoEntries) entry(slot int) (e vdoEntry, err error) {
+	at, newer := vdoSlot{p.page, slot}, false
+	if len(p.overlay) > 0 {
+		e, newer = p.overlay[at]
+	}
+	if !newer {
+		if p.onDisk == nil {
+			if p.onDisk, err = p.v.page(p.page); err != nil {
+				return vdoEntry{}, err
+			}
+		}
+		if b := p.onDisk.b; b != nil {
+			e = decodeVDOEntry(b[vdoPageHeader+slot*vdoEntrySize:])
+		}
+	}
+	return e, p.v.check(e, at)
+}
+
+func (v *vdo) entry(at vdoSlot) (vdoEntry, error) {
+	page, err := v.entries(at.page)
 	if err != nil {
 		return vdoEntry{}, err
 	}
-	e, ok := overlay[at]
-	if !ok {
-		page, err := v.page(at.page)
-		if err != nil {
-			return vdoEntry{}, err
-		}
-		if page.b != nil {
-			e = decodeVDOEntry(page.b[vdoPageHeader+at.slot*vdoEntrySize:])
-		}
-	}
-	return e, v.check(e, at)
+	return page.entry(at.slot)
 }
 
 // check says whether an entry makes sense.
@@ -102,14 +122,32 @@ func (v *vdo) inBounds(e vdoEntry) bool {
 	return e.state != 0 && e.block >= v.firstSlab && e.block < v.lastSlab && (e.block-v.firstSlab)%v.slabBlocks < v.dataBlocks
 }
 
+// vdoCursor finds logical blocks, and keeps the leaf page of the last. It is for one goroutine.
+type vdoCursor struct {
+	*vdo
+	placed bool
+	leaf   uint64 // number of the leaf page
+	page   vdoEntries
+	gap    bool // the leaf page is not there: its blocks are zeros
+}
+
 // lookup finds a logical block. The entry is zero for one that is not mapped.
-func (v *vdo) lookup(block uint64) (vdoEntry, error) {
-	at, level, err := v.descend(block / vdoPageEntries)
-	if err != nil || level > 0 {
-		return vdoEntry{}, err
+func (c *vdoCursor) lookup(block uint64) (vdoEntry, error) {
+	if leaf := block / vdoPageEntries; !c.placed || c.leaf != leaf {
+		at, level, err := c.descend(leaf)
+		if err != nil {
+			return vdoEntry{}, err
+		}
+		page, err := c.entries(at.page)
+		if err != nil {
+			return vdoEntry{}, err
+		}
+		c.placed, c.leaf, c.page, c.gap = true, leaf, page, level > 0
 	}
-	at.slot = int(block % vdoPageEntries)
-	return v.entry(at)
+	if c.gap {
+		return vdoEntry{}, nil
+	}
+	return c.page.entry(int(block % vdoPageEntries))
 }
 
 // descend goes from its root to a leaf page, by number. It returns the page, in slot 0 of level 0; or the place of the

@@ -10,11 +10,11 @@ const (
 
 // dataRun is the number of blocks from block on, at most most, that lie one behind the other. The first one is at
 // first.
-func (v *vdo) dataRun(block uint64, first vdoEntry, most uint64) uint64 {
+func (c *vdoCursor) dataRun(block uint64, first vdoEntry, most uint64) uint64 {
 	most = min(most, vdoRunLeaves*vdoPageEntries)
 	n := uint64(1)
 	for ; n < most; n++ {
-		next, err := v.lookup(block + n)
+		next, err := c.lookup(block + n)
 		if err != nil || next.compressed() || next.block != first.block+n {
 			break
 		}
@@ -30,7 +30,7 @@ func (v *vdo) dataRun(block uint64, first vdoEntry, most uint64) uint64 {
 //	root 0   | leaf 0 | leaf R   |    gap     | leaf 4R |
 //	root 1   | leaf 1 |          gap          | …
 //	row      0        1          2 and 3: skipped
-func (v *vdo) zeroRun(block uint64, _ vdoEntry, most uint64) uint64 {
+func (v *vdo) zeroRun(block, most uint64) uint64 {
 	gaps := make([]uint64, v.rootCount) // by root, the row at which its gap ends
 	n, leaves := uint64(0), 0
 	for steps := 0; n < most && leaves < vdoRunLeaves && steps < vdoRunSteps; steps++ {
@@ -63,9 +63,13 @@ func (v *vdo) zeroRun(block uint64, _ vdoEntry, most uint64) uint64 {
 
 // zerosIn is the number of entries of a leaf page from slot on that lead to zeros.
 func (v *vdo) zerosIn(page uint64, slot int) int {
+	entries, err := v.entries(page)
+	if err != nil {
+		return 0
+	}
 	n := 0
 	for ; slot+n < vdoPageEntries; n++ {
-		if e, err := v.entry(vdoSlot{page, slot + n}); err != nil || e.compressed() || !e.zero() {
+		if e, err := entries.entry(slot + n); err != nil || e.compressed() || !e.zero() {
 			break
 		}
 	}

@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -126,4 +127,23 @@ func TestAnAnswerOfAVDOPoolTakesABoundedNumberOfPages(t *testing.T) {
 		t.Errorf("%+v, %v, want %d bytes", e, err, want)
 	}
 	s.walk(t, nil)
+}
+
+func BenchmarkVDO(b *testing.B) {
+	const blocks = 850 // of the slab, behind the map
+	s := newSparseVDO(vdoPageEntries * 2)
+	for block := range uint64(blocks - 20) {
+		s.put(block, vdoEntry{s.firstSlab + 20 + block, vdoUncompressed})
+	}
+	for _, size := range []int{4096, 512 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			p := make([]byte, size)
+			b.SetBytes(int64(size))
+			for i := range b.N {
+				if _, err := s.ReadAt(p, int64(i*size%(2<<20))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -54,9 +54,12 @@ func (c *vdoCount) page(number uint64, level int) error {
 	if c.left--; c.left < 0 {
 		return ErrTooMuch
 	}
+	entries, err := c.entries(number)
+	if err != nil {
+		return err
+	}
 	for slot := range vdoPageEntries {
-		at := vdoSlot{number, slot}
-		e, err := c.entry(at)
+		e, err := entries.entry(slot)
 		if err != nil {
 			return err
 		}
@@ -68,7 +71,7 @@ func (c *vdoCount) page(number uint64, level int) error {
 				c.blocks = append(c.blocks, e.block)
 			}
 		default:
-			child, err := e.child(at)
+			child, err := e.child(vdoSlot{number, slot})
 			if err != nil {
 				return err
 			}
