@@ -20,8 +20,9 @@ type dumpCmd struct {
 	deviceOptions
 	Directory string   `short:"C" name:"directory" xor:"to" placeholder:"DIR" help:"Where to create VG/LV; the default is the current directory."`
 	LV        []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
-	Output    string   `short:"o" xor:"to,how" placeholder:"-" help:"- writes the one LV of --lv to standard output, zeros for holes too."`
+	Output    string   `short:"o" xor:"to,how,sync" placeholder:"-" help:"- writes the one LV of --lv to standard output, zeros for holes too."`
 	Force     bool     `xor:"how" help:"Replace files that exist."`
+	NoSync    bool     `xor:"sync" help:"Do not wait until files are on the disk. After a power cut they may hold anything."`
 	Devices   []string `arg:"" optional:"" name:"device"`
 }
 
@@ -50,7 +51,7 @@ func (c *dumpCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	d := &dump{app: a, force: c.Force}
+	d := &dump{app: a, force: c.Force, noSync: c.NoSync}
 	if err := d.choose(s.Scan, c.LV); err != nil {
 		return err
 	}
@@ -79,7 +80,8 @@ func (c *dumpCmd) Run(a *app) error {
 // dump is one run of the command.
 type dump struct {
 	*app
-	force bool
+	force  bool
+	noSync bool
 
 	lvs       []*lvm2.LV
 	explicit  bool // the user has named lvs
@@ -190,7 +192,7 @@ func (d *dump) plan() error {
 			d.folders[lv.VG] = folder
 		}
 		job := copyout.NewJob(v, folder, lv.FileName(), lvPath(lv), identity(lv))
-		job.Replace = d.force
+		job.Replace, job.NoSync = d.force, d.noSync
 		job.Protect = d.protected
 		if finished, err := job.Check(); isInTheWay(err) {
 			d.inTheWay = append(d.inTheWay, err)

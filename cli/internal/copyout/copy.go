@@ -133,7 +133,7 @@ func (c *copier) pause() error {
 		return err
 	}
 	start := c.now()
-	if start.Sub(c.noted) < c.interval {
+	if c.NoSync || start.Sub(c.noted) < c.interval {
 		return nil
 	}
 	if err := c.checkpoint(c.done); err != nil {
@@ -343,7 +343,7 @@ func (c *copier) writeAll(p []byte, off int64) error {
 		c.unwritten = Range{off, off}
 	}
 	c.unwritten.End = off + int64(len(p))
-	if n := c.unwritten.End - c.unwritten.Off; n >= writeback {
+	if n := c.unwritten.End - c.unwritten.Off; n >= writeback && !c.NoSync {
 		startWriteback(c.file, c.unwritten.Off, n)
 		c.unwritten.Off = c.unwritten.End
 	}

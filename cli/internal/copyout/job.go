@@ -25,6 +25,9 @@ type Job struct {
 	// and those of earlier jobs, which on a file system that knows no upper and lower
 	// case may have the same name.
 	Protect []os.FileInfo
+	// NoSync gives the file its name without waiting until it is on stable storage, and keeps no record that it is
+	// finished: after a power cut the name may stand for anything.
+	NoSync bool
 	// Progress, if any, is told how many bytes of the volume have been dealt with.
 	Progress func(done int64)
 

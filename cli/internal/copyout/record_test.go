@@ -53,6 +53,45 @@ func TestWhatAnEarlierRunHasFinishedIsDone(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsNotSyncedHasNoRecord(t *testing.T) {
+	d := newTestDir(t)
+	v := newVolume(data(20 * mib))
+	job := func() *Job {
+		j := d.job(v)
+		j.NoSync = true
+		return j
+	}
+	synced := 0
+	d.folder.before = func(op, _ string) error {
+		if strings.HasPrefix(op, "sync") {
+			synced++
+		}
+		return nil
+	}
+	stopped, stop := context.WithCancel(context.Background())
+	j := job()
+	j.Progress = func(int64) { stop() }
+	if _, err := j.Run(stopped); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	d.wantNames("lv.part lv.part.map")
+	if synced == 0 {
+		t.Error("what the next run is to go on from was not synced")
+	}
+	synced = 0
+	if _, err := job().Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	d.wantFile("lv", v.want())
+	d.wantNames("lv")
+	if synced != 0 {
+		t.Errorf("synced %d times", synced)
+	}
+	if _, err := job().Check(); !errors.Is(err, ErrExists) {
+		t.Errorf("once more: %v", err)
+	}
+}
+
 func TestAFileIsOnlyDoneIfItIsTheOneThatWasFinished(t *testing.T) {
 	type setup struct {
 		*testDir

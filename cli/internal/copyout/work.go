@@ -409,11 +409,13 @@ func (w *work) writeMap(name string, m mapfile, rest byte) error {
 
 // complete gives the file, of which all is good, its name.
 func (w *work) complete() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
-	if err := w.writeRecord(); err != nil {
-		return err
+	if !w.NoSync {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		if err := w.writeRecord(); err != nil {
+			return err
+		}
 	}
 	if err := w.publish(w.Name); err != nil {
 		if errors.Is(err, ErrExists) {
@@ -449,7 +451,7 @@ func (w *work) leavePartial(done Ranges) error {
 	return w.Folder.remove(w.Name + noteSuffix)
 }
 
-// publish gives the file, which is synced, a name.
+// publish gives the file, which is synced unless that is not wanted, a name.
 func (w *work) publish(name string) error {
 	// What another process has put in the file's place is not what was written.
 	if err := w.stillNamed(w.Name + partSuffix); err != nil {
@@ -468,6 +470,9 @@ func (w *work) publish(name string) error {
 	}
 	if err := w.stillNamed(name); err != nil {
 		return err
+	}
+	if w.NoSync {
+		return nil
 	}
 	return w.Folder.sync()
 }
