@@ -24,7 +24,7 @@ func (a *assembly) snapshot(seg *Segment) (mapping.Volume, error) {
 	if !store.Valid() {
 		return nil, fmt.Errorf("%w: it ran out of space, or could not be written", ErrInvalidSnapshot)
 	}
-	return dm.Snapshot(origin, store, int64(seg.ExtentCount)*a.vg.ExtentSize), nil
+	return dm.NewSnapshots(origin).Add(m.COW.Name, store, int64(seg.ExtentCount)*a.vg.ExtentSize), nil
 }
 
 // merging is what an origin shows while a snapshot is being merged into it: the snapshot.
@@ -37,7 +37,7 @@ func (a *assembly) merging(origin mapping.Volume, m *Snapshot) (mapping.Volume, 
 	if !store.Valid() {
 		return origin, nil
 	}
-	return dm.Snapshot(origin, store, origin.Size()), nil
+	return dm.Merging(origin, store), nil
 }
 
 func (a *assembly) exceptionStore(m *Snapshot) (*dm.ExceptionStore, error) {

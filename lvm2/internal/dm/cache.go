@@ -200,7 +200,7 @@ func (c *Cache) Cached(origin, data mapping.Volume, mode CacheMode) (*Cached, er
 	if mode == CachePassthrough {
 		table = nil
 	}
-	v.remapped = redirected(origin, data, c.blockSize, origin.Size(), table)
+	v.remapped = redirected(origin, data, c.blockSize, origin.Size(), sortedTable(table))
 	return v, nil
 }
 

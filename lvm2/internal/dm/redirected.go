@@ -3,6 +3,7 @@ package dm
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 
@@ -13,7 +14,20 @@ import (
 // are numbered from 0, each side by its own count.
 type redirection struct{ origin, store uint64 }
 
-// sortRedirections puts a table in the order that redirected needs. It fails if a block of
+// redirections says for every block whether it is redirected.
+type redirections interface {
+	// run is about block and those behind it, n in all, at least 1: they are redirected to store and the
+	// blocks behind that, or none of them is. Neighbouring runs may be split anywhere.
+	run(block uint64) (store, n uint64, redirected bool)
+}
+
+// maxRun bounds the work for one answer of a table, in blocks.
+const maxRun = 1024
+
+// sortedTable is a table in the order of the origin.
+type sortedTable []redirection
+
+// sortRedirections puts a table in the order that sortedTable needs. It fails if a block of
 // the origin is in it twice, with the block.
 func sortRedirections(table []redirection) (twice uint64, ok bool) {
 	slices.SortFunc(table, func(a, b redirection) int { return cmp.Compare(a.origin, b.origin) })
@@ -25,34 +39,43 @@ func sortRedirections(table []redirection) (twice uint64, ok bool) {
 	return 0, true
 }
 
+func (t sortedTable) run(block uint64) (store, n uint64, ok bool) {
+	i := sort.Search(len(t), func(i int) bool { return t[i].origin >= block })
+	switch {
+	case i == len(t):
+		return 0, math.MaxUint64 - block, false
+	case t[i].origin > block:
+		return 0, t[i].origin - block, false
+	}
+	store, n = t[i].store, 1
+	for rest := t[i+1 : min(len(t), i+maxRun)]; n <= uint64(len(rest)) && rest[n-1] == (redirection{block + n, store + n}); n++ {
+	}
+	return store, n, true
+}
+
 // redirected is size bytes of origin, with the blocks in table taken from store.
 //
 //	origin  | 0 | 1 | 2 | 3 | 4 |      table  1 → 0, 3 → 2
 //	store   | 1'| … | 3'|
 //	view    | 0 | 1'| 2 | 3'| 4 |
-func redirected(origin, store mapping.Volume, blockSize, size int64, table []redirection) *remapped {
+func redirected(origin, store mapping.Volume, blockSize, size int64, table redirections) *remapped {
 	beyond := &missing{size, fmt.Errorf("beyond the end of the origin at %d: %w", origin.Size(), mapping.ErrMissing)}
 	return &remapped{
 		size: size,
 		locate: func(off int64) (mapping.Volume, int64, int64) {
-			block, within, end := uint64(off/blockSize), off%blockSize, size
-			i := sort.Search(len(table), func(i int) bool { return table[i].origin >= block })
-			if i < len(table) && table[i].origin == block {
-				first := table[i].store
-				// Blocks that follow each other in both places are one run, up
-				// to a bound on the work for one answer.
-				n := uint64(1)
-				for rest := table[i+1 : min(len(table), i+1024)]; n <= uint64(len(rest)) && rest[n-1] == (redirection{block + n, first + n}); n++ {
-				}
-				return store, int64(first)*blockSize + within, min(int64(n)*blockSize-within, end-off)
+			block, within := uint64(off/blockSize), off%blockSize
+			first, n, ok := table.run(block)
+			length := size - off
+			if n <= uint64(length/blockSize)+1 { // else they go beyond the end
+				length = min(length, int64(n)*blockSize-within)
 			}
-			if i < len(table) {
-				end = min(end, int64(table[i].origin)*blockSize)
+			switch {
+			case ok:
+				return store, int64(first)*blockSize + within, length
+			case off >= origin.Size():
+				return beyond, off, length
 			}
-			if off >= origin.Size() {
-				return beyond, off, end - off
-			}
-			return origin, off, min(end, origin.Size()) - off
+			return origin, off, min(length, origin.Size()-off)
 		},
 		beneath: distinct([]mapping.Volume{origin, store}),
 	}

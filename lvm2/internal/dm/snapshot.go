@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"lvm2fs/mapping"
 )
@@ -111,36 +110,29 @@ func (s *ExceptionStore) neverActivated(header []byte) error {
 func (s *ExceptionStore) Valid() bool { return s.valid }
 
 // Used is the number of bytes of the store that are taken, by exceptions and what they need; 0 if
-// there are no exceptions.
+// there are no exceptions. It reads the table.
 func (s *ExceptionStore) Used() (int64, error) {
 	table, err := s.exceptions()
-	if err != nil || len(table) == 0 {
+	if err != nil {
 		return 0, err
 	}
-	next := uint64(0)
-	for _, e := range table {
-		next = max(next, e.store+1)
-	}
-	if stride := uint64(s.chunkSize/exceptionSize) + 1; next%stride == 1 {
-		next++
-	}
-	return int64(next) * s.chunkSize, nil
+	return int64(table.used()) * s.chunkSize, nil
 }
 
 // exceptions reads the table.
-func (s *ExceptionStore) exceptions() ([]redirection, error) {
-	if s.fresh {
-		return nil, nil
+func (s *ExceptionStore) exceptions() (*exceptions, error) {
+	var table []redirection
+	if !s.fresh {
+		var err error
+		if table, err = s.readTable(); err != nil {
+			return nil, err
+		}
 	}
-	table, err := s.readTable()
-	if err != nil {
-		return nil, err
-	}
-	if chunk, ok := sortRedirections(table); !ok {
-		return nil, fmt.Errorf("%w: two exceptions for chunk %d", ErrExceptions, chunk)
-	}
-	return slices.Clip(table), nil
+	return newExceptions(table, s.chunkSize, s.chunks())
 }
+
+// chunks is the number of whole chunks of the store.
+func (s *ExceptionStore) chunks() uint64 { return uint64(s.cow.Size() / s.chunkSize) }
 
 func (s *ExceptionStore) readTable() ([]redirection, error) {
 	perArea := s.chunkSize / exceptionSize
@@ -175,16 +167,16 @@ func (s *ExceptionStore) readTable() ([]redirection, error) {
 	}
 }
 
-// Snapshot is size bytes: those of store where it has an exception, and elsewhere those of
-// origin, which is the origin's own mapping. An origin into which a snapshot is being
-// merged has the same bytes: what has been merged has no exception any more.
+// Merging is what an origin into which a snapshot is being merged shows: the bytes of store where it has an
+// exception, and elsewhere those of origin, which is the origin's own mapping. What has been merged has no
+// exception any more. It is read-only.
 // (docs/format/05-snapshot.md, section 4)
-func Snapshot(origin mapping.Volume, store *ExceptionStore, size int64) mapping.Volume {
-	return &lazy{size, once(func() (mapping.Volume, error) {
+func Merging(origin mapping.Volume, store *ExceptionStore) mapping.Volume {
+	return &lazy{origin.Size(), once(func() (mapping.Volume, error) {
 		table, err := store.exceptions()
 		if err != nil {
 			return nil, err
 		}
-		return redirected(origin, store.cow, store.chunkSize, size, table), nil
+		return redirected(origin, store.cow, store.chunkSize, origin.Size(), table), nil
 	})}
 }

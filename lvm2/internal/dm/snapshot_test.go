@@ -31,6 +31,10 @@ func newStore(chunks int, exceptions []redirection) memory {
 	return m
 }
 
+func readSnapshot(origin mapping.Volume, store *ExceptionStore, size int64) *Snapshot {
+	return NewSnapshots(origin).Add("snapshot", store, size)
+}
+
 func openStore(t *testing.T, m memory) *ExceptionStore {
 	t.Helper()
 	s, err := OpenExceptionStore(volumeOf(m), testChunk)
@@ -66,7 +70,8 @@ func TestASnapshotReadsExceptionsFromTheStoreAndTheRestFromTheOrigin(t *testing.
 				copy(want[at:min(at+testChunk, uint64(len(want)))], store[e.store*testChunk:])
 			}
 		}
-		checkVolume(t, Snapshot(volumeOf(origin), openStore(t, store), origin.Size()), want, never)
+		checkVolume(t, readSnapshot(volumeOf(origin), openStore(t, store), origin.Size()), want, never)
+		checkVolume(t, Merging(volumeOf(origin), openStore(t, store)), want, never)
 	}
 }
 
@@ -74,7 +79,7 @@ func TestASnapshotNeverActivatedIsItsOrigin(t *testing.T) {
 	origin := random(20000)
 	store := random(10 * testChunk)
 	clear(store[:testChunk])
-	checkVolume(t, Snapshot(volumeOf(origin), openStore(t, store), origin.Size()), origin, never)
+	checkVolume(t, readSnapshot(volumeOf(origin), openStore(t, store), origin.Size()), origin, never)
 }
 
 func TestAStoreWhoseHeaderWasLostIsNotOneThatWasNeverActivated(t *testing.T) {
@@ -99,7 +104,7 @@ func TestAnOriginThatIsTooShortIsNotFilledUp(t *testing.T) {
 	want := make([]byte, 5*testChunk)
 	copy(want, origin)
 	copy(want[4*testChunk:], store[2*testChunk:3*testChunk])
-	checkVolume(t, Snapshot(volumeOf(origin), openStore(t, store), 5*testChunk), want, func(i int) bool { return i/testChunk == 3 })
+	checkVolume(t, readSnapshot(volumeOf(origin), openStore(t, store), 5*testChunk), want, func(i int) bool { return i/testChunk == 3 })
 }
 
 func TestAStoreThatMakesNoSenseIsRefused(t *testing.T) {
@@ -131,7 +136,7 @@ func TestAStoreThatMakesNoSenseIsRefused(t *testing.T) {
 		change(m)
 		s, err := OpenExceptionStore(volumeOf(m), testChunk)
 		if err == nil {
-			_, err = Snapshot(Zero(testChunk), s, testChunk).ReadAt(make([]byte, 1), 0)
+			_, err = readSnapshot(Zero(testChunk), s, testChunk).ReadAt(make([]byte, 1), 0)
 		}
 		if !errors.Is(err, ErrExceptions) {
 			t.Errorf("%s: %v", name, err)
@@ -155,7 +160,7 @@ func FuzzExceptionStore(f *testing.F) {
 		if err != nil {
 			return
 		}
-		v := Snapshot(Zero(1<<20), s, 1<<20)
+		v := readSnapshot(Zero(1<<20), s, 1<<20)
 		_ = mapping.Walk(v, 0, v.Size(), func(int64, mapping.Extent) error { return nil })
 		_, _ = v.ReadAt(make([]byte, 1<<20), 0)
 	})

@@ -65,7 +65,7 @@ func Writecache(origin, fast mapping.Volume, blockSize int64) (*Writecached, err
 		if err != nil {
 			return nil, err
 		}
-		return redirected(origin, Linear(fast, h.data, h.count*h.blockSize), h.blockSize, origin.Size(), table), nil
+		return redirected(origin, Linear(fast, h.data, h.count*h.blockSize), h.blockSize, origin.Size(), sortedTable(table)), nil
 	})}
 	return w, nil
 }
