@@ -19,7 +19,7 @@ func (d *Device) Claim() error {
 		return fmt.Errorf("%s: %w", d.name, os.ErrClosed)
 	}
 	if d.claims.Load() == 0 {
-		w, err := d.reopen()
+		w, err := d.reopen(d.shared != nil && d.shared())
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.name, d.claimError(bare(err)))
 		}
@@ -47,6 +47,35 @@ func (d *Device) Release() error {
 		return fmt.Errorf("%s: closing: %w", d.name, bare(err))
 	}
 	return nil
+}
+
+// openShared opens path for writing, whoever else does.
+func openShared(path string, isFile bool, flags int) (*os.File, error) {
+	f, err := openDescriptor(path, os.O_RDWR|flags)
+	if err != nil || isFile {
+		return f, err
+	}
+	if readOnly, err := isReadOnlyDevice(f); readOnly || err != nil {
+		f.Close()
+		return nil, errors.Join(syscall.EROFS, err)
+	}
+	return f, nil
+}
+
+// ShareClaim has claims not keep others out whenever shared says that somebody does already, for us too: a block device
+// of ours that lies on this one. It is for before the first claim.
+func (d *Device) ShareClaim(shared func() bool) { d.shared = shared }
+
+// ClaimedFile is the descriptor for writing of a claim: who else is given it, as a loop device is, has the claim too, for as
+// long as it is open there. It is not the caller's to close, and lives as long as the claim.
+func (d *Device) ClaimedFile() (*os.File, bool) {
+	d.claim.RLock()
+	defer d.claim.RUnlock()
+	f, ok := d.w.(*osFile)
+	if !ok {
+		return nil, false
+	}
+	return f.File, true
 }
 
 func (d *Device) claimError(err error) error {

@@ -35,8 +35,10 @@ type Device struct {
 
 	r     backing
 	state atomic.Pointer[geometry]
-	// reopen opens what r is open on for writing, as exclusively as can be.
-	reopen func() (backing, error)
+	// reopen opens what r is open on for writing, as exclusively as can be, or if the claim is shared without.
+	reopen func(shared bool) (backing, error)
+	// shared says whether somebody who keeps others out does so for us too; nil: nobody does.
+	shared func() bool
 
 	// claim guards the fields below, and is held by all who use w. Only the number of claims may be read
 	// without it.
@@ -105,8 +107,12 @@ func newOSDevice(f *os.File, path, name string, opts Options) (*Device, error) {
 	}
 	d.path, d.absolute = path, absolute
 	d.info = info
-	d.reopen = func() (backing, error) {
-		w, err := openExclusively(absolute, isFile, directFlag(opts.Direct))
+	d.reopen = func(shared bool) (backing, error) {
+		open := openExclusively
+		if shared {
+			open = openShared
+		}
+		w, err := open(absolute, isFile, directFlag(opts.Direct))
 		if err != nil {
 			return nil, err
 		}
@@ -187,6 +193,9 @@ func (d *Device) File() (*os.File, bool) {
 	}
 	return f.File, true
 }
+
+// Info says which file or device it was when it was opened.
+func (d *Device) Info() fs.FileInfo { return d.info }
 
 // Same reports whether both are one file or one device, by whatever paths.
 func (d *Device) Same(o *Device) bool {

@@ -31,7 +31,7 @@ func (s *sectorDisk) device() (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.reopen = func() (backing, error) { return &openDisk{s}, nil }
+	d.reopen = func(bool) (backing, error) { return &openDisk{s}, nil }
 	return d, nil
 }
 

@@ -32,13 +32,31 @@ func startInBackground(a *app, mountpoint string) error {
 	if err != nil {
 		return err
 	}
-	self, err := executable()
+	process, err := runInBackground(a)
 	if err != nil {
 		return err
 	}
+	after, err := os.Stat(mountpoint)
+	if err == nil && os.SameFile(before, after) {
+		err = errors.New("it is gone already")
+	}
+	if err != nil {
+		_ = process.Signal(syscall.SIGTERM)
+		return fmt.Errorf("the mount at %s does not answer: %w", mountpoint, err)
+	}
+	return nil
+}
+
+// runInBackground runs this command line again in the background, and returns once the process there says that it is
+// ready, or with what it ended with.
+func runInBackground(a *app) (*os.Process, error) {
+	self, err := executable()
+	if err != nil {
+		return nil, err
+	}
 	ready, readyChild, err := pipeBothWays()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer ready.Close()
 	cmd := &exec.Cmd{
@@ -57,7 +75,7 @@ func startInBackground(a *app, mountpoint string) error {
 	err = cmd.Start()
 	readyChild.Close()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answered := make(chan bool, 1)
 	go func() { answered <- attendChild(ready, a.ask) }()
@@ -67,21 +85,13 @@ func startInBackground(a *app, mountpoint string) error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		<-answered // a question that was on the terminal is off it
-		return errInterrupted
+		return nil, errInterrupted
 	case ok := <-answered:
 		if !ok {
-			return ending(cmd.Wait())
+			return nil, ending(cmd.Wait())
 		}
 	}
-	after, err := os.Stat(mountpoint)
-	if err == nil && os.SameFile(before, after) {
-		err = errors.New("it is gone already")
-	}
-	if err != nil {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		return fmt.Errorf("the mount at %s does not answer: %w", mountpoint, err)
-	}
-	return nil
+	return cmd.Process, nil
 }
 
 // pipeBothWays is a pipe to this process and one to its child.

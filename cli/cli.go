@@ -43,6 +43,8 @@ type CLI struct {
 	Map        mapCmd        `cmd:"" help:"Show where the bytes of a logical volume are." usage:"lvm2fs map [flags] --lv VG/LV DEVICE..."`
 	Check      checkCmd      `cmd:"" help:"Read everything, and compare the legs of RAIDs and mirrors." usage:"lvm2fs check [flags] DEVICE..."`
 	Rescue     rescueCmd     `cmd:"" help:"Search the metadata of a thin pool that does not activate." usage:"lvm2fs rescue [flags] --pool VG/POOL DEVICE..."`
+	Attach     attachCmd     `cmd:"" help:"Make block devices of logical volumes." usage:"lvm2fs attach [flags] (--lv VG/LV | --all) DEVICE..."`
+	Detach     detachCmd     `cmd:"" help:"Take block devices of logical volumes away." usage:"lvm2fs detach VG/LV|DEVICE... | --all"`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." usage:"lvm2fs completion bash|zsh|fish"`
 	Help       helpCmd       `cmd:"" help:"Show help for a command, or for all of them." usage:"lvm2fs help [COMMAND]"`
 	Version    versionCmd    `cmd:"" help:"Show the version." usage:"lvm2fs version"`

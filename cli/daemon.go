@@ -25,15 +25,19 @@ func (c *mountCmd) openLog(a *app, background bool) (logDestination, error) {
 	if c.Debug {
 		a.logTo.level.Set(slog.LevelDebug)
 	}
+	return openLog(a, c.LogFile, background)
+}
+
+func openLog(a *app, name string, background bool) (logDestination, error) {
 	// Libraries log by the standard logger.
 	slog.SetDefault(a.log)
-	if c.LogFile == "" {
+	if name == "" {
 		if !background {
 			return logDestination{}, nil
 		}
 		return logDestination{syslog: newSystemLog()}, nil
 	}
-	path, err := filepath.Abs(c.LogFile)
+	path, err := filepath.Abs(name)
 	if err != nil {
 		return logDestination{}, err
 	}

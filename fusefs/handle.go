@@ -110,6 +110,9 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 	}
 	h.flushed.Store(false)
 	end := h.file.end.of(h, v.Size())
+	if h.s.cfg.BlockDevices && (off > end || int64(len(dest)) > end-off) {
+		return nil, h.fail("read", off, fmt.Errorf("%d bytes, and the LV ends at byte %d now", len(dest), end))
+	}
 	if off < 0 || off >= end {
 		return fuse.ReadResultData(nil), 0
 	}

@@ -36,13 +36,16 @@ type Config struct {
 	// reads and slower for all others, and shows what others write to the devices only
 	// when a file is opened anew.
 	KernelCache bool
-	Sync        bool // every write goes to stable storage, as with O_SYNC, of which not every system tells
-	AllowOther  bool // users other than the mounting one; the modes still hold
-	AllowRoot   bool // of those, root alone
-	Debug       bool // log every request, at level debug
-	UID, GID    uint32
-	FileMask    uint32 // bits taken from the mode 0640 of files
-	DirMask     uint32 // and from the mode 0750 of directories
+	// BlockDevices lie on the files: a read beyond the end is an error, and not the end, since the end was elsewhere
+	// when the device was made.
+	BlockDevices bool
+	Sync         bool // every write goes to stable storage, as with O_SYNC, of which not every system tells
+	AllowOther   bool // users other than the mounting one; the modes still hold
+	AllowRoot    bool // of those, root alone
+	Debug        bool // log every request, at level debug
+	UID, GID     uint32
+	FileMask     uint32 // bits taken from the mode 0640 of files
+	DirMask      uint32 // and from the mode 0750 of directories
 	// MaxRequest bounds the bytes of one read or write; 0: the best for this system.
 	MaxRequest int
 	// AttrTimeout and EntryTimeout are how long the kernel may keep what stat shows and which name
@@ -59,7 +62,8 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
-	dir     string
+	dir     string   // "" for a private mount
+	private *os.File // the root of that
 	mounted time.Time
 	fuse    *fuse.Server
 	root    *rootNode
@@ -151,12 +155,18 @@ func (s *Server) finish() {
 // synced.
 func (s *Server) Wait() { <-s.done }
 
-// Unmount unmounts the tree and syncs. The error of one in use wraps syscall.EBUSY.
+// Unmount unmounts the tree and syncs. The error of one in use wraps syscall.EBUSY; but a private mount is waited for, until
+// the last file of it is closed.
 func (s *Server) Unmount() error {
 	select {
 	case <-s.done:
 		return nil
 	default:
+	}
+	if s.private != nil {
+		s.private.Close() // the second time in vain
+		s.Wait()
+		return nil
 	}
 	if err := s.unmount(); err != nil {
 		return fmt.Errorf("unmounting %s: %w", s.dir, err)
@@ -168,7 +178,12 @@ func (s *Server) Unmount() error {
 // ForceUnmount takes the tree out of the directory, whoever uses it. What was written is
 // synced; handles still open fail from now on.
 func (s *Server) ForceUnmount() error {
-	err := detach(s.dir)
+	var err error
+	if s.private != nil {
+		s.private.Close()
+	} else {
+		err = detach(s.dir)
+	}
 	s.finish()
 	if err != nil {
 		return fmt.Errorf("unmounting %s: %w", s.dir, err)

@@ -1,0 +1,69 @@
+package attach
+
+import (
+	"errors"
+	"slices"
+
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
+
+// Run is a place: Length bytes from Offset of a file or disk.
+type Run struct {
+	Device         mapping.Device
+	Offset, Length int64
+}
+
+// errNotOneRun ends the walk over an LV that is in pieces.
+var errNotOneRun = errors.New("not one run")
+
+// Contiguous says where an LV is, if all that it is made of is one run of bytes of one file or disk. It is not if
+// something beside the bytes is kept on disk (the state of an array, of a cache), or if another device could take the place of that
+// one (a leg of an array below LVM), for then nobody may go round what knows of it.
+func Contiguous(lv *lvm2.LV) (Run, bool) {
+	if lv.Stateful() {
+		return Run{}, false
+	}
+	v, err := lv.Open()
+	if err != nil {
+		return Run{}, false
+	}
+	run, ok := oneRun(v, v.Size())
+	if !ok {
+		return Run{}, false
+	}
+	var bottom []mapping.Device
+	for _, d := range lv.Devices() {
+		for _, b := range mapping.Bottom(d) {
+			if !slices.Contains(bottom, b) {
+				bottom = append(bottom, b)
+			}
+		}
+	}
+	return run, len(bottom) == 1 && bottom[0] == run.Device
+}
+
+// Beginning says where the first n bytes of an LV are, if these are one run of a file or disk, and nothing is beside them.
+func Beginning(lv *lvm2.LV, n int64) (Run, bool) {
+	v, err := lv.Open()
+	if lv.Stateful() || err != nil || v.Size() < n {
+		return Run{}, false
+	}
+	return oneRun(v, n)
+}
+
+// oneRun is where the first n bytes of a volume are, if they are one run of data.
+func oneRun(v mapping.Volume, n int64) (Run, bool) {
+	if n <= 0 {
+		return Run{}, false
+	}
+	var run Run
+	err := mapping.Walk(v, 0, n, func(off int64, e mapping.Extent) error {
+		if off > 0 || e.Kind != mapping.Data {
+			return errNotOneRun
+		}
+		run = Run{e.Device, e.Offset, e.Length}
+		return nil
+	})
+	return run, err == nil
+}
