@@ -76,7 +76,11 @@ func (l *Loop) configure(device string) error {
 	if err := unix.IoctlLoopConfigure(int(loop.Fd()), &config); err != nil {
 		return fmt.Errorf("%s: %w", device, err)
 	}
-	return nil
+	if l.ReadOnly {
+		return nil
+	}
+	// It may have been made read-only when it was made of something else.
+	return setReadOnly(loop, false)
 }
 
 // openLoop waits for the node of a device that was made just now.
@@ -103,6 +107,25 @@ type LoopStatus struct {
 	DirectIO  bool
 	Partition bool
 	Autoclear bool // it goes when the last who has it open closes it
+}
+
+// IsMadeOf says whether a loop device has this mark and this backing file. That file cannot be asked about when the process
+// behind it is gone, and with it the mark; then the file alone tells.
+func IsMadeOf(device, mark, backing string) bool {
+	if Backing(device) != backing {
+		return false
+	}
+	status, err := Status(device)
+	return err == nil && status.Mark == mark || err != nil && !errors.Is(err, ErrNotAttached)
+}
+
+// Backing is what the kernel calls the file of a loop device; "" if it has none.
+func Backing(device string) string {
+	text, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(device), "loop/backing_file"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), " (deleted)")
 }
 
 // Status is that of a loop device; ErrNotAttached if it is made of nothing.
@@ -134,7 +157,20 @@ func Status(device string) (LoopStatus, error) {
 	}, nil
 }
 
-// Resize has a loop device cover size bytes from offset, whoever has it open; size 0: up to the end of its file. What
+// Refit has a loop device cover its file, whose size has changed, whoever has it open.
+func Refit(device string) error {
+	f, err := os.OpenFile(device, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_CAPACITY, 0); err != nil {
+		return fmt.Errorf("%s: its new size: %w", device, err)
+	}
+	return nil
+}
+
+// Resize has a loop device cover size bytes from offset, whoever has it open. What
 // lies beyond the end of the file is not there: with an offset there, the device has no bytes, and all who use it get errors.
 func Resize(device string, offset, size int64) error {
 	f, err := os.OpenFile(device, os.O_RDONLY, 0)
@@ -145,13 +181,6 @@ func Resize(device string, offset, size int64) error {
 	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
 	if err != nil {
 		return fmt.Errorf("%s: %w", device, err)
-	}
-	if info.Offset == uint64(offset) && info.Sizelimit == uint64(size) {
-		// The file has changed.
-		if err := unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_CAPACITY, 0); err != nil {
-			return fmt.Errorf("%s: its new size: %w", device, err)
-		}
-		return nil
 	}
 	info.Offset, info.Sizelimit = uint64(offset), uint64(size)
 	// Some kernels want no page of the device to be cached meanwhile.
@@ -187,6 +216,7 @@ func Clear(device string, held *os.File, limit time.Duration) error {
 	if errors.Is(flushed, unix.EINVAL) || errors.Is(flushed, unix.EROFS) {
 		flushed = nil
 	}
+	_ = setReadOnly(held, false) // for the next who makes something of it
 	err := unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
 	held.Close()
 	if flushed != nil {
@@ -215,10 +245,22 @@ func MakeClaim(device string, held *os.File, size int64) error {
 			return err
 		}
 	}
-	if err := unix.IoctlSetPointerInt(int(held.Fd()), unix.BLKROSET, 1); err != nil {
-		return fmt.Errorf("%s: making it read-only: %w", device, err)
+	if err := setReadOnly(held, true); err != nil {
+		return err
 	}
 	return Resize(device, 0, size)
+}
+
+// setReadOnly is about the device, not about what it is made of, and outlives that.
+func setReadOnly(loop *os.File, readOnly bool) error {
+	value := 0
+	if readOnly {
+		value = 1
+	}
+	if err := unix.IoctlSetPointerInt(int(loop.Fd()), unix.BLKROSET, value); err != nil {
+		return fmt.Errorf("%s: whether it can be written: %w", loop.Name(), err)
+	}
+	return nil
 }
 
 // dropPartition takes away the device of a partition.

@@ -45,6 +45,7 @@ type Entry struct {
 	DirectIO   bool   `json:"direct_io"`  // goes past the page cache
 	Pending    bool   `json:"pending"`    // it was being attached when this was written
 	Lost       bool   `json:"lost"`       // the LV is gone from the metadata, or lies elsewhere
+	Backing    string `json:"backing"`    // what the kernel calls that, or the file
 	On         ID     `json:"on"`         // of Direct: what it lies on
 	Offset     int64  `json:"offset"`     // of Direct: bytes from the start of that
 	HasClaim   bool   `json:"has_claim"`  // the device itself keeps the claim of what it lies on

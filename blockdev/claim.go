@@ -83,8 +83,10 @@ func (d *Device) claimError(err error) error {
 	case errors.Is(err, ErrBusy):
 		return err
 	case isBusy(err, d.isFile):
-		if users := d.InUse(); len(users) > 0 {
-			return fmt.Errorf("%w: %s", ErrBusy, users[0])
+		for _, users := range [][]Holder{d.InUse(), d.attachedTo()} {
+			if len(users) > 0 {
+				return fmt.Errorf("%w: %s", ErrBusy, users[0])
+			}
 		}
 		return fmt.Errorf("%w by another program", ErrBusy)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):

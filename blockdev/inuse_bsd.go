@@ -23,6 +23,9 @@ func (d *Device) InUse() []Holder {
 	return mountUsers(mountTable(), node, func() bool { return d.claims.Load() == 0 && isWritten(node) })
 }
 
+// attachedTo is of Linux.
+func (d *Device) attachedTo() []Holder { return nil }
+
 func mountTable() []mountedFS {
 	stats, err := mounttable.Read()
 	if err != nil {

@@ -38,6 +38,14 @@ func (d *Device) InUse() []Holder {
 	return users
 }
 
+// attachedTo are the loop devices made of this file or device, which hold it even if nobody uses them.
+func (d *Device) attachedTo() []Holder {
+	return host.attachedTo(func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && sameMedium(d.info, info)
+	})
+}
+
 // withWriters adds to users the processes that have one of these open for writing.
 func (k kernel) withWriters(users []Holder, of ...identity) []Holder {
 	for _, pid := range k.writers(of) {
@@ -128,7 +136,10 @@ func (k kernel) fileUsers(f *os.File) []Holder {
 		return err == nil && os.SameFile(info, other)
 	}
 	users := k.loopsOn(is, k.mounts(), maxStack)
-	return append(users, k.lockers(info)...)
+	named := func(h Holder) bool {
+		return slices.ContainsFunc(users, func(u Holder) bool { return strings.HasPrefix(u.What, h.What) })
+	}
+	return append(users, slices.DeleteFunc(k.lockers(info, is), named)...)
 }
 
 // usersOf tells who uses the device with this directory in sysfs itself, not its
@@ -195,6 +206,19 @@ func (k kernel) loopsOn(is func(path string) bool, mounts []mount, depth int) []
 		if len(users) > 0 {
 			name := filepath.Base(dir)
 			found = append(found, above(Holder{What: "attached to " + name, Release: "losetup -d /dev/" + name}, users))
+		}
+	}
+	return found
+}
+
+// attachedTo are the loop devices whose file is the one asked for, in use or not.
+func (k kernel) attachedTo(is func(path string) bool) []Holder {
+	var found []Holder
+	loops, _ := filepath.Glob(filepath.Join(k.sys, "block/loop*"))
+	for _, dir := range loops {
+		if file := k.read(dir, "loop/backing_file"); file != "" && is(file) {
+			name := filepath.Base(dir)
+			found = append(found, Holder{What: "attached to " + name, Release: "losetup -d /dev/" + name})
 		}
 	}
 	return found
@@ -292,7 +316,7 @@ func (k kernel) swaps() []string {
 }
 
 // lockers are the other processes that hold the whole of a file for writing, by flock.
-func (k kernel) lockers(info fs.FileInfo) []Holder {
+func (k kernel) lockers(info fs.FileInfo, is func(path string) bool) []Holder {
 	st := statOf(info)
 	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
 	var found []Holder
@@ -301,7 +325,12 @@ func (k kernel) lockers(info fs.FileInfo) []Holder {
 		if len(f) < 6 || f[1] != "FLOCK" || f[3] != "WRITE" || f[5] != file {
 			continue
 		}
-		if pid, err := strconv.Atoi(f[4]); err == nil && pid > 0 && pid != os.Getpid() {
+		pid, err := strconv.Atoi(f[4])
+		switch {
+		case err != nil || pid <= 0 || pid == os.Getpid():
+		case k.read(k.proc, f[4], "stat") == "": // it has left the lock to what it has made
+			found = append(found, k.attachedTo(is)...)
+		default:
 			found = append(found, Holder{What: k.process(pid), Release: "kill " + f[4]})
 		}
 	}

@@ -136,7 +136,7 @@ func (m *maker) check(e *attach.Entry, device string) error {
 		return errors.Join(err, clearLoop(device))
 	}
 	status, err := attach.Status(device)
-	e.DirectIO = status.DirectIO
+	e.DirectIO, e.Backing = status.DirectIO, attach.Backing(device)
 	return err
 }
 
@@ -278,14 +278,21 @@ func (m *maker) openIn(p *attach.PID, lv *lvm2.LV) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("LV %s: opening it in process %d, whose log may say more: %w", lv, p.Number, err)
 	}
-	f := os.NewFile(uintptr(fd), path)
-	uuid := make([]byte, 64)
-	n, err := unix.Fgetxattr(fd, "user.lvm2.uuid", uuid)
-	if err != nil || string(uuid[:n]) != lv.UUID.String() {
-		f.Close()
-		return nil, fmt.Errorf("LV %s: %w", lv, errors.Join(errNotShown, err))
+	if uuidOf(fmt.Sprintf("/proc/self/fd/%d", fd)) != lv.UUID.String() {
+		unix.Close(fd)
+		return nil, fmt.Errorf("LV %s: %w", lv, errNotShown)
 	}
-	return f, nil
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// uuidOf is the UUID of the LV that a file in a mount is; "" if it is none.
+func uuidOf(path string) string {
+	uuid := make([]byte, 64)
+	n, err := unix.Getxattr(path, "user.lvm2.uuid", uuid)
+	if err != nil {
+		return ""
+	}
+	return string(uuid[:n])
 }
 
 // forgotten is how long a process in the background stays that no device uses any more, if nobody ends it.
@@ -327,8 +334,11 @@ func (c *attachCmd) serve(a *app, ready *os.File) error {
 
 // isAttached says whether the device of an entry is still that of the entry.
 func isAttached(e *attach.Entry) bool {
-	status, err := attach.Status(e.Device)
-	return err == nil && status.Mark == e.Mark()
+	if e.Pending { // the file was not yet known
+		status, err := attach.Status(e.Device)
+		return err == nil && status.Mark == e.Mark()
+	}
+	return attach.IsMadeOf(e.Device, e.Mark(), e.Backing)
 }
 
 func partitionsOf(e *attach.Entry) []string {
@@ -350,10 +360,10 @@ func detachEntry(a *app, st *attach.State, e *attach.Entry) error {
 	if st.NeedsClaim(e) {
 		return keepClaim(st, e, held)
 	}
-	dead := isBroken(e)
+	dead := isBroken(e) || e.Lost
 	err = attach.Clear(e.Device, held, releaseTime)
 	if dead && err != nil && !isAttached(e) {
-		a.warnf("%s: the process behind it was gone: %w", e.LV, err)
+		a.warnf("%s was gone before: %w", e.LV, err)
 		err = nil
 	}
 	if errors.Is(err, attach.ErrStillOpen) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"lvm2fs/attach"
 	"lvm2fs/blockdev"
@@ -49,10 +51,19 @@ func reloadMounted(a *app, e *attach.Entry, reloaded map[attach.PID]error) error
 	if reloaded[*e.Process] != nil {
 		return nil // said once
 	}
-	if err := attach.Resize(e.Device, 0, 0); err != nil {
+	if !isShown(e) {
 		return lose(e, "is gone")
 	}
+	if err := attach.Refit(e.Device); err != nil {
+		return err
+	}
 	return resized(a, e)
+}
+
+// isShown says whether the private mount still has a file of the LV of an entry, by whatever name.
+func isShown(e *attach.Entry) bool {
+	files, _ := filepath.Glob(privateRoot(e.Process) + "/*/*")
+	return slices.ContainsFunc(files, func(file string) bool { return uuidOf(file) == e.LVUUID })
 }
 
 // lose notes that an LV is no more what its device is of.
