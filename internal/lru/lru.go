@@ -41,12 +41,29 @@ func (c *Cache[K, V]) Get(key K, make func() (V, error)) (V, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries[key] == nil {
-		c.entries[key] = c.order.PushFront(entry[K, V]{key, v})
-		if c.order.Len() > c.size {
-			delete(c.entries, c.order.Remove(c.order.Back()).(entry[K, V]).key)
-		}
+		c.add(key, v)
 	}
 	return v, nil
+}
+
+// Put makes value that of key, whatever it was.
+func (c *Cache[K, V]) Put(key K, value V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		e.Value = entry[K, V]{key, value}
+		c.order.MoveToFront(e)
+		return
+	}
+	c.add(key, value)
+}
+
+// add is for a key that has no value. The caller holds mu.
+func (c *Cache[K, V]) add(key K, value V) {
+	c.entries[key] = c.order.PushFront(entry[K, V]{key, value})
+	if c.order.Len() > c.size {
+		delete(c.entries, c.order.Remove(c.order.Back()).(entry[K, V]).key)
+	}
 }
 
 // Len is the number of values held.

@@ -35,3 +35,18 @@ func TestAnErrorIsNotKept(t *testing.T) {
 		t.Error(v, err)
 	}
 }
+
+func TestAValueThatIsPutTakesThePlaceOfTheOneThatWas(t *testing.T) {
+	c := New[int, int](2)
+	never := func() (int, error) { return 0, errors.New("not there") }
+	c.Put(1, 10)
+	c.Put(2, 20)
+	c.Put(1, 11)
+	c.Put(3, 30)
+	if v, err := c.Get(1, never); v != 11 || err != nil {
+		t.Error(v, err)
+	}
+	if _, err := c.Get(2, never); err == nil || c.Len() != 2 {
+		t.Errorf("2 was kept, though used longest ago; %d held", c.Len())
+	}
+}
