@@ -94,3 +94,6 @@ func (d *Device) claimError(err error) error {
 	}
 	return err
 }
+
+// Claimed says whether anybody has claimed the device and not released it.
+func (d *Device) Claimed() bool { return d.claims.Load() > 0 }

@@ -198,8 +198,19 @@ func (d *Device) File() (*os.File, bool) {
 func (d *Device) Info() fs.FileInfo { return d.info }
 
 // Same reports whether both are one file or one device, by whatever paths.
-func (d *Device) Same(o *Device) bool {
-	return d == o || d.info != nil && o.info != nil && sameMedium(d.info, o.info)
+func (d *Device) Same(other mapping.Device) bool {
+	o, ok := other.(*Device)
+	return ok && (d == o || d.info != nil && o.info != nil && sameMedium(d.info, o.info))
+}
+
+// SamePath reports whether two paths lead to one file or device.
+func SamePath(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 func sameMedium(a, b fs.FileInfo) bool {

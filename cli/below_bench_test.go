@@ -14,6 +14,8 @@ import (
 	"lvm2fs/mapping"
 )
 
+const mib = 1 << 20
+
 // legSize is what each leg of the arrays holds, in memory.
 const (
 	legSize = 32 * mib

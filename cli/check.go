@@ -12,6 +12,7 @@ import (
 
 	"lvm2fs/lvm2"
 	"lvm2fs/raid"
+	"lvm2fs/scan"
 )
 
 type checkCmd struct {
@@ -41,7 +42,7 @@ func (c *checkCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	lvs, err := checkable(s.Scan, c.LV)
+	lvs, err := checkable(s.Result(), c.LV)
 	if err != nil {
 		return err
 	}
@@ -50,16 +51,16 @@ func (c *checkCmd) Run(a *app) error {
 	context.AfterFunc(ctx, stop) // the second signal kills
 	run := &check{app: a, named: len(c.LV) > 0}
 	if !run.named {
-		run.damagedVGs = damagedVGs(s.Scan)
+		run.damagedVGs = damagedVGs(s.Result().VGs)
 	}
 	return run.run(ctx, lvs)
 }
 
 // checkable are the LVs that are named, or all visible ones and all pools.
-func checkable(scan *lvm2.Scan, names []string) ([]*lvm2.LV, error) {
+func checkable(found *scan.Result, names []string) ([]*lvm2.LV, error) {
 	var lvs []*lvm2.LV
 	for _, name := range names {
-		lv, err := findLV(scan, name)
+		lv, err := findLV(found, name)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +69,7 @@ func checkable(scan *lvm2.Scan, names []string) ([]*lvm2.LV, error) {
 	if len(names) > 0 {
 		return lvs, nil
 	}
-	for _, vg := range scan.VGs {
+	for _, vg := range found.VGs {
 		for _, lv := range vg.LVs {
 			if lv.Visible() || lv.Data() != nil {
 				lvs = append(lvs, lv)

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
-	"lvm2fs/blockdev"
-	"lvm2fs/lvm2"
+	"lvm2fs/scan"
 )
 
 // choiceOptions are the flags, of every command, of the user who knows better where an LV would be
@@ -19,100 +17,62 @@ type choiceOptions struct {
 	OriginOnly          []string `name:"origin-only" sep:"none" placeholder:"VG/LV" help:"Read the origin of a cached LV alone; what is only in the cache reads as it was before."`
 }
 
-// choices are the options, for the LVs that they name.
-type choices struct {
-	legs  map[*lvm2.LV][]int
-	pools map[*lvm2.LV]lvm2.ThinPoolOptions
-
-	originOnly map[*lvm2.LV]bool
+// flaggedChoice is what a flag says of an LV.
+type flaggedChoice struct {
+	scan.Choice
+	flag string
 }
 
-// apply makes lvm2 ask for the choices, which resolve fills in before any LV is opened.
-func (c *choices) apply(o *lvm2.Options) {
-	o.TrustLegs = func(lv *lvm2.LV) []int { return c.legs[lv] }
-	o.OriginOnly = func(lv *lvm2.LV) bool { return c.originOnly[lv] }
-	o.ThinPool = func(pool *lvm2.LV) lvm2.ThinPoolOptions { return c.pools[pool] }
-}
-
-// resolve finds the LVs that the options name. Files with metadata become devices of the session.
-func (c *choices) resolve(s *session, opts choiceOptions) error {
-	c.legs, c.pools, c.originOnly = map[*lvm2.LV][]int{}, map[*lvm2.LV]lvm2.ThinPoolOptions{}, map[*lvm2.LV]bool{}
-	for _, arg := range opts.TrustLeg {
-		lv, value, err := cutChoice(s.Scan, "--trust-leg", arg, ":")
+// choices are the flags in the words of package scan.
+func (o choiceOptions) choices() (all []flaggedChoice, err error) {
+	add := func(flag string, c scan.Choice) { all = append(all, flaggedChoice{c, flag}) }
+	for _, arg := range o.TrustLeg {
+		lv, value, err := cutChoice("--trust-leg", arg, ":")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		leg, err := strconv.ParseUint(value, 10, 16)
 		if err != nil {
-			return usagef("--trust-leg %s: %q is not the number of a leg", arg, value)
+			return nil, usagef("--trust-leg %s: %q is not the number of a leg", arg, value)
 		}
-		c.legs[lv] = append(c.legs[lv], int(leg))
+		add("--trust-leg", scan.Choice{LV: lv, TrustLegs: []int{int(leg)}})
 	}
-	for _, arg := range opts.ThinMetadata {
-		pool, value, err := cutChoice(s.Scan, "--thin-metadata", arg, "=")
+	for _, arg := range o.ThinMetadata {
+		pool, value, err := cutChoice("--thin-metadata", arg, "=")
 		if err != nil {
-			return err
+			return nil, err
 		}
-		o := c.pools[pool]
 		if name, ok := strings.CutPrefix(value, "lv:"); ok {
-			o.MetadataLV = name
-		} else if o.Metadata, err = s.metadataFile(value); err != nil {
-			return err
+			add("--thin-metadata", scan.Choice{LV: pool, ThinMetadataLV: name})
+		} else {
+			add("--thin-metadata", scan.Choice{LV: pool, ThinMetadataFile: value})
 		}
-		c.pools[pool] = o
 	}
-	for _, arg := range opts.ThinRoot {
-		pool, value, err := cutChoice(s.Scan, "--thin-root", arg, "=")
+	for _, arg := range o.ThinRoot {
+		pool, value, err := cutChoice("--thin-root", arg, "=")
 		if err != nil {
-			return err
+			return nil, err
 		}
-		o := c.pools[pool]
-		if o.Root, err = strconv.ParseUint(value, 10, 64); err != nil || o.Root == 0 {
-			return usagef("--thin-root %s: %q is not the number of a block", arg, value)
+		root, err := strconv.ParseUint(value, 10, 64)
+		if err != nil || root == 0 {
+			return nil, usagef("--thin-root %s: %q is not the number of a block", arg, value)
 		}
-		c.pools[pool] = o
+		add("--thin-root", scan.Choice{LV: pool, ThinRoot: root})
 	}
-	for _, arg := range opts.IgnoreTransactionID {
-		pool, err := findLV(s.Scan, arg)
-		if err != nil {
-			return fmt.Errorf("--ignore-transaction-id: %w", err)
-		}
-		o := c.pools[pool]
-		o.IgnoreTransactionID = true
-		c.pools[pool] = o
+	for _, arg := range o.IgnoreTransactionID {
+		add("--ignore-transaction-id", scan.Choice{LV: arg, IgnoreTransactionID: true})
 	}
-	for _, arg := range opts.OriginOnly {
-		lv, err := findLV(s.Scan, arg)
-		if err != nil {
-			return fmt.Errorf("--origin-only: %w", err)
-		}
-		c.originOnly[lv] = true
+	for _, arg := range o.OriginOnly {
+		add("--origin-only", scan.Choice{LV: arg, OriginOnly: true})
 	}
-	return nil
-}
-
-// metadataFile opens a file with the metadata of a pool, once for the session.
-func (s *session) metadataFile(path string) (lvm2.Device, error) {
-	if d := s.metadata[path]; d != nil {
-		return d, nil
-	}
-	d, err := blockdev.Open(path, blockdev.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("--thin-metadata: %w", err)
-	}
-	s.metadata[path] = d
-	return d, nil
+	return all, nil
 }
 
 // cutChoice splits VG/LV from what is chosen for it.
-func cutChoice(scan *lvm2.Scan, flag, arg, sep string) (*lvm2.LV, string, error) {
-	path, value, ok := strings.Cut(arg, sep)
+func cutChoice(flag, arg, sep string) (lv, value string, err error) {
+	lv, value, ok := strings.Cut(arg, sep)
 	if !ok || value == "" {
-		return nil, "", usagef("%s %s: not VG/LV%sVALUE", flag, arg, sep)
-	}
-	lv, err := findLV(scan, path)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", flag, err)
+		return "", "", usagef("%s %s: not VG/LV%sVALUE", flag, arg, sep)
 	}
 	return lv, value, nil
 }

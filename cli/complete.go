@@ -532,7 +532,7 @@ func (c *completer) scan() []*lvm2.VG {
 		return nil
 	}
 	defer s.Close()
-	return s.Scan.VGs
+	return s.Result().VGs
 }
 
 // nobody knows no passphrase.

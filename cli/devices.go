@@ -1,19 +1,19 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
+	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/blockdev/pieces"
-	"lvm2fs/layers/md"
-	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
-	"lvm2fs/mapping"
 	"lvm2fs/raid"
+	"lvm2fs/scan"
 )
 
 // deviceOptions are the flags about DEVICEs that every command has.
@@ -32,33 +32,19 @@ type deviceOptions struct {
 	orphans bool
 }
 
-// session is a set of open devices and what was found on them.
-type session struct {
-	Scan    *lvm2.Scan
-	Found   *probe.Result      // what lies on what, below the PVs
-	Devices []*blockdev.Device // all that are open, but for files that an image names
-
-	opts     deviceOptions
-	named    []mapping.Device // by the user
-	scanned  []mapping.Device // by --scan
-	prober   *probe.Prober
-	offsets  []*offset
-	inner    innerDevices
-	metadata map[string]*blockdev.Device // that --thin-metadata names, by path
+// imageOptions are the flags, of every command, about virtual disk images.
+type imageOptions struct {
+	ImageSnapshot  []string `name:"image-snapshot" sep:"none" placeholder:"[DEVICE=]NAME" help:"Show the snapshot NAME that is inside of a qcow2 image."`
+	AnyBackingFile bool     `name:"any-backing-file" help:"Let images name files outside of their directory that are no DEVICEs."`
+	Pieces         bool     `help:"A DEVICE named disk.001 or xaa stands for all pieces of an image: disk.001, disk.002, ..."`
 }
 
-// Close closes the devices, which were only read, unless by a mount that has synced what
-// it wrote.
-func (s *session) Close() {
-	if s.prober != nil {
-		_ = s.prober.Close()
-	}
-	for _, d := range s.Devices {
-		_ = d.Close()
-	}
-	for _, d := range s.metadata {
-		_ = d.Close()
-	}
+// session is what is open for a command, and the flags that it was opened with.
+type session struct {
+	*scan.Session
+	opts    deviceOptions
+	choices []flaggedChoice
+	heard   atomic.Pointer[warnings] // nil, or what the session's logger says too
 }
 
 // openDevices opens the DEVICE arguments of a command and reads what is on them. What
@@ -68,322 +54,183 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	if len(paths) == 0 && !opts.Scan {
 		return nil, usagef("no DEVICE given")
 	}
-	layers, err := newLayers(a.ask, opts.keyOptions, opts.imageOptions, paths)
+	s := &session{opts: opts}
+	keys := &keyring{ask: a.ask}
+	defer keys.wipe()
+	options, err := s.options(keys, paths)
 	if err != nil {
 		return nil, err
 	}
-	// What is open stays so.
-	defer layers.lock()
-	for _, warning := range layers.keys.warnings {
+	for _, warning := range keys.warnings {
 		a.warnf("%w", warning)
 	}
-	s := &session{opts: opts, inner: innerDevices{}, metadata: map[string]*blockdev.Device{}}
-	if s.offsets, err = parseOffsets(opts.Offset); err != nil {
-		return nil, err
+	options.Logger = slog.New(&warner{lineHandler{target: a.logTo}, a, &s.heard})
+	if s.Session, err = scan.Open(context.Background(), paths, options); err != nil {
+		return nil, s.inWords(err)
 	}
-	s.prober = probe.New(s.probeOptions(a, layers))
-	failures := s.open(paths, &s.named)
-	if opts.Scan {
-		failures = append(failures, s.openDisks(a)...)
-	}
-	if err := s.scan(a, failures); err != nil {
-		s.Close()
+	if err := s.tell(a, s.Result()); err != nil {
+		_ = s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *session) probeOptions(a *app, l *layers) probe.Options {
-	return probe.Options{
-		Images:     l.images(),
-		Containers: l.containers(),
-		Offset:     s.offset,
-		Same:       sameFile,
-		SectorSize: sectorSize,
-		Partition:  s.partition,
-		MD: md.Options{
-			RAID0Layout: map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[s.opts.RAID0Layout],
-			OnError: func(member mapping.Device, off, n int64, err error) {
-				a.warnf("%s: %d bytes at %d are read from the other members: %w", member.Name(), n, off, err)
-			},
-		},
-	}
+// warner has an app warn of what package scan tells its logger.
+type warner struct {
+	lineHandler
+	app   *app
+	heard *atomic.Pointer[warnings]
 }
 
-// sectorSize is the size in bytes of the sectors of a disk; 0 if it does not tell.
-func sectorSize(d mapping.Device) int64 {
-	switch d := d.(type) {
-	case *blockdev.Device:
-		return d.BlockSize()
-	case interface{ Beneath() []mapping.Device }:
-		if n := diskSector(d.(mapping.Device)); n != 0 {
-			return n
-		}
-		var largest int64
-		for _, b := range d.Beneath() {
-			n := sectorSize(b)
-			if n == 0 {
-				return 0
-			}
-			largest = max(largest, n)
-		}
-		return largest
-	}
-	return 0
+// Handle warns.
+func (w *warner) Handle(_ context.Context, r slog.Record) error {
+	a := *w.app
+	a.heard = w.heard.Load()
+	a.warnf("%s", r.Message)
+	return nil
 }
 
-// open opens the devices, each once, adds them to a list, and returns what went wrong.
-func (s *session) open(paths []string, to *[]mapping.Device) (failures []error) {
-	for _, path := range paths {
-		if s.opts.Pieces {
-			// Any piece stands for all of them.
-			if all, err := pieces.Find(path); err == nil {
-				path = all[0]
-			}
+// options are the flags in the words of package scan.
+func (s *session) options(keys *keyring, paths []string) (options scan.Options, err error) {
+	opts := s.opts
+	options = scan.Options{
+		SystemDisks:    opts.Scan,
+		Nested:         opts.Nested,
+		Exclusive:      opts.Exclusive,
+		Pieces:         opts.Pieces,
+		Prefer:         opts.PV,
+		AnyBackingFile: opts.AnyBackingFile,
+		RAID0Layout:    map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[opts.RAID0Layout],
+		Passphrase:     keys.passphrase,
+	}
+	if options.Offsets, err = parseOffsets(opts.Offset); err != nil {
+		return options, err
+	}
+	if options.LUKSHeaders, err = parseHeaders(opts.LUKSHeader, paths); err != nil {
+		return options, err
+	}
+	if options.ImageSnapshots, err = parseSnapshots(opts.ImageSnapshot, paths); err != nil {
+		return options, err
+	}
+	if options.KeySlots, err = parseSlots(opts.KeySlot, paths); err != nil {
+		return options, err
+	}
+	if s.choices, err = opts.choices(); err != nil {
+		return options, err
+	}
+	for _, c := range s.choices {
+		options.Choices = append(options.Choices, c.Choice)
+	}
+	options.Keys, err = keys.read(opts.KeyFile, paths)
+	return options, err
+}
+
+// parseOffsets takes [DEVICE=]BYTES apart. A DEVICE may have a = in its name.
+func parseOffsets(args []string) (all []scan.Offset, err error) {
+	for _, arg := range args {
+		o, number := scan.Offset{}, arg
+		if i := strings.LastIndexByte(arg, '='); i >= 0 {
+			o.Device, number = arg[:i], arg[i+1:]
 		}
-		d, err := blockdev.Open(path, blockdev.Options{})
+		if o.Bytes, err = strconv.ParseInt(number, 10, 64); err != nil || o.Bytes < 0 {
+			return nil, usagef("--offset %s: %q is not a number of bytes", arg, number)
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+func parseSnapshots(args, devices []string) (all []scan.ImageSnapshot, err error) {
+	for _, arg := range args {
+		device, name := cutDevice(arg, devices)
+		if name == "" {
+			return nil, usagef("--image-snapshot %s: no name", arg)
+		}
+		all = append(all, scan.ImageSnapshot{Device: device, Name: name})
+	}
+	return all, nil
+}
+
+// tell warns of what was found out, or fails with it if there is no volume group.
+func (s *session) tell(a *app, r *scan.Result) error {
+	for _, p := range r.Problems {
 		switch {
-		case err != nil:
-			failures = append(failures, err)
-		case s.has(d) != nil:
-			_ = d.Close()
+		case p.Refused:
+		case p.Reason == scan.InUse:
+			a.warnf("%w; what is read may change meanwhile", p.Err)
 		default:
-			s.Devices = append(s.Devices, d)
-			*to = append(*to, d)
+			a.warnf("%w", hinted(p.Err))
 		}
 	}
-	return failures
-}
-
-// openDisks opens the disks of the system. One that this user may not open, or that has no medium, is
-// passed over with a note; none at all is a failure.
-func (s *session) openDisks(a *app) (failures []error) {
-	paths, err := blockdev.Disks()
-	if err != nil {
-		return []error{fmt.Errorf("--scan: %w", err)}
+	knownOrphan := func(pv *lvm2.PV) bool { return pv.MetadataLost() == nil && !pv.InUse }
+	if err := r.NoVG(); err != nil && (!s.opts.orphans || !slices.ContainsFunc(r.Orphans, knownOrphan)) {
+		return s.inWords(err)
 	}
-	for _, failure := range s.open(paths, &s.scanned) {
-		if !errors.Is(failure, blockdev.ErrNoMedium) && !errors.Is(failure, os.ErrNotExist) {
-			failures = append(failures, failure)
+	for _, p := range r.Problems {
+		if p.Refused {
+			a.warnf("%w", hinted(p.Err))
 		}
-	}
-	if len(s.Devices) == 0 {
-		return failures
-	}
-	for _, failure := range failures {
-		a.warnf("skipped: %w", failure)
-	}
-	return nil
-}
-
-func (s *session) has(d *blockdev.Device) *blockdev.Device {
-	for _, other := range s.Devices {
-		if d.Same(other) {
-			return other
-		}
-	}
-	return nil
-}
-
-// partition is the system's own device for a partition of a disk: writing to it takes no more than the
-// partition. nil if there is none.
-func (s *session) partition(disk mapping.Device, number int, start, size int64) mapping.Device {
-	whole, ok := disk.(*blockdev.Device)
-	if !ok {
-		return nil
-	}
-	for _, path := range whole.Partitions(number, start, size) {
-		d, err := blockdev.Open(path, blockdev.Options{})
-		if err != nil {
-			continue
-		}
-		if other := s.has(d); other != nil {
-			_ = d.Close()
-			return other
-		}
-		if d.Size() == size {
-			s.Devices = append(s.Devices, d)
-			return d
-		}
-		_ = d.Close()
 	}
 	return nil
 }
 
 // rescan reads the metadata of the session's devices again, and warns of what mounting them would warn of. On an error the
 // session stays as it is.
-func (s *session) rescan(a *app) (_ *lvm2.Scan, warnings []string, err error) {
-	for _, d := range s.Devices {
-		if err := d.Refresh(); err != nil {
-			return nil, nil, err
-		}
-	}
-	again := *s
-	// Who uses a device by now is no reason to refuse what is mounted.
-	again.opts.Exclusive = false
+func (s *session) rescan(a *app) (_ *lvm2.Scan, warned []string, err error) {
 	a = a.overheard()
-	if err := again.scan(a, nil); err != nil {
+	s.heard.Store(a.heard)
+	defer s.heard.Store(nil)
+	r, err := s.Reload(context.Background())
+	if err != nil {
+		return nil, a.heard.end(), s.inWords(err)
+	}
+	if err := s.tell(a, r); err != nil {
 		return nil, a.heard.end(), err
 	}
-	_ = a.warnFaults(again.Scan.VGs, openFault) // the others can be read
-	return again.Scan, a.heard.end(), nil
+	_ = a.warnFaults(r.VGs, openFault) // the others can be read
+	return &lvm2.Scan{VGs: r.VGs}, a.heard.end(), nil
 }
 
-// scan looks for volume groups on the devices. failures are those of devices that are
-// not among them.
-func (s *session) scan(a *app, failures []error) error {
-	var inner []mapping.Device
-	var chosen choices
-	var inUse []error
-	for range maxNesting {
-		s.Found = s.prober.Probe(s.named, slices.Concat(s.scanned, inner))
-		var holders map[lvm2.Device]string
-		holders, inUse = s.holders()
-		chosen = choices{}
-		s.Scan = lvm2.Open(s.Found.PVs, s.options(a, &chosen, holders))
-		if !s.opts.Nested {
-			break
-		}
-		// What the user has chosen for LVs counts when these are opened. That all choices are of LVs
-		// that exist is seen in the end.
-		_ = chosen.resolve(s, s.opts.choiceOptions)
-		next := s.inner.of(s.Scan)
-		if len(next) <= len(inner) {
-			break
-		}
-		inner = next
-	}
-	if s.opts.Exclusive && len(inUse) > 0 {
-		return inUse[0]
-	}
-	for _, o := range s.offsets {
-		if o.device != "" && !o.used {
-			return errors.Join(append(failures, fmt.Errorf("--offset %s: there is no such device (list --tree names them)", o.arg))...)
-		}
-	}
-	for _, device := range s.opts.PV {
-		if !slices.ContainsFunc(s.Found.PVs, func(d mapping.Device) bool { return liesOn(d, device) }) {
-			return errors.Join(append(failures, fmt.Errorf("--pv %s: no PV was found there", device))...)
-		}
-	}
-	failures = append(failures, s.Found.Refused...)
-	for _, rejected := range s.Scan.Rejected {
-		failures = append(failures, hinted(rejected.Err))
-	}
-	for _, err := range inUse {
-		a.warnf("%w; what is read may change meanwhile", err)
-	}
-	for _, warning := range slices.Concat(s.Found.Warnings, s.Scan.Warnings) {
-		a.warnf("%w", warning)
-	}
-	knownOrphan := func(pv *lvm2.PV) bool { return pv.MetadataLost() == nil && !pv.InUse }
-	if len(s.Scan.VGs) == 0 && (!s.opts.orphans || !slices.ContainsFunc(s.Scan.Orphans, knownOrphan)) {
-		return s.nothingFound(failures)
-	}
-	for _, failure := range failures {
-		a.warnf("%w", failure)
-	}
-	return chosen.resolve(s, s.opts.choiceOptions)
-}
-
-// hinted says how to choose between devices with one PV.
-func hinted(err error) error {
-	if errors.Is(err, lvm2.ErrAmbiguous) || errors.Is(err, lvm2.ErrDuplicate) {
-		return fmt.Errorf("%w (--pv DEVICE chooses one)", err)
+// inWords is an error of package scan in the words of the command line.
+func (s *session) inWords(err error) error {
+	var none *scan.NoVGError
+	var option *scan.OptionError
+	switch {
+	case errors.As(err, &none):
+		return &scan.NoVGError{Causes: hintedAll(none.Causes)}
+	case errors.As(err, &option):
+		return errors.Join(append(hintedAll(option.Others), s.ofFlag(option))...)
 	}
 	return err
 }
 
-// maxNesting bounds how often PVs lie in LVs whose PVs lie in LVs.
-const maxNesting = 8
-
-func (s *session) options(a *app, chosen *choices, holders map[lvm2.Device]string) lvm2.Options {
-	options := lvm2.Options{
-		AtWord: func(d lvm2.Device) bool { return s.Found.AtWord[d] },
-		Chosen: func(d lvm2.Device) bool {
-			return slices.ContainsFunc(s.opts.PV, func(device string) bool { return liesOn(d, device) })
-		},
-		Beats:  s.Found.Beats,
-		Unread: s.Found.Unread,
-		Rival:  s.Found.MayBeBeneath,
-		InUse:  func(d lvm2.Device) string { return holders[d] },
-		CacheLost: func(lv *lvm2.LV, err error) {
-			a.warnf("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)
-		},
-		LegFailed: func(lv *lvm2.LV, leg int, off, n int64, err error) {
-			a.warnf("LV %s: leg %d: %d bytes at %d are read from the others: %w", lv, leg, n, off, err)
-		},
+// ofFlag is an error about an option as one about its flag.
+func (s *session) ofFlag(e *scan.OptionError) error {
+	switch e.Option {
+	case "Offsets":
+		return fmt.Errorf("--offset %s: %w (list --tree names them)", s.opts.Offset[e.Index], e.Err)
+	case "Prefer":
+		return fmt.Errorf("--pv %s: %w", s.opts.PV[e.Index], e.Err)
+	case "Choices":
+		return asUsage(fmt.Errorf("%s: %w", s.choices[e.Index].flag, e.Err))
 	}
-	chosen.apply(&options)
-	return options
+	return e
 }
 
-// holders names, for each device with a PV, who else uses what it lies on, and says so of each of those
-// once.
-func (s *session) holders() (names map[lvm2.Device]string, inUse []error) {
-	names = map[lvm2.Device]string{}
-	what := map[mapping.Device]string{}
-	for _, pv := range s.Found.PVs {
-		var users []string
-		for _, bottom := range mapping.Bottom(pv) {
-			disk, ok := bottom.(*blockdev.Device)
-			if !ok {
-				continue
-			}
-			user, seen := what[disk]
-			if !seen {
-				var err error
-				user, err = usersOfDisk(disk)
-				what[disk] = user
-				if err != nil {
-					inUse = append(inUse, err)
-				}
-			}
-			if user != "" {
-				users = append(users, user)
-			}
-		}
-		if len(users) > 0 {
-			names[pv] = strings.Join(users, ", ")
-		}
+func hintedAll(errs []error) (all []error) {
+	for _, err := range errs {
+		all = append(all, hinted(err))
 	}
-	return names, inUse
+	return all
 }
 
-// usersOfDisk names who else uses a disk, briefly and in full; nil and "" if nobody does.
-func usersOfDisk(d *blockdev.Device) (string, error) {
-	var holders, what []string
-	for _, holder := range d.InUse() {
-		holders = append(holders, holder.String())
-		what = append(what, holder.What)
+// hinted says which flag may help.
+func hinted(err error) error {
+	switch {
+	case errors.Is(err, lvm2.ErrAmbiguous), errors.Is(err, lvm2.ErrDuplicate):
+		return fmt.Errorf("%w (--pv DEVICE chooses one)", err)
+	case errors.Is(err, blockdev.ErrOutside):
+		return fmt.Errorf("%w (--any-backing-file allows it)", err)
 	}
-	if len(holders) == 0 {
-		return "", nil
-	}
-	return strings.Join(what, ", "), fmt.Errorf("%s is in use: %s", d.Name(), strings.Join(holders, ", "))
-}
-
-// vgUnknown says why a PV that is there leads to no VG.
-func vgUnknown(pv *lvm2.PV) error {
-	switch err := pv.MetadataLost(); {
-	case err != nil:
-		return fmt.Errorf("%s: a PV of an unknown volume group: %w", pv, err)
-	case pv.InUse:
-		return fmt.Errorf("%s: a PV that is used by a volume group whose metadata is on none of the devices", pv)
-	}
-	return fmt.Errorf("%s: a PV of no volume group", pv)
-}
-
-// nothingFound says in one error why there is no volume group.
-func (s *session) nothingFound(failures []error) error {
-	for _, pv := range s.Scan.Orphans {
-		failures = append(failures, vgUnknown(pv))
-	}
-	if len(s.Devices) == 0 && len(failures) > 0 {
-		return errors.Join(failures...)
-	}
-	if len(failures) == 0 {
-		return errors.New("no volume group found")
-	}
-	return fmt.Errorf("no volume group found: %w", errors.Join(failures...))
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"lvm2fs/cli/internal/copyout"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
+	"lvm2fs/scan"
 )
 
 type dumpCmd struct {
@@ -52,7 +53,7 @@ func (c *dumpCmd) Run(a *app) error {
 	}
 	defer s.Close()
 	d := &dump{app: a, force: c.Force, noSync: c.NoSync}
-	if err := d.choose(s.Scan, c.LV); err != nil {
+	if err := d.choose(s.Result(), c.LV); err != nil {
 		return err
 	}
 	if err := d.protect(s); err != nil {
@@ -103,20 +104,20 @@ type dumpJob struct {
 }
 
 // choose finds the LVs that are to be dumped, in the order of their VGs.
-func (d *dump) choose(scan *lvm2.Scan, names []string) error {
+func (d *dump) choose(found *scan.Result, names []string) error {
 	d.explicit = len(names) > 0
 	named := map[*lvm2.LV]bool{}
 	for _, name := range names {
-		lv, err := findLV(scan, name)
+		lv, err := findLV(found, name)
 		if err != nil {
 			return err
 		}
 		named[lv] = true
 	}
 	if !d.explicit {
-		d.damagedVGs = damagedVGs(scan)
+		d.damagedVGs = damagedVGs(found.VGs)
 	}
-	for _, vg := range scan.VGs {
+	for _, vg := range found.VGs {
 		for _, lv := range vg.LVs {
 			if named[lv] || !d.explicit && lv.Visible() {
 				d.lvs = append(d.lvs, lv)
@@ -163,8 +164,8 @@ func (d *dump) close() {
 
 // protect notes the devices, which may lie where the files go.
 func (d *dump) protect(s *session) error {
-	for _, dev := range s.Devices {
-		info, err := os.Stat(dev.Path())
+	for _, path := range s.Paths() {
+		info, err := os.Stat(path)
 		if err != nil {
 			return err
 		}

@@ -1,19 +1,19 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"lvm2fs/blockdev"
 	"lvm2fs/internal/secret"
-	"lvm2fs/layers/luks"
-	"lvm2fs/mapping"
+	"lvm2fs/scan"
 )
 
 // keyOptions are the flags, of every command, about LUKS containers.
@@ -24,7 +24,15 @@ type keyOptions struct {
 }
 
 // errNoTerminal: there is nobody to ask.
-var errNoTerminal = errors.New("no terminal to ask for its passphrase on; --key-file names a file with it")
+var errNoTerminal error = noTerminal{}
+
+type noTerminal struct{}
+
+func (noTerminal) Error() string {
+	return "no terminal to ask for its passphrase on; --key-file names a file with it"
+}
+
+func (noTerminal) Is(target error) bool { return target == scan.ErrNobody }
 
 // asker is where passphrases come from that are in no file.
 type asker interface {
@@ -36,42 +44,42 @@ type asker interface {
 
 // keyring is what can open containers, for as long as devices are being opened.
 type keyring struct {
-	ask   asker
-	files []keyFile
-	slots []keySlot
-	typed []*secret.Bytes // and did open something
+	ask     asker // nil once they are
+	secrets []*secret.Bytes
 
 	warnings []error
-}
-
-// keyFile is one --key-file.
-type keyFile struct {
-	device string // "" for all
-	key    *secret.Bytes
-}
-
-// keySlot is one --key-slot.
-type keySlot struct {
-	device string // "" for all
-	name   string
 }
 
 // maxKeyFile is more than cryptsetup takes.
 const maxKeyFile = 8 << 20
 
-// newKeyring reads the key files. devices are the DEVICE arguments of the command.
-func newKeyring(ask asker, opts keyOptions, devices []string) (*keyring, error) {
-	k := &keyring{ask: ask}
-	for _, arg := range opts.KeySlot {
+func parseSlots(args, devices []string) (all []scan.KeySlot, err error) {
+	for _, arg := range args {
 		device, number := cutDevice(arg, devices)
 		n, err := strconv.ParseUint(number, 10, 8)
 		if err != nil {
 			return nil, usagef("--key-slot %s: %q is not the number of a key slot", arg, number)
 		}
-		k.slots = append(k.slots, keySlot{device, strconv.FormatUint(n, 10)})
+		all = append(all, scan.KeySlot{Device: device, Slot: uint8(n)})
 	}
+	return all, nil
+}
+
+func parseHeaders(args, devices []string) (all []scan.LUKSHeader, err error) {
+	for _, arg := range args {
+		device, file := cutDevice(arg, devices)
+		if device == "" {
+			return nil, usagef("--luks-header %s: not DEVICE=FILE with one of the DEVICEs", arg)
+		}
+		all = append(all, scan.LUKSHeader{Device: device, Path: file})
+	}
+	return all, nil
+}
+
+// read reads key files. devices are the DEVICE arguments of the command.
+func (k *keyring) read(args, devices []string) (all []scan.Key, err error) {
 	var fromInput *secret.Bytes
-	for _, arg := range opts.KeyFile {
+	for _, arg := range args {
 		device, file := cutDevice(arg, devices)
 		var key *secret.Bytes
 		var err error
@@ -79,18 +87,43 @@ func newKeyring(ask asker, opts keyOptions, devices []string) (*keyring, error) 
 		case file == "-" && fromInput != nil:
 			key = fromInput
 		case file == "-":
-			key, err = ask.standardInput()
+			key, err = k.ask.standardInput()
 			fromInput = key
 		default:
 			key, err = k.readKeyFile(file)
 		}
 		if err != nil {
-			k.wipe()
 			return nil, fmt.Errorf("key file %s: %w", file, withoutPath(err))
 		}
-		k.files = append(k.files, keyFile{device, key})
+		all = append(all, scan.Key{Device: device, Bytes: k.keep(key)})
 	}
-	return k, nil
+	return all, nil
+}
+
+// keep keeps a secret until wipe, out of core dumps too: so do the ciphers with what they make of it.
+func (k *keyring) keep(s *secret.Bytes) []byte {
+	withoutCoreDumps()
+	k.secrets = append(k.secrets, s)
+	return s.Bytes()
+}
+
+// passphrase asks whoever knows; see [scan.Options].
+func (k *keyring) passphrase(_ context.Context, q scan.Question) ([]byte, error) {
+	if k.ask == nil {
+		return nil, errors.New("unmount and mount again to give its passphrase")
+	}
+	question := fmt.Sprintf("Passphrase for %s: ", printable(q.Device))
+	if q.Slot != "" {
+		question = fmt.Sprintf("Passphrase for key slot %s of %s: ", q.Slot, printable(q.Device))
+	}
+	if q.Try > 0 {
+		question = "It does not fit. " + question
+	}
+	typed, err := k.ask.passphrase(question)
+	if err != nil {
+		return nil, err
+	}
+	return k.keep(typed), nil
 }
 
 // cutDevice splits [DEVICE=]VALUE. Both may have a = in them: DEVICE is one of devices, or
@@ -101,7 +134,7 @@ func cutDevice(arg string, devices []string) (device, value string) {
 			continue
 		}
 		for _, d := range devices {
-			if samePlace(arg[:i], d) {
+			if blockdev.SamePath(arg[:i], d) {
 				return d, arg[i+1:]
 			}
 			if rest, ok := strings.CutPrefix(arg[:i], d); ok && strings.HasPrefix(rest, " ") {
@@ -110,16 +143,6 @@ func cutDevice(arg string, devices []string) (device, value string) {
 		}
 	}
 	return "", arg
-}
-
-// samePlace says whether two paths lead to one file.
-func samePlace(a, b string) bool {
-	if filepath.Clean(a) == filepath.Clean(b) {
-		return true
-	}
-	x, errX := os.Stat(a)
-	y, errY := os.Stat(b)
-	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // readKeyFile reads a key file, and warns if it is not its owner's alone.
@@ -164,120 +187,12 @@ func withoutPath(err error) error {
 	return err
 }
 
-// wipe forgets all keys.
+// wipe forgets all keys. Nobody is asked for more.
 func (k *keyring) wipe() {
-	for _, f := range k.files {
-		f.key.Wipe()
-	}
-	for _, s := range k.typed {
+	for _, s := range k.secrets {
 		s.Wipe()
 	}
-	k.files, k.typed, k.ask = nil, nil, nil
-}
-
-// tries is how often a person may mistype.
-const tries = 3
-
-// open opens a container: with the key files for its device, or else with those for all and
-// with what opened another, or else with what a person types.
-func (k *keyring) open(dev mapping.Device, opts luks.Options) (mapping.Device, error) {
-	keys, own := k.keysFor(dev)
-	opts.Slot = k.slotFor(dev)
-	c, err := luks.Open(dev, keys, opts)
-	if err == nil {
-		withoutCoreDumps()
-		return c, nil
-	}
-	if !errors.Is(err, luks.ErrPassphrase) || own {
-		return nil, err
-	}
-	if k.ask == nil {
-		return nil, fmt.Errorf("%s: it is locked; unmount and mount again to give its passphrase", dev.Name())
-	}
-	for try := range tries {
-		question := fmt.Sprintf("Passphrase for %s: ", printable(dev.Name()))
-		if opts.Slot != "" {
-			question = fmt.Sprintf("Passphrase for key slot %s of %s: ", opts.Slot, printable(dev.Name()))
-		}
-		if try > 0 {
-			question = "It does not fit. " + question
-		}
-		typed, asked := k.ask.passphrase(question)
-		switch {
-		case errors.Is(asked, errNoTerminal) && len(keys) > 0:
-			return nil, err
-		case asked != nil:
-			return nil, fmt.Errorf("%s: it is locked: %w", dev.Name(), asked)
-		case len(typed.Bytes()) == 0:
-			return nil, err
-		}
-		if c, err = luks.Open(dev, [][]byte{typed.Bytes()}, opts); err == nil {
-			k.typed = append(k.typed, typed)
-			withoutCoreDumps()
-			return c, nil
-		}
-		typed.Wipe()
-		if !errors.Is(err, luks.ErrPassphrase) {
-			break
-		}
-	}
-	return nil, err
-}
-
-// keysFor returns the keys to try on dev, and whether they are for it alone.
-func (k *keyring) keysFor(dev mapping.Device) (keys [][]byte, own bool) {
-	for _, f := range k.files {
-		if f.device != "" && liesOn(dev, f.device) {
-			keys = append(keys, f.key.Bytes())
-		}
-	}
-	if len(keys) > 0 {
-		return keys, true
-	}
-	for _, f := range k.files {
-		if f.device == "" {
-			keys = append(keys, f.key.Bytes())
-		}
-	}
-	for _, s := range k.typed {
-		keys = append(keys, s.Bytes())
-	}
-	return keys, false
-}
-
-// slotFor is the last slot that was chosen for dev, or else for all; "" for any.
-func (k *keyring) slotFor(dev mapping.Device) (name string) {
-	for _, s := range k.slots {
-		if s.device == "" {
-			name = s.name
-		}
-	}
-	for _, s := range k.slots {
-		if s.device != "" && liesOn(dev, s.device) {
-			name = s.name
-		}
-	}
-	return name
-}
-
-// liesOn says whether dev is what the user calls device, or lies on that.
-func liesOn(dev mapping.Device, device string) bool {
-	if dev.Name() == device {
-		return true
-	}
-	if file, ok := dev.(interface{ Path() string }); ok {
-		return samePlace(file.Path(), device)
-	}
-	s, ok := dev.(mapping.Stacked)
-	if !ok {
-		return false
-	}
-	for _, d := range s.Beneath() {
-		if liesOn(d, device) {
-			return true
-		}
-	}
-	return false
+	k.secrets, k.ask = nil, nil
 }
 
 // withoutCoreDumps keeps what the ciphers hold of keys from ending up in a file.

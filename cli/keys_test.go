@@ -11,11 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/blockdev"
+	"github.com/google/go-cmp/cmp"
+
 	"lvm2fs/internal/secret"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/layers/luks"
-	"lvm2fs/mapping"
+	"lvm2fs/scan"
 )
 
 // scripted answers with its lines, one for each question.
@@ -37,17 +36,6 @@ func (s *scripted) passphrase(question string) (*secret.Bytes, error) {
 
 func (s *scripted) standardInput() (*secret.Bytes, error) { return secret.Move([]byte(s.input)) }
 
-// locked is the disk of the case luks2-4k, whose passphrase is quick to try.
-func locked(t *testing.T) *blockdev.Device {
-	t.Helper()
-	d, err := blockdev.Open(testimages.Load(t, "luks2-4k").Unpack(t)[0], blockdev.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
-}
-
 func keyFileWith(t *testing.T, contents string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key=file")
@@ -57,120 +45,43 @@ func keyFileWith(t *testing.T, contents string) string {
 	return path
 }
 
-// ring is a keyring that is wiped after the test.
-func ring(t *testing.T, ask asker, args []string, devices ...string) *keyring {
-	t.Helper()
-	k, err := newKeyring(ask, keyOptions{KeyFile: args}, devices)
+func TestKeyFilesAreReadForAllOrForTheirDevice(t *testing.T) {
+	k := &keyring{ask: &scripted{input: "from input"}}
+	defer k.wipe()
+	file := keyFileWith(t, "banana\n")
+	keys, err := k.read([]string{file, "disk=" + file, "disk (partition 2)=" + file, "-", "disk=-"}, []string{"disk"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(k.wipe)
-	return k
-}
-
-func TestContainersOpenWithAKeyFileForAllOrForTheirDevice(t *testing.T) {
-	d := locked(t)
-	good, bad := keyFileWith(t, "banana"), keyFileWith(t, "banana\n")
-	for name, c := range map[string]struct {
-		args  []string
-		opens bool
-	}{
-		"for all":                          {[]string{good}, true},
-		"one of two":                       {[]string{bad, good}, true},
-		"for the device":                   {[]string{d.Path() + "=" + good}, true},
-		"for what lies on it":              {[]string{d.Path() + " (partition 1)=" + bad, good}, true},
-		"standard input":                   {[]string{"-"}, true},
-		"standard input, for the device":   {[]string{d.Path() + "=-"}, true},
-		"a newline too many":               {[]string{bad}, false},
-		"wrong for the device":             {[]string{d.Path() + "=" + bad, good}, false},
-		"right, but for another device":    {[]string{"other=" + good}, false},
-		"right for one, wrong for another": {[]string{"other=" + bad, d.Path() + "=" + good}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ask := &scripted{input: "banana"}
-			c0, err := ring(t, ask, c.args, d.Path(), "other").open(d, luks.Options{})
-			if c.opens != (err == nil) {
-				t.Fatal(err)
-			}
-			if err == nil {
-				_ = c0.(luks.Container).Close()
-				return
-			}
-			if !strings.HasPrefix(err.Error(), d.Name()) || !errors.Is(err, luks.ErrPassphrase) && !errors.Is(err, errNoTerminal) {
-				t.Error(err)
-			}
-		})
+	want := []scan.Key{
+		{Bytes: []byte("banana\n")},
+		{Device: "disk", Bytes: []byte("banana\n")},
+		{Device: "disk (partition 2)", Bytes: []byte("banana\n")},
+		{Bytes: []byte("from input")},
+		{Device: "disk", Bytes: []byte("from input")},
+	}
+	if diff := cmp.Diff(want, keys); diff != "" {
+		t.Error(diff)
 	}
 }
 
-func TestAKeyFileForAPartitionIsForWhatLiesOnIt(t *testing.T) {
-	d := locked(t)
-	part := mapping.Section(d, 0, d.Size(), d.Name()+" (partition 2)")
-	k := ring(t, &scripted{}, []string{d.Path() + " (partition 2)=" + keyFileWith(t, "banana")}, d.Path())
-	c, err := k.open(part, luks.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = c.(luks.Container).Close()
-	if _, err := k.open(d, luks.Options{}); !errors.Is(err, errNoTerminal) {
-		t.Error(err)
-	}
-}
-
-func TestWhereNoKeyFileFitsSomebodyIsAsked(t *testing.T) {
-	d := locked(t)
-	ask := &scripted{lines: []string{"apple", "banana"}}
-	k := ring(t, ask, []string{keyFileWith(t, "pear")}, d.Path())
-	c, err := k.open(d, luks.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = c.(luks.Container).Close()
-	want := "Passphrase for " + d.Name() + ": "
-	if !slices.Equal(ask.asked, []string{want, "It does not fit. " + want}) {
-		t.Errorf("%q", ask.asked)
-	}
-	// What opened one container is tried on the next, and nobody is asked again.
-	if c, err = k.open(d, luks.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	_ = c.(luks.Container).Close()
-	if len(ask.asked) != 2 {
-		t.Errorf("%q", ask.asked)
-	}
-}
-
-func TestNobodyIsAskedForeverNorAgainstTheirWill(t *testing.T) {
-	d := locked(t)
-	for _, lines := range [][]string{{"a", "b", "c", "banana"}, {"", "banana"}} {
-		ask := &scripted{lines: lines}
-		if _, err := ring(t, ask, nil, d.Path()).open(d, luks.Options{}); !errors.Is(err, luks.ErrPassphrase) {
+func TestAPersonIsAskedForWhatIsMissingAndToldWhatDidNotFit(t *testing.T) {
+	ask := &scripted{lines: []string{"a", "b", "c"}}
+	k := &keyring{ask: ask}
+	for _, q := range []scan.Question{{Device: "a\x1b[31m"}, {Device: "d", Slot: "3"}, {Device: "d", Try: 1}} {
+		if _, err := k.passphrase(t.Context(), q); err != nil {
 			t.Error(err)
 		}
 	}
-}
-
-func TestNobodyIsAskedAboutWhatCannotBeOpenedAnyway(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "damaged")
-	if err := os.WriteFile(path, append([]byte("LUKS\xba\xbe\x00\x01"), make([]byte, 8192)...), 0o600); err != nil {
-		t.Fatal(err)
+	want := []string{`Passphrase for a\x1b[31m: `, "Passphrase for key slot 3 of d: ", "It does not fit. Passphrase for d: "}
+	if !slices.Equal(ask.asked, want) {
+		t.Errorf("%q", ask.asked)
 	}
-	d, err := blockdev.Open(path, blockdev.Options{})
-	if err != nil {
-		t.Fatal(err)
+	if _, err := k.passphrase(t.Context(), scan.Question{}); !errors.Is(err, scan.ErrNobody) || !errors.Is(err, errNoTerminal) {
+		t.Error(err)
 	}
-	defer d.Close()
-	ask := &scripted{lines: []string{"banana"}}
-	if _, err := ring(t, ask, nil, path).open(d, luks.Options{}); !errors.Is(err, luks.ErrHeader) || len(ask.asked) > 0 {
-		t.Error(err, ask.asked)
-	}
-}
-
-func TestAWipedKeyringOpensNothing(t *testing.T) {
-	d := locked(t)
-	k := ring(t, &scripted{lines: []string{"banana"}}, []string{keyFileWith(t, "banana")}, d.Path())
 	k.wipe()
-	if _, err := k.open(d, luks.Options{}); err == nil || !strings.Contains(err.Error(), "locked") {
+	if _, err := k.passphrase(t.Context(), scan.Question{}); err == nil || !strings.Contains(err.Error(), "mount again") {
 		t.Error(err)
 	}
 }
@@ -184,7 +95,7 @@ func TestKeyFilesThatCannotBeReadAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{"absent": "key file absent: no such file", large: "more than 8388608 bytes", t.TempDir(): "is a directory"} {
-		if _, err := newKeyring(&scripted{}, keyOptions{KeyFile: []string{path}}, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := new(keyring).read([]string{path}, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -270,7 +181,11 @@ func TestAKeyFileOfWhichOthersCanKnowIsWarnedOf(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		k := ring(t, &scripted{}, []string{path})
+		k := new(keyring)
+		if _, err := k.read([]string{path}, nil); err != nil {
+			t.Fatal(err)
+		}
+		k.wipe()
 		if got := len(k.warnings) == 1 && strings.Contains(k.warnings[0].Error(), path); got != warned {
 			t.Errorf("%04o: %v", mode, k.warnings)
 		}

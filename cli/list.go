@@ -3,13 +3,12 @@ package cli
 import (
 	"bufio"
 	"cmp"
-	"errors"
 	"os"
 	"slices"
 	"strings"
 
-	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/scan"
 )
 
 type listCmd struct {
@@ -48,9 +47,8 @@ func (c *listCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	l := newListing(s.Scan, c.All)
-	l.found = s.Found
-	if err := l.only(s.Scan, c.VG, c.LV); err != nil {
+	l := newListing(s.Result(), c.All)
+	if err := l.only(c.VG, c.LV); err != nil {
 		return err
 	}
 	look := layout{headings: !c.Bare, width: a.terminalWidth(), ascii: !hasUTF8(os.Getenv)}
@@ -83,15 +81,15 @@ type listing struct {
 	pvs       []*lvm2.PV // orphans, missing ones and duplicates too
 	lvs       []*lvm2.LV
 	duplicate map[*lvm2.PV]bool // the PV is used from another device
-	found     *probe.Result     // what lies on what below the PVs; may be nil
+	found     *scan.Result
 
 	relatives int  // how many ancestors and descendants have been named
 	cut       bool // some have not
 }
 
-func newListing(scan *lvm2.Scan, all bool) *listing {
-	l := &listing{vgs: scan.VGs, pvs: slices.Clone(scan.Orphans), duplicate: map[*lvm2.PV]bool{}}
-	for _, vg := range scan.VGs {
+func newListing(found *scan.Result, all bool) *listing {
+	l := &listing{vgs: found.VGs, pvs: slices.Clone(found.Orphans), duplicate: map[*lvm2.PV]bool{}, found: found}
+	for _, vg := range found.VGs {
 		l.pvs = append(l.pvs, vg.PVs...)
 		var lvs []*lvm2.LV
 		for _, lv := range vg.LVs {
@@ -102,8 +100,11 @@ func newListing(scan *lvm2.Scan, all bool) *listing {
 		slices.SortFunc(lvs, func(a, b *lvm2.LV) int { return cmp.Compare(a.Name, b.Name) })
 		l.lvs = append(l.lvs, lvs...)
 	}
-	for _, rejected := range scan.Rejected {
-		if pv := duplicatePV(rejected); pv != nil {
+	for _, p := range found.Problems {
+		if p.Reason != scan.Duplicate {
+			continue
+		}
+		if pv := pvAsShownBy(p.Device); pv != nil {
 			l.pvs = append(l.pvs, pv)
 			l.duplicate[pv] = true
 		}
@@ -112,13 +113,9 @@ func newListing(scan *lvm2.Scan, all bool) *listing {
 	return l
 }
 
-// duplicatePV is the PV as a device shows it that is not used, since another has it too; nil
-// if it was rejected for another reason.
-func duplicatePV(rejected lvm2.Rejected) *lvm2.PV {
-	if !errors.Is(rejected.Err, lvm2.ErrDuplicate) {
-		return nil
-	}
-	alone := lvm2.Open([]lvm2.Device{rejected.Device}, lvm2.Options{})
+// pvAsShownBy is the PV as one of the devices shows it that have it; nil if it can no longer be read.
+func pvAsShownBy(d lvm2.Device) *lvm2.PV {
+	alone := lvm2.Open([]lvm2.Device{d}, lvm2.Options{})
 	pvs := alone.Orphans
 	for _, vg := range alone.VGs {
 		pvs = append(pvs, vg.PVs...)

@@ -7,7 +7,6 @@ import (
 
 	"lvm2fs/blockdev"
 	"lvm2fs/internal/testimages"
-	"lvm2fs/lvm2"
 )
 
 // Reading the metadata is part of it, as in a run of the command.
@@ -20,7 +19,7 @@ func BenchmarkListVGWith2000LVs(b *testing.B) {
 	for name, write := range writers {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				scan := lvm2.Open([]lvm2.Device{device}, lvm2.Options{})
+				scan := inMemory(b, device)
 				if err := write(newListing(scan, true), bufio.NewWriter(io.Discard)); err != nil {
 					b.Fatal(err)
 				}

@@ -42,9 +42,9 @@ func columnsOf(t *testing.T, headings bool, vgs, lvs []string, values ...string)
 	if err != nil {
 		return "", err
 	}
-	scan := lvm2.Open(twoVGs(), lvm2.Options{})
+	scan := inMemory(t, twoVGs()...)
 	l := newListing(scan, false)
-	if err := l.only(scan, vgs, lvs); err != nil {
+	if err := l.only(vgs, lvs); err != nil {
 		return "", err
 	}
 	var out bytes.Buffer

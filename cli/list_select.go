@@ -9,21 +9,21 @@ import (
 )
 
 // only leaves in the listing what belongs to the VGs and LVs that are named: of an LV its VG and that one's PVs too.
-func (l *listing) only(scan *lvm2.Scan, vgNames, lvPaths []string) error {
+func (l *listing) only(vgNames, lvPaths []string) error {
 	if len(vgNames)+len(lvPaths) == 0 {
 		return nil
 	}
 	whole, part := map[*lvm2.VG]bool{}, map[*lvm2.VG]bool{}
 	named := map[*lvm2.LV]bool{}
 	for _, name := range vgNames {
-		vg, err := findVG(scan, name)
+		vg, err := l.found.VG(name)
 		if err != nil {
 			return err
 		}
 		whole[vg], part[vg] = true, true
 	}
 	for _, path := range lvPaths {
-		lv, err := findLV(scan, path)
+		lv, err := findLV(l.found, path)
 		if err != nil {
 			return err
 		}

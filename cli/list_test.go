@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+	"lvm2fs/scan"
 )
 
 func TestPrintableLeavesNothingThatATerminalObeys(t *testing.T) {
@@ -60,10 +63,20 @@ func listText(t testing.TB, write func(*listing, *bufio.Writer) error, vg testpv
 	for _, d := range vg.Disks() {
 		devices = append(devices, d)
 	}
-	return listScan(t, write, lvm2.Open(devices, lvm2.Options{}))
+	return listScan(t, write, inMemory(t, devices...))
 }
 
-func listScan(t testing.TB, write func(*listing, *bufio.Writer) error, scan *lvm2.Scan) string {
+// inMemory is what is found on devices.
+func inMemory(t testing.TB, devices ...mapping.Device) *scan.Result {
+	t.Helper()
+	s, err := scan.Open(context.Background(), nil, scan.Options{Devices: devices})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Result()
+}
+
+func listScan(t testing.TB, write func(*listing, *bufio.Writer) error, scan *scan.Result) string {
 	t.Helper()
 	var out bytes.Buffer
 	w := bufio.NewWriter(&out)
@@ -144,7 +157,7 @@ func FuzzList(f *testing.F) {
 		if len(text) > 24<<10 {
 			return
 		}
-		scan := lvm2.Open([]lvm2.Device{testpv.New("sda", testpv.UUID("pv"), 128<<10, text)}, lvm2.Options{})
+		scan := inMemory(t, testpv.New("sda", testpv.UUID("pv"), 128<<10, text))
 		for name, write := range writers {
 			out := listScan(t, write, scan)
 			if name == "JSON" && !json.Valid([]byte(out)) {

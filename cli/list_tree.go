@@ -11,6 +11,7 @@ import (
 	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
+	"lvm2fs/scan"
 )
 
 // writeTree writes what lies on what, from the files and disks up: what is on each, down to the PVs,
@@ -22,7 +23,7 @@ func (l *listing) writeTree(w *bufio.Writer, look layout) error {
 	var rows table
 	rows.header("Name", "Size", "Type", "Notes")
 	for _, pv := range l.pvs {
-		if (l.found == nil || pv.Device == nil) && !l.duplicate[pv] {
+		if pv.Device == nil {
 			t.write(&rows, "", "", []item{t.pv(pv)})
 		}
 	}
@@ -48,12 +49,9 @@ func (l *listing) writeTree(w *bufio.Writer, look layout) error {
 
 // roots are the devices that the user named, and those of the system that lead to a PV, by name.
 func (l *listing) roots() []*probe.Node {
-	if l.found == nil {
-		return nil
-	}
 	roots := slices.Clone(l.found.Roots)
-	for _, n := range l.found.Others {
-		if _, inner := n.Device.(*innerDevice); !inner && n.LeadsToPV() {
+	for _, n := range l.found.Disks {
+		if n.LeadsToPV() {
 			roots = append(roots, n)
 		}
 	}
@@ -82,9 +80,9 @@ type tree struct {
 	onPV    map[*lvm2.PV][]*lvm2.LV
 	onLV    map[*lvm2.LV][]*lvm2.LV
 	pvOf    map[mapping.Device]*lvm2.PV
-	inner   map[[2]lvm2.UUID]*probe.Node // on LVs, by the UUIDs of VG and LV
-	unused  map[mapping.Device]bool      // with a PV that is used from another device
-	shown   map[any]bool                 // with what is built on them
+	found   *scan.Result
+	unused  map[mapping.Device]bool // with a PV that is used from another device
+	shown   map[any]bool            // with what is built on them
 	shownPV map[*lvm2.PV]bool
 	cut     bool // LVs above others are not drawn there
 	ascii   bool // without box-drawing characters
@@ -93,7 +91,7 @@ type tree struct {
 func newTree(l *listing) *tree {
 	t := &tree{
 		onPV: map[*lvm2.PV][]*lvm2.LV{}, onLV: map[*lvm2.LV][]*lvm2.LV{}, pvOf: map[mapping.Device]*lvm2.PV{},
-		inner: map[[2]lvm2.UUID]*probe.Node{}, unused: map[mapping.Device]bool{}, shown: map[any]bool{}, shownPV: map[*lvm2.PV]bool{},
+		found: l.found, unused: map[mapping.Device]bool{}, shown: map[any]bool{}, shownPV: map[*lvm2.PV]bool{},
 	}
 	for _, vg := range l.vgs {
 		t.addVG(vg)
@@ -104,13 +102,6 @@ func newTree(l *listing) *tree {
 			t.unused[pv.Device] = true
 		case pv.Device != nil:
 			t.pvOf[pv.Device] = pv
-		}
-	}
-	if l.found != nil {
-		for _, n := range l.found.Others {
-			if d, ok := n.Device.(*innerDevice); ok {
-				t.inner[[2]lvm2.UUID{d.vg, d.lv}] = n
-			}
 		}
 	}
 	return t
@@ -168,7 +159,7 @@ func (t *tree) node(n *probe.Node) item {
 	case n.Device != nil && t.unused[n.Device]:
 		i.note = "duplicate PV, not used"
 	case n.Err != nil:
-		i.note = also(i.note, printable(oneLine(n.Err)))
+		i.note = also(i.note, printable(oneLine(hinted(n.Err))))
 	}
 	if !t.shown[n] { // or else drawing it all could take without end
 		t.shown[n] = true
@@ -213,7 +204,7 @@ func (t *tree) lvs(lvs []*lvm2.LV, depth int) []item {
 	var items []item
 	for _, lv := range lvs {
 		i := item{name: printable(lvName(lv)), size: size(lv.Size()), typ: strings.Join(segmentTypes(lv), ","), note: notes(treeNotes(lv))}
-		above, inner := t.onLV[lv], t.inner[[2]lvm2.UUID{lv.VG.UUID, lv.UUID}]
+		above, inner := t.onLV[lv], t.found.OnLV(lv)
 		if t.shown[lv] {
 			if len(above) > 0 || inner != nil && (inner.PV || len(inner.Children) > 0) {
 				i.note = also(i.note, seeAbove)

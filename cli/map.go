@@ -45,7 +45,7 @@ func (c *mapCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	lv, err := findLV(s.Scan, c.LV)
+	lv, err := findLV(s.Result(), c.LV)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (c *mapCmd) Run(a *app) error {
 	defer v.Close()
 	m := lvMap{lv: lv, size: v.Size(), runs: extentRuns(v)}
 	if c.Since != "" {
-		since, err := findLV(s.Scan, c.Since)
+		since, err := findLV(s.Result(), c.Since)
 		if err != nil {
 			return fmt.Errorf("--since: %w", err)
 		}

@@ -171,7 +171,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 		return err
 	}
 	defer session.Close()
-	_ = a.warnFaults(session.Scan.VGs, openFault) // the others can be read
+	_ = a.warnFaults(session.Result().VGs, openFault) // the others can be read
 	// Up to here a signal just ends the process: nothing is mounted yet.
 	signals := catchSignals()
 	defer signals.stop()
@@ -185,7 +185,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 		}
 	}
 	if ready == nil {
-		a.log.Info("mounted", "mountpoint", mountpoint, "volume_groups", len(session.Scan.VGs))
+		a.log.Info("mounted", "mountpoint", mountpoint, "volume_groups", len(session.Result().VGs))
 		log.use(a)
 	} else if err := detach(a, ready, log); err != nil {
 		return errors.Join(err, server.ForceUnmount())
@@ -195,7 +195,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 
 func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []string) fusefs.Config {
 	config := fusefs.Config{
-		Scan:        s.Scan,
+		Scan:        &lvm2.Scan{VGs: s.Result().VGs},
 		Rescan:      func() (*lvm2.Scan, []string, error) { return s.rescan(a) },
 		ReadOnly:    options.readOnly,
 		All:         c.All,

@@ -35,7 +35,7 @@ func (c *rescueCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	pool, err := findLV(s.Scan, c.Pool)
+	pool, err := findLV(s.Result(), c.Pool)
 	if err != nil {
 		return err
 	}

@@ -2,18 +2,24 @@ package cli
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/testtable"
 )
 
 func TestAScanFindsAPVOnADiskThatNobodyHasNamed(t *testing.T) {
 	testenv.NeedLoop(t)
 	vg := testpv.VG{Name: "vg_scanned", Seqno: 1, PVs: []string{"scanned"}, LVs: []testpv.LV{{Name: "lv", Segments: []string{testpv.Linear(0, 10, "pv0", 0)}}}}
-	path := stack{t, t.TempDir()}.write("disk", inLogical(vg.Disks()[0].Bytes))
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, testtable.InLogical(vg.Disks()[0].Bytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	node, err := exec.Command("losetup", "--find", "--show", "--read-only", path).Output()
 	if err != nil {
 		t.Fatal(err)

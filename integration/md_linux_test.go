@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -134,7 +135,10 @@ func (lab *arrayLab) isUnderWay(t *testing.T, name string) bool {
 
 // probe looks at the members of an array, and returns the outermost array on them.
 func (lab *arrayLab) probe(name string) (*md.Array, *probe.Result) {
-	r := probe.New(probe.Options{}).Probe(lab.members(name), nil)
+	r, err := probe.New(probe.Options{}).Probe(context.Background(), lab.members(name), nil)
+	if err != nil {
+		panic(err)
+	}
 	var found *md.Array
 	for _, n := range r.Roots {
 		for ; len(n.Children) > 0; n = n.Children[0] {

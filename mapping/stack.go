@@ -10,6 +10,16 @@ type Stacked interface {
 	Beneath() []Device
 }
 
+// Same says whether two devices are one, or one file or disk that was opened twice, as a device with a method Same
+// knows.
+func Same(a, b Device) bool {
+	if a == b {
+		return true
+	}
+	d, ok := a.(interface{ Same(other Device) bool })
+	return ok && d.Same(b)
+}
+
 // Bottom are the files and disks that d comes down to, each once: d itself, if it lies on nothing.
 func Bottom(d Device) []Device {
 	var found []Device

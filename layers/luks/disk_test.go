@@ -2,6 +2,7 @@ package luks
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -226,7 +227,7 @@ func (r recipe) makeLUKS1(t testing.TB, b []byte) {
 	put(luks1KeyBytes, uint32(r.keySize))
 	put(luks1DigestCount, 2)
 	copy(b[luks1DigestSalt:], kdf.salt)
-	copy(b[luks1Digest:], kdf.derive(key[:r.keySize], 20))
+	copy(b[luks1Digest:], derived(kdf, key[:r.keySize], 20))
 	for i := range luks1SlotCount {
 		at := luks1Slots + i*luks1SlotSize
 		put(at+luks1SlotActive, luks1Disabled)
@@ -238,7 +239,7 @@ func (r recipe) makeLUKS1(t testing.TB, b []byte) {
 		copy(b[at+luks1SlotSalt:], kdf.salt)
 		put(at+luks1SlotMaterial, uint32(slotOffset(i)/512))
 		put(at+luks1SlotStripes, testStripes)
-		copy(b[slotOffset(i):], r.material(t, kdf.derive([]byte(r.passphrases[i]), r.keySize)))
+		copy(b[slotOffset(i):], r.material(t, derived(kdf, []byte(r.passphrases[i]), r.keySize)))
 	}
 }
 
@@ -258,7 +259,7 @@ func (r recipe) makeLUKS2(t testing.TB, b []byte) {
 			"area": object{"type": "raw", "offset": fmt.Sprint(slotOffset(i)), "size": "16384", "encryption": r.cipher, "key_size": r.keySize},
 			"kdf":  object{"type": "pbkdf2", "hash": r.hash, "iterations": 2, "salt": salt},
 		}
-		copy(b[slotOffset(i):], r.material(t, kdf.derive([]byte(passphrase), r.keySize)))
+		copy(b[slotOffset(i):], r.material(t, derived(kdf, []byte(passphrase), r.keySize)))
 	}
 	metadata := object{
 		"keyslots": slots,
@@ -269,7 +270,7 @@ func (r recipe) makeLUKS2(t testing.TB, b []byte) {
 		}},
 		"digests": object{"0": object{
 			"type": "pbkdf2", "keyslots": names, "segments": []any{"0"}, "hash": r.hash, "iterations": 2, "salt": salt,
-			"digest": base64.StdEncoding.EncodeToString(kdf.derive(key[:r.keySize], 32)),
+			"digest": base64.StdEncoding.EncodeToString(derived(kdf, key[:r.keySize], 32)),
 		}},
 		"config": object{"json_size": "12288", "keyslots_size": "16384"},
 	}
@@ -312,10 +313,19 @@ func summed(b []byte) []byte {
 // opened opens d with the passphrase that all recipes begin with.
 func opened(t testing.TB, d mapping.Device) Container {
 	t.Helper()
-	c, err := Open(d, [][]byte{[]byte("banana")}, Options{})
+	c, err := Open(context.Background(), d, [][]byte{[]byte("banana")}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// derived is what a KDF makes of a passphrase.
+func derived(k kdf, passphrase []byte, n int) []byte {
+	key, err := k.derive(context.Background(), passphrase, n)
+	if err != nil {
+		panic(err)
+	}
+	return key
 }

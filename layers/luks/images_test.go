@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestContainersMadeByCryptsetupAreReadAsTheKernelReadThem(t *testing.T) {
 	for _, name := range []string{"luks1", "luks2", "luks2-4k"} {
 		t.Run(name, func(t *testing.T) {
 			c := testimages.Load(t, name)
-			container, err := Open(openImage(t, c), [][]byte{[]byte(c.Extra.Passphrase)}, Options{})
+			container, err := Open(context.Background(), openImage(t, c), [][]byte{[]byte(c.Extra.Passphrase)}, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,7 @@ func TestAWrongPassphraseIsSaidToBeOne(t *testing.T) {
 	for _, name := range []string{"luks1", "luks2", "luks2-4k"} {
 		t.Run(name, func(t *testing.T) {
 			c := testimages.Load(t, name)
-			_, err := Open(openImage(t, c), [][]byte{[]byte(c.Extra.Passphrase + "\n")}, Options{})
+			_, err := Open(context.Background(), openImage(t, c), [][]byte{[]byte(c.Extra.Passphrase + "\n")}, Options{})
 			if !errors.Is(err, ErrPassphrase) {
 				t.Error(err)
 			}

@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what LUKS1 was made with for years
 	"crypto/sha256"
@@ -13,6 +14,8 @@ import (
 
 	xargon2 "golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // deprecated for new uses; this reads old ones
+
+	"lvm2fs/internal/secret"
 )
 
 type hashFunc func() hash.Hash
@@ -41,8 +44,8 @@ func hashByName(name string) (hashFunc, error) {
 type kdf interface {
 	// check fails if the cost is beyond all that is in use.
 	check() error
-	// derive returns n bytes.
-	derive(passphrase []byte, n int) []byte
+	// derive returns n bytes, or the error of ctx.
+	derive(ctx context.Context, passphrase []byte, n int) ([]byte, error)
 }
 
 // Bounds on cost. cryptsetup takes two seconds, or what --iter-time says, on the machine
@@ -69,7 +72,7 @@ func (k pbkdf2) check() error {
 
 // derive is PBKDF2 (RFC 8018, section 5.2). The library's takes the passphrase as a string, of which it leaves
 // copies behind.
-func (k pbkdf2) derive(passphrase []byte, n int) []byte {
+func (k pbkdf2) derive(ctx context.Context, passphrase []byte, n int) ([]byte, error) {
 	prf := hmac.New(k.hash, passphrase)
 	u, sum := make([]byte, 0, prf.Size()), make([]byte, prf.Size())
 	defer clear(u[:cap(u)])
@@ -81,7 +84,11 @@ func (k pbkdf2) derive(passphrase []byte, n int) []byte {
 		prf.Write(binary.BigEndian.AppendUint32(nil, i))
 		u = prf.Sum(u[:0])
 		copy(sum, u)
-		for range k.iterations - 1 {
+		for done := range k.iterations - 1 {
+			if done%uninterrupted == 0 && ctx.Err() != nil {
+				clear(key)
+				return nil, context.Cause(ctx)
+			}
 			prf.Reset()
 			prf.Write(u)
 			u = prf.Sum(u[:0])
@@ -89,8 +96,11 @@ func (k pbkdf2) derive(passphrase []byte, n int) []byte {
 		}
 		copy(key[at:], sum)
 	}
-	return key
+	return key, nil
 }
+
+// uninterrupted is how many iterations come between looks at whether anybody still waits.
+const uninterrupted = 1 << 12
 
 type argon2 struct {
 	id     bool
@@ -114,7 +124,32 @@ func (k argon2) check() error {
 	return nil
 }
 
-func (k argon2) derive(passphrase []byte, n int) []byte {
+// derive leaves a derivation that nobody waits for any more to end by itself: the library cannot be stopped.
+func (k argon2) derive(ctx context.Context, passphrase []byte, n int) ([]byte, error) {
+	own, err := secret.New(len(passphrase))
+	if err != nil {
+		return nil, err
+	}
+	copy(own.Bytes(), passphrase)
+	done := make(chan []byte)
+	go func() {
+		key := k.compute(own.Bytes(), n)
+		own.Wipe()
+		select {
+		case done <- key:
+		case <-ctx.Done():
+			clear(key)
+		}
+	}()
+	select {
+	case key := <-done:
+		return key, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (k argon2) compute(passphrase []byte, n int) []byte {
 	// A gibibyte is common: it goes back to the system at once.
 	defer debug.FreeOSMemory()
 	derive := xargon2.Key

@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -52,8 +53,9 @@ type Info struct {
 // Open opens the container on dev with the first of the keys that fits one of its key
 // slots; slots are tried in the order of their priorities. A key is a passphrase, or the
 // bytes of a key file, and stays the caller's. Errors name dev; they wrap ErrPassphrase if
-// no key fits, ErrSlot, ErrNoHeader, ErrHeader, ErrUnsupported, or what dev gave.
-func Open(dev mapping.Device, keys [][]byte, opts Options) (Container, error) {
+// no key fits, ErrSlot, ErrNoHeader, ErrHeader, ErrUnsupported, what dev gave, or the error of ctx: a key may
+// take seconds to be tried.
+func Open(ctx context.Context, dev mapping.Device, keys [][]byte, opts Options) (Container, error) {
 	headerDevice := dev
 	if opts.Header != nil {
 		headerDevice = opts.Header
@@ -72,7 +74,7 @@ func Open(dev mapping.Device, keys [][]byte, opts Options) (Container, error) {
 	if err := h.choose(opts.Slot); err != nil {
 		return nil, fmt.Errorf("%s: %w", headerDevice.Name(), err)
 	}
-	s, key, err := h.unlock(headerDevice, keys)
+	s, key, err := h.unlock(ctx, headerDevice, keys)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", headerDevice.Name(), err)
 	}
@@ -136,14 +138,18 @@ func (h *header) choose(name string) error {
 }
 
 // unlock returns the first key slot that one of the keys opens, and the key of the payload.
-func (h *header) unlock(dev mapping.Device, keys [][]byte) (*slot, *secret.Bytes, error) {
+func (h *header) unlock(ctx context.Context, dev mapping.Device, keys [][]byte) (*slot, *secret.Bytes, error) {
 	for _, key := range keys {
 		for i := range h.slots {
 			s := &h.slots[i]
 			if s.err != nil {
 				continue
 			}
-			found, err := s.unlock(dev, key)
+			found, err := s.unlock(ctx, dev, key)
+			if ended := context.Cause(ctx); ended != nil {
+				found.Wipe()
+				return nil, nil, ended
+			}
 			if err != nil {
 				s.err = err
 			} else if found != nil {
@@ -170,17 +176,20 @@ func (h *header) unlock(dev mapping.Device, keys [][]byte) (*slot, *secret.Bytes
 }
 
 // unlock returns the key of the payload, nil if the passphrase is not that of the slot.
-func (s *slot) unlock(dev mapping.Device, passphrase []byte) (*secret.Bytes, error) {
-	area := s.kdf.derive(passphrase, s.material.areaKey)
+func (s *slot) unlock(ctx context.Context, dev mapping.Device, passphrase []byte) (*secret.Bytes, error) {
+	area, err := s.kdf.derive(ctx, passphrase, s.material.areaKey)
+	if err != nil {
+		return nil, err
+	}
 	defer clear(area)
 	key, err := s.material.read(dev, area)
 	if err != nil {
 		return nil, err
 	}
-	got := s.digest.kdf.derive(key.Bytes(), len(s.digest.want))
-	if subtle.ConstantTimeCompare(got, s.digest.want) == 1 {
+	got, err := s.digest.kdf.derive(ctx, key.Bytes(), len(s.digest.want))
+	if err == nil && subtle.ConstantTimeCompare(got, s.digest.want) == 1 {
 		return key, nil
 	}
 	key.Wipe()
-	return nil, nil
+	return nil, err
 }

@@ -2,6 +2,7 @@ package luks
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -52,7 +53,7 @@ func TestLargeSectorsAreNumberedInSmallOnes(t *testing.T) {
 func TestAnyKeyAndAnySlotWillDo(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		d := recipe{version: version, passphrases: []string{"one", "two", "three"}}.make(t)
-		c, err := Open(d, [][]byte{[]byte("zero"), []byte("three")}, Options{Name: "secret"})
+		c, err := Open(context.Background(), d, [][]byte{[]byte("zero"), []byte("three")}, Options{Name: "secret"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,11 +61,11 @@ func TestAnyKeyAndAnySlotWillDo(t *testing.T) {
 			t.Error(c.Name(), c.Info())
 		}
 		_ = c.Close()
-		_, err = Open(d, [][]byte{[]byte("zero")}, Options{})
+		_, err = Open(context.Background(), d, [][]byte{[]byte("zero")}, Options{})
 		if !errors.Is(err, ErrPassphrase) || !strings.HasPrefix(err.Error(), "disk: ") {
 			t.Error(err)
 		}
-		if _, err := Open(d, nil, Options{}); !errors.Is(err, ErrPassphrase) {
+		if _, err := Open(context.Background(), d, nil, Options{}); !errors.Is(err, ErrPassphrase) {
 			t.Error(err)
 		}
 	}
@@ -80,10 +81,10 @@ func TestSlotsAreTriedByPriority(t *testing.T) {
 		t.Errorf("opened slot %s, but 2 is preferred", slot)
 	}
 	d = recipe{edit: func(m object) { m["keyslots"].(object)["0"].(object)["priority"] = 0 }}.make(t)
-	if _, err := Open(d, [][]byte{[]byte("banana")}, Options{}); !errors.Is(err, errIgnored) {
+	if _, err := Open(context.Background(), d, [][]byte{[]byte("banana")}, Options{}); !errors.Is(err, errIgnored) {
 		t.Error(err)
 	}
-	c, err := Open(d, [][]byte{[]byte("banana")}, Options{Slot: "0"})
+	c, err := Open(context.Background(), d, [][]byte{[]byte("banana")}, Options{Slot: "0"})
 	if err != nil || c.Info().Slot != "0" {
 		t.Error(err)
 	}
@@ -93,7 +94,7 @@ func TestOfOneSlotThatIsAskedForNoOtherIsTried(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		d := recipe{version: version, passphrases: []string{"one", "two", "three"}}.make(t)
 		for slot, want := range map[string]error{"0": ErrPassphrase, "1": nil, "2": ErrPassphrase, "3": ErrSlot, "01": ErrSlot, "-1": ErrSlot} {
-			c, err := Open(d, [][]byte{[]byte("two")}, Options{Slot: slot})
+			c, err := Open(context.Background(), d, [][]byte{[]byte("two")}, Options{Slot: slot})
 			if !errors.Is(err, want) || err == nil && c.Info().Slot != slot {
 				t.Errorf("LUKS%d, slot %s: %v", version, slot, err)
 			}
@@ -108,7 +109,7 @@ func TestASlotThatCannotBeUsedDoesNotKeepAnotherFromOpening(t *testing.T) {
 	if slot := opened(t, d).Info().Slot; slot != "1" {
 		t.Errorf("opened slot %s", slot)
 	}
-	_, err := Open(d, [][]byte{[]byte("x")}, Options{})
+	_, err := Open(context.Background(), d, [][]byte{[]byte("x")}, Options{})
 	if !errors.Is(err, ErrPassphrase) || !strings.Contains(err.Error(), `key slot 0: not supported: key derivation "scrypt"`) {
 		t.Error(err)
 	}
@@ -118,7 +119,7 @@ func TestABadSectorInTheKeyAreaIsNoWrongPassphrase(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		d := recipe{version: version}.make(t)
 		d.bad = func(off int64) bool { return off == int64(slotOffset(0)) }
-		_, err := Open(d, [][]byte{[]byte("banana")}, Options{})
+		_, err := Open(context.Background(), d, [][]byte{[]byte("banana")}, Options{})
 		if !errors.Is(err, errBad) || errors.Is(err, ErrPassphrase) {
 			t.Error(err)
 		}
@@ -174,7 +175,7 @@ func TestBothHeadersDamagedIsAnErrorThatNamesBoth(t *testing.T) {
 	d := recipe{}.make(t)
 	d.data[luks2Binary]++
 	d.data[luks2MinSize+luks2Binary]++
-	_, err := Open(d, nil, Options{})
+	_, err := Open(context.Background(), d, nil, Options{})
 	if !errors.Is(err, ErrHeader) || !strings.Contains(err.Error(), "at byte 0") || !strings.Contains(err.Error(), "at byte 16384") {
 		t.Error(err)
 	}
@@ -182,11 +183,11 @@ func TestBothHeadersDamagedIsAnErrorThatNamesBoth(t *testing.T) {
 
 func TestWhatIsNotAContainerIsSaidToHaveNoHeader(t *testing.T) {
 	for _, size := range []int{0, 7, 512, 8 << 20} {
-		if _, err := Open(&disk{data: make([]byte, size)}, nil, Options{}); !errors.Is(err, ErrNoHeader) {
+		if _, err := Open(context.Background(), &disk{data: make([]byte, size)}, nil, Options{}); !errors.Is(err, ErrNoHeader) {
 			t.Errorf("%d zeros: %v", size, err)
 		}
 	}
-	if _, err := Open(&disk{data: []byte(primaryMagic + "\x00\x03" + strings.Repeat("x", 8192))}, nil, Options{}); !errors.Is(err, ErrUnsupported) {
+	if _, err := Open(context.Background(), &disk{data: []byte(primaryMagic + "\x00\x03" + strings.Repeat("x", 8192))}, nil, Options{}); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
 }
@@ -238,7 +239,7 @@ func TestWhatIsNotOpenedIsRefusedWithTheReason(t *testing.T) {
 		},
 	} {
 		d := recipe{edit: edit}.make(t)
-		_, err := Open(d, [][]byte{[]byte("banana")}, Options{})
+		_, err := Open(context.Background(), d, [][]byte{[]byte("banana")}, Options{})
 		if !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrHeader) || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%s: %v", want, err)
 		}
@@ -266,7 +267,7 @@ func TestDamagedLUKS1HeadersAreRefused(t *testing.T) {
 	} {
 		d := recipe{version: 1}.make(t)
 		edit(d.data)
-		if _, err := Open(d, [][]byte{[]byte("banana")}, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(context.Background(), d, [][]byte{[]byte("banana")}, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
@@ -277,10 +278,10 @@ func TestAHeaderCanLieOnAnotherDevice(t *testing.T) {
 	header := r.make(t)
 	payload := &disk{data: bytes.Clone(header.data[payloadOffset:])}
 	header.data = header.data[:payloadOffset]
-	if _, err := Open(header, [][]byte{[]byte("banana")}, Options{}); !errors.Is(err, ErrDetached) {
+	if _, err := Open(context.Background(), header, [][]byte{[]byte("banana")}, Options{}); !errors.Is(err, ErrDetached) {
 		t.Error(err)
 	}
-	c, err := Open(payload, [][]byte{[]byte("banana")}, Options{Header: header})
+	c, err := Open(context.Background(), payload, [][]byte{[]byte("banana")}, Options{Header: header})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package luks
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -123,7 +124,7 @@ func TestContainersMadeByCryptsetupOpen(t *testing.T) {
 			if c.Info().UUID == "" || c.Size() < 8<<20 {
 				t.Error(c.Info(), c.Size())
 			}
-			if _, err := Open(openFile(t, image), [][]byte{[]byte("banan")}, Options{}); !errors.Is(err, ErrPassphrase) {
+			if _, err := Open(context.Background(), openFile(t, image), [][]byte{[]byte("banan")}, Options{}); !errors.Is(err, ErrPassphrase) {
 				t.Error(err)
 			}
 		})
@@ -142,7 +143,7 @@ func TestAHeaderDetachedByCryptsetupOpens(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, "cryptsetup", "luksFormat", "-q", "--type", version, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--header", header, image, key)
-		c, err := Open(openFile(t, image), [][]byte{[]byte("banana")}, Options{Header: openFile(t, header)})
+		c, err := Open(context.Background(), openFile(t, image), [][]byte{[]byte("banana")}, Options{Header: openFile(t, header)})
 		if err != nil {
 			t.Fatal(err)
 		}

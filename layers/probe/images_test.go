@@ -131,7 +131,7 @@ func TestNoOtherBytesAreReadWhereOneMDSuperblockIsChanged(t *testing.T) {
 				}
 				disks = append(disks, &testpv.Disk{Label: filepath.Base(path), Bytes: b})
 			}
-			supers := superblocks(t, New(Options{}).Probe(disks, nil))
+			supers := superblocks(t, New(Options{}).look(disks, nil))
 			if len(supers) < len(disks) {
 				t.Fatalf("%d superblocks on %d disks", len(supers), len(disks))
 			}
@@ -171,8 +171,8 @@ func TestNoOtherBytesAreReadWhereOneMDSuperblockIsChanged(t *testing.T) {
 
 // readFirst says whether the first LV of a case can be read from disks; the error is that it has other bytes.
 func readFirst(c *testimages.Case, disks []mapping.Device) (bool, error) {
-	r := New(Options{}).Probe(disks, nil)
-	scan := lvm2.Open(r.PVs, lvm2.Options{Beats: r.Beats, Unread: r.Unread})
+	r := New(Options{}).look(disks, nil)
+	scan := lvm2.Open(r.Candidates, lvm2.Options{Beats: r.Beats, Unread: r.Unread})
 	want := &c.LVs[0]
 	for _, vg := range scan.VGs {
 		for _, lv := range vg.LVs {

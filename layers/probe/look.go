@@ -65,7 +65,7 @@ func (r *run) lookAtOffset(n *Node, off int64) {
 	}
 	c, _ := r.put([]*Node{n}, d, d.Name(), "part")
 	c.PV, c.Content = true, "LVM2 physical volume"
-	r.PVs = append(r.PVs, d)
+	r.Candidates = append(r.Candidates, d)
 	r.AtWord[d] = true
 }
 
@@ -103,7 +103,7 @@ func (r *run) open(n *Node, layers []Layer) bool {
 		if l.Changes {
 			key.what += fmt.Sprint(n.Device.Size(), mapping.ModTime(n.Device))
 		}
-		d, err := r.keep(key, func() (mapping.Device, error) { return l.Open(n.Device) })
+		d, err := r.keep(key, func() (mapping.Device, error) { return l.Open(r.ctx, n.Device) })
 		if d == nil && err == nil {
 			continue
 		}

@@ -37,11 +37,8 @@ func (r *run) isPart(n *Node) bool {
 		n.isPart = true
 		return true
 	}
-	if r.opts.Same == nil {
-		return false
-	}
 	for _, p := range r.parts {
-		if p.image == n || !r.opts.Same(n.Device, p.device) {
+		if p.image == n || !mapping.Same(n.Device, p.device) {
 			continue
 		}
 		n.isPart, n.leftOut, n.Children = true, true, nil

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +33,7 @@ type Layer struct {
 	// Open returns the device that is in dev, which should be [mapping.Stacked]; nil without an error
 	// if dev is not of this kind. Its errors name dev. If it is an io.Closer, the Prober's Close
 	// closes it. If it has a method Warnings, these are among those of the Result.
-	Open func(dev mapping.Device) (mapping.Device, error)
+	Open func(ctx context.Context, dev mapping.Device) (mapping.Device, error)
 	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
 	// file has changed. Of others only what they hold changes.
 	Changes bool
@@ -53,9 +54,6 @@ type Options struct {
 	// Offset is the byte of a device at which a PV begins, whatever else shows on it; ok is false to look for
 	// PVs. disk says that it was given, or is the disk in an image that was. May be nil.
 	Offset func(dev mapping.Device, disk bool) (off int64, ok bool)
-	// Same says whether two devices are one file or disk, opened twice. Without it no device is taken for a
-	// part of an image.
-	Same func(a, b mapping.Device) bool
 	// SectorSize is the size in bytes of a disk's sectors; 0 if it does not tell. May be nil.
 	SectorSize func(mapping.Device) int64
 	// Partition gives the system's own device for a partition, from start in bytes; nil if it has none.
@@ -91,14 +89,14 @@ type Node struct {
 type Result struct {
 	Roots  []*Node // for the devices, in their order
 	Others []*Node // for the other devices
-	// PVs are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
+	// Candidates are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
 	// nothing lies, for it to say what they are.
-	PVs []mapping.Device
-	// AtWord are those of PVs that are such because Options.Offset says so.
+	Candidates []mapping.Device
+	// AtWord are those of Candidates that are such because Options.Offset says so.
 	AtWord map[mapping.Device]bool
 	// Unread are parts of what cannot be read as a whole, on which a PV may show.
 	Unread []mapping.Device
-	// Refused has an error for each of Roots that led to no PV and is not in PVs.
+	// Refused has an error for each of Roots that led to no PV and is not in Candidates.
 	Refused []error
 	// Warnings are what was wrong, but could be got over.
 	Warnings []error
@@ -150,11 +148,11 @@ func (p *Prober) keep(key openedKey, open func() (mapping.Device, error)) (mappi
 }
 
 // Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. Of those it is no
-// matter whether they have a PV.
-func (p *Prober) Probe(devices, others []mapping.Device) *Result {
+// matter whether they have a PV. It fails only with the error of ctx, which is looked at between devices.
+func (p *Prober) Probe(ctx context.Context, devices, others []mapping.Device) (*Result, error) {
 	var last []md.Set
 	for {
-		r := &run{Prober: p, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}}
+		r := &run{Prober: p, ctx: ctx, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}}
 		r.nodes, r.AtWord = map[mapping.Device]*Node{}, map[mapping.Device]bool{}
 		for _, d := range devices {
 			n := r.add(nil, d, d.Name(), rootType(d))
@@ -164,12 +162,15 @@ func (p *Prober) Probe(devices, others []mapping.Device) *Result {
 		for _, d := range others {
 			r.Others = append(r.Others, r.add(nil, d, d.Name(), rootType(d)))
 		}
-		for r.lookAtAll() || r.assembleOne() {
+		for ctx.Err() == nil && (r.lookAtAll() || r.assembleOne()) {
 			continue
+		}
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
 		}
 		if r.late == nil || len(last) == maxDepth {
 			r.judge()
-			return &r.Result
+			return &r.Result, nil
 		}
 		// A member was found on an array that seemed to come later: once more, the other way round.
 		last = append(last, *r.late)
@@ -193,8 +194,9 @@ const typeFile = "image"
 type run struct {
 	*Prober
 	Result
-	queue []*Node   // to be looked at
-	parts []ownPart // of images
+	ctx   context.Context //nolint:containedctx // of this run
+	queue []*Node         // to be looked at
+	parts []ownPart       // of images
 
 	order []md.Set // in which the sets were found
 	sets  map[md.Set][]memberNode
@@ -262,6 +264,8 @@ func (r *run) lookAtAll() bool {
 		var images, rest []*Node
 		for _, n := range batch {
 			switch {
+			case r.ctx.Err() != nil:
+				return false
 			case r.isPart(n):
 			case r.open(n, r.opts.Images):
 				images = append(images, n)
@@ -273,12 +277,15 @@ func (r *run) lookAtAll() bool {
 			r.isPart(n)
 		}
 		for _, n := range rest {
+			if r.ctx.Err() != nil {
+				return false
+			}
 			if r.isPart(n) {
 				continue
 			}
 			r.look(n)
 			if n.PV {
-				r.PVs = append(r.PVs, n.Device)
+				r.Candidates = append(r.Candidates, n.Device)
 			}
 		}
 	}
@@ -294,7 +301,7 @@ func (r *run) judge() {
 			continue
 		}
 		if len(n.Children) == 0 && n.Err == nil {
-			r.PVs = append(r.PVs, n.Device)
+			r.Candidates = append(r.Candidates, n.Device)
 			continue
 		}
 		failures := n.failures()

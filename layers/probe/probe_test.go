@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -78,12 +79,21 @@ func probe(opts Options, disks ...[]byte) *Result {
 	for i, b := range disks {
 		devices = append(devices, disk(fmt.Sprintf("d%d", i), b))
 	}
-	return New(opts).Probe(devices, nil)
+	return New(opts).look(devices, nil)
+}
+
+// look is Probe without an end to its time.
+func (p *Prober) look(devices, others []mapping.Device) *Result {
+	r, err := p.Probe(context.Background(), devices, others)
+	if err != nil {
+		panic(err)
+	}
+	return r
 }
 
 // pvs are the names of the devices with a PV.
 func (r *Result) pvs() (names []string) {
-	for _, d := range r.PVs {
+	for _, d := range r.Candidates {
 		names = append(names, d.Name())
 	}
 	return names
@@ -117,7 +127,7 @@ func (r *Result) warns(t *testing.T, warnings ...string) {
 // refuses says that there is no PV, and why.
 func (r *Result) refuses(t *testing.T, want ...string) {
 	t.Helper()
-	if len(r.PVs) > 0 {
+	if len(r.Candidates) > 0 {
 		t.Errorf("got PVs on %v", r.pvs())
 	}
 	if len(r.Refused) != len(want) {
@@ -167,11 +177,11 @@ func TestAPVInAPartitionIsFound(t *testing.T) {
 		if t.Failed() {
 			t.Fatal(name)
 		}
-		holds(t, r.PVs[0], content)
-		if r.PVs[0].Size() != mib {
-			t.Errorf("%s: %d bytes", name, r.PVs[0].Size())
+		holds(t, r.Candidates[0], content)
+		if r.Candidates[0].Size() != mib {
+			t.Errorf("%s: %d bytes", name, r.Candidates[0].Size())
 		}
-		if _, ok := r.PVs[0].(mapping.WritableDevice); !ok {
+		if _, ok := r.Candidates[0].(mapping.WritableDevice); !ok {
 			t.Errorf("%s: it is not writable", name)
 		}
 	}
@@ -187,7 +197,7 @@ func TestAMemberOfAMirrorIsNoPVAlthoughItShowsOne(t *testing.T) {
 			name = "MD array 01390000:00000000:00000000:00000000"
 		}
 		r.finds(t, []string{name})
-		holds(t, r.PVs[0], content)
+		holds(t, r.Candidates[0], content)
 		r = probe(Options{}, disks[1])
 		r.finds(t, []string{name}, "1 of 2 members")
 	}
@@ -211,7 +221,7 @@ func TestLayersAreLookedThroughInAnyNesting(t *testing.T) {
 			for range c.disks {
 				r := probe(Options{}, c.disks...)
 				r.finds(t, []string{c.pv})
-				holds(t, r.PVs[0], content)
+				holds(t, r.Candidates[0], content)
 				c.disks = append(c.disks[1:], c.disks[0])
 			}
 		})
@@ -225,7 +235,7 @@ func TestAnArrayWaitsForMembersThatLieOnOtherArrays(t *testing.T) {
 	inner := stripes(41, outer[0], 4)[1:]
 	r := probe(Options{}, append([][]byte{outer[1]}, inner...)...)
 	r.finds(t, []string{"MD array lab:outer"}, "lab:s41: 1 of 4 members")
-	array := r.PVs[0].(mapping.Stacked)
+	array := r.Candidates[0].(mapping.Stacked)
 	if got := len(array.Beneath()); got != 2 {
 		t.Errorf("it has %d members", got)
 	}
@@ -317,7 +327,7 @@ func TestTheSectorSizeOfAnImageIsToldByWhatItsPartitionsHold(t *testing.T) {
 	testtable.MBR(b, part{Number: 1, First: 2048, Count: 256, Kind: lvmType})
 	r := probe(Options{}, b)
 	r.finds(t, []string{"d0 (partition 1)"})
-	holds(t, r.PVs[0], content)
+	holds(t, r.Candidates[0], content)
 	// A disk tells by itself, if there is something in the partitions then.
 	copy(b[mib:], "hsqs")
 	r = probe(Options{SectorSize: func(mapping.Device) int64 { return 512 }}, b)
@@ -331,7 +341,7 @@ func TestAnOldSuperblockInTheLastPartitionIsThePartitions(t *testing.T) {
 	testtable.MBR(b, part{Number: 1, First: 2048, Count: 3 * 2048, Kind: 0xfd})
 	r := probe(Options{}, b)
 	r.finds(t, []string{"MD array 09000000:00000000:00000000:00000000"}, "1 of 2 members")
-	holds(t, r.PVs[0], content)
+	holds(t, r.Candidates[0], content)
 }
 
 func TestAnOffsetIsTakenAtItsWord(t *testing.T) {
@@ -341,7 +351,7 @@ func TestAnOffsetIsTakenAtItsWord(t *testing.T) {
 	ofDisks := func(_ mapping.Device, disk bool) (int64, bool) { return off, disk }
 	r := probe(Options{Offset: ofDisks}, b)
 	r.finds(t, []string{"d0 (from byte 12345)"})
-	holds(t, r.PVs[0], content)
+	holds(t, r.Candidates[0], content)
 	off = 4 * mib
 	probe(Options{Offset: ofDisks}, b).refuses(t, "no byte 4194304")
 	off = 0
@@ -353,7 +363,7 @@ func TestAnOffsetIsTakenAtItsWord(t *testing.T) {
 	off = 12345
 	r = probe(Options{Offset: ofDisks, Images: []Layer{{Type: "reversed", Open: openReversed}}}, reverse(b))
 	r.finds(t, []string{"d0 (reversed) (from byte 12345)"})
-	holds(t, r.PVs[0], content)
+	holds(t, r.Candidates[0], content)
 
 	// On what lies on an array
 	off = 4096
@@ -362,7 +372,7 @@ func TestAnOffsetIsTakenAtItsWord(t *testing.T) {
 	ofArray := func(d mapping.Device, _ bool) (int64, bool) { return off, d.Name() == "MD array lab:m" }
 	r = probe(Options{Offset: ofArray}, array...)
 	r.finds(t, []string{"MD array lab:m (from byte 4096)"})
-	if !r.AtWord[r.PVs[0]] {
+	if !r.AtWord[r.Candidates[0]] {
 		t.Error("it is not said that it is a PV by the user's word")
 	}
 }
@@ -371,11 +381,11 @@ func TestAPVAtAnOffsetOfAPartOfSomethingElseIsReadOnly(t *testing.T) {
 	ofDisks := func(_ mapping.Device, disk bool) (int64, bool) { return 0, disk }
 	r := probe(Options{Offset: ofDisks}, mirror("1.0", pv(512<<10))[0])
 	r.finds(t, []string{"d0 (from byte 0)"}, "is read as a PV, although the device is a Linux MD member")
-	if _, ok := r.PVs[0].(mapping.WritableDevice); ok {
+	if _, ok := r.Candidates[0].(mapping.WritableDevice); ok {
 		t.Error("one leg of a mirror can be written")
 	}
 	r = probe(Options{Offset: ofDisks}, pv(mib))
-	if _, ok := r.PVs[0].(mapping.WritableDevice); !ok {
+	if _, ok := r.Candidates[0].(mapping.WritableDevice); !ok {
 		t.Error("what is no part of anything cannot be written")
 	}
 }
@@ -419,7 +429,7 @@ func reverse(content []byte) []byte {
 
 var errLocked = errors.New("locked")
 
-func openReversed(d mapping.Device) (mapping.Device, error) {
+func openReversed(_ context.Context, d mapping.Device) (mapping.Device, error) {
 	p := make([]byte, 24)
 	if _, err := d.ReadAt(p, 0); err != nil || string(p[:len(magic)]) != magic {
 		return nil, nil
@@ -436,7 +446,7 @@ func TestLayersPlugIn(t *testing.T) {
 	m := mirror("1.2", reverse(content))
 	r := probe(opts, reverse(mbr(m...)))
 	r.finds(t, []string{"MD array lab:m (reversed)"})
-	holds(t, r.PVs[0], content)
+	holds(t, r.Candidates[0], content)
 	locked := reverse(pv(mib))
 	locked[len(magic)] = 1
 	probe(opts, locked).refuses(t, "d0: locked (reversed)")
@@ -455,7 +465,7 @@ func (r *Result) finds2(t *testing.T, want []string, refused string) {
 
 func TestContainersAreAskedForComponentsAlone(t *testing.T) {
 	asked := 0
-	opts := Options{Containers: []Layer{{Type: "crypt", Open: func(d mapping.Device) (mapping.Device, error) {
+	opts := Options{Containers: []Layer{{Type: "crypt", Open: func(_ context.Context, d mapping.Device) (mapping.Device, error) {
 		asked++
 		return mapping.Section(d, 512, d.Size()-512, d.Name()+" (opened)"), nil
 	}}}}
@@ -472,9 +482,9 @@ func TestASecondLookGivesTheSameDevices(t *testing.T) {
 	testtable.MBR(inner, part{Number: 1, First: 400, Count: 800, Kind: lvmType})
 	devices := []mapping.Device{disk("d0", mbr(mirror("1.2", reverse(inner))...)), disk("d1", pv(mib))}
 	p := New(Options{Images: []Layer{{Type: "reversed", Open: openReversed}}})
-	first, second := p.Probe(devices, nil), p.Probe(devices, nil)
+	first, second := p.look(devices, nil), p.look(devices, nil)
 	first.finds(t, []string{"d1", "MD array lab:m (reversed) (partition 1)"})
-	if !slices.Equal(first.PVs, second.PVs) {
+	if !slices.Equal(first.Candidates, second.Candidates) {
 		t.Errorf("got %v, then others", first.pvs())
 	}
 	layer := first.Roots[0].Children[0].Children[0].Children[0].Device.(*reversed)
@@ -485,12 +495,12 @@ func TestASecondLookGivesTheSameDevices(t *testing.T) {
 	p = New(Options{})
 	disks := mirror("1.2", pv(400<<10))
 	devices = []mapping.Device{disk("d0", disks[0]), disk("d1", disks[1])}
-	first = p.Probe(devices, nil)
+	first = p.look(devices, nil)
 	for _, b := range disks {
 		testmd.Change(b, "1.2", func(b []byte) { b[200]++ })
 	}
-	second = p.Probe(devices, nil)
-	if slices.Equal(first.PVs, second.PVs) {
+	second = p.look(devices, nil)
+	if slices.Equal(first.Candidates, second.Candidates) {
 		t.Error("it is the same array")
 	}
 }
@@ -508,12 +518,12 @@ func TestAnImageThatHasChangedIsOpenedAnew(t *testing.T) {
 		p := New(Options{Images: []Layer{{Type: "reversed", Open: openReversed, Changes: changes}}})
 		file := &dated{disk("d0", reverse(pv(mib))), time.Unix(1, 0)}
 		devices := []mapping.Device{file}
-		first := p.Probe(devices, nil).PVs[0]
-		if second := p.Probe(devices, nil).PVs[0]; second != first {
+		first := p.look(devices, nil).Candidates[0]
+		if second := p.look(devices, nil).Candidates[0]; second != first {
 			t.Error("it was opened anew, although it has not changed")
 		}
 		file.time = time.Unix(2, 0)
-		if third := p.Probe(devices, nil).PVs[0]; (third != first) != changes {
+		if third := p.look(devices, nil).Candidates[0]; (third != first) != changes {
 			t.Errorf("Changes is %t, and it was opened anew: %t", changes, third != first)
 		}
 	}
@@ -528,7 +538,7 @@ func TestThePartitionsOfTheSystemArePreferred(t *testing.T) {
 		}
 		return nil
 	}}
-	r := New(opts).Probe([]mapping.Device{whole, own}, nil)
+	r := New(opts).look([]mapping.Device{whole, own}, nil)
 	r.finds(t, []string{"sda1", "sda (partition 2)"})
 	if r.Roots[1] != r.Roots[0].Children[0] || r.Roots[1].Type != "part" {
 		t.Errorf("the partition is there twice, or a %s", r.Roots[1].Type)
@@ -538,10 +548,10 @@ func TestThePartitionsOfTheSystemArePreferred(t *testing.T) {
 func TestDevicesThatNobodyHasNamedAreNotRefused(t *testing.T) {
 	lv := disk("vg/lv", mbr([]byte("hsqs")))
 	disks := []mapping.Device{disk("d0", pv(mib))}
-	New(Options{}).Probe(disks, []mapping.Device{lv}).finds(t, []string{"d0"})
+	New(Options{}).look(disks, []mapping.Device{lv}).finds(t, []string{"d0"})
 	lv.Bytes = mbr(pv(mib))
-	New(Options{}).Probe(disks, []mapping.Device{lv}).finds(t, []string{"d0", "vg/lv (partition 1)"})
-	New(Options{}).Probe(nil, []mapping.Device{disk("empty", make([]byte, mib))}).finds(t, nil)
+	New(Options{}).look(disks, []mapping.Device{lv}).finds(t, []string{"d0", "vg/lv (partition 1)"})
+	New(Options{}).look(nil, []mapping.Device{disk("empty", make([]byte, mib))}).finds(t, nil)
 }
 
 func TestNestingWithoutEndIsBounded(t *testing.T) {
@@ -558,7 +568,7 @@ func TestNestingWithoutEndIsBounded(t *testing.T) {
 func TestWhatCannotBeReadIsRefused(t *testing.T) {
 	d := disk("d0", pv(mib))
 	d.Break(0, 512)
-	New(Options{}).Probe([]mapping.Device{d}, nil).refuses(t, "input/output error")
+	New(Options{}).look([]mapping.Device{d}, nil).refuses(t, "input/output error")
 }
 
 func FuzzProbe(f *testing.F) {
@@ -578,7 +588,7 @@ func FuzzProbe(f *testing.F) {
 		}
 		r := probe(Options{}, b, bytes.Clone(b))
 		_ = r.tree()
-		for _, d := range r.PVs {
+		for _, d := range r.Candidates {
 			p := make([]byte, 4096)
 			if n, err := d.ReadAt(p, 0); n < len(p) && err == nil {
 				t.Fatalf("%s: %d bytes without an error", d.Name(), n)
@@ -598,10 +608,10 @@ func TestAnArrayBeatsABareDeviceThatLooksLikeItsMember(t *testing.T) {
 			at := testmd.SuperOffset(version, int64(len(bare)))
 			clear(bare[at : at+4096])
 			r := probe(Options{}, bare, disks[1])
-			if len(r.PVs) != 2 {
+			if len(r.Candidates) != 2 {
 				t.Fatalf("%s: PVs on %v", version, r.pvs())
 			}
-			lost, array := r.PVs[0], r.PVs[1]
+			lost, array := r.Candidates[0], r.Candidates[1]
 			if r.Beats(array, lost) == "" || r.Beats(lost, array) != "" {
 				t.Errorf("%s: %q and %q", version, r.Beats(array, lost), r.Beats(lost, array))
 			}
@@ -610,7 +620,7 @@ func TestAnArrayBeatsABareDeviceThatLooksLikeItsMember(t *testing.T) {
 	// The members of this one show nothing at their start.
 	disks := mirror("1.2", pv(512<<10))
 	r := probe(Options{}, pv(mib), disks[0], disks[1])
-	if len(r.PVs) != 2 || r.Beats(r.PVs[1], r.PVs[0]) != "" {
+	if len(r.Candidates) != 2 || r.Beats(r.Candidates[1], r.Candidates[0]) != "" {
 		t.Error("an array whose members do not look like it beats a device")
 	}
 }
@@ -620,15 +630,15 @@ func TestMembersOfAnArrayThatCannotBeReadAreNamed(t *testing.T) {
 	m := testmd.Member{Version: "1.0", Name: "lab:x", Array: [16]byte{9}, Level: 5, Layout: 2, Chunk: 8, Disks: 3, Resync: testmd.All}
 	disks := testmd.Set(m, mib, content)
 	r := probe(Options{}, disks[0])
-	if len(r.PVs) != 0 || len(r.Unread) != 1 || r.Unread[0].Name() != "d0" {
+	if len(r.Candidates) != 0 || len(r.Unread) != 1 || r.Unread[0].Name() != "d0" {
 		t.Errorf("PVs %v, unread %v", r.pvs(), r.Unread)
 	}
 }
 
 func TestADeviceThatWasNamedBeatsOneThatWasFound(t *testing.T) {
 	content := pv(mib)
-	r := New(Options{}).Probe([]mapping.Device{disk("a", content)}, []mapping.Device{disk("b", bytes.Clone(content))})
-	if len(r.PVs) != 2 || r.Beats(r.PVs[0], r.PVs[1]) == "" || r.Beats(r.PVs[1], r.PVs[0]) != "" {
+	r := New(Options{}).look([]mapping.Device{disk("a", content)}, []mapping.Device{disk("b", bytes.Clone(content))})
+	if len(r.Candidates) != 2 || r.Beats(r.Candidates[0], r.Candidates[1]) == "" || r.Beats(r.Candidates[1], r.Candidates[0]) != "" {
 		t.Error("it does not")
 	}
 }
@@ -642,7 +652,7 @@ func TestATableInSectorsOfAnotherSizeThanTheDisksIsRead(t *testing.T) {
 			other := Options{SectorSize: func(mapping.Device) int64 { return 512 + 4096 - sector }}
 			r := probe(other, disk)
 			r.finds(t, []string{"d0 (partition 1)"})
-			holds(t, r.PVs[0], content)
+			holds(t, r.Candidates[0], content)
 		}
 	}
 }
@@ -663,17 +673,17 @@ func TestAMirrorIsNotReadFromWhatMayBeOlderThanAMemberWithADamagedSuperblock(t *
 			for _, i := range order {
 				given = append(given, &testpv.Disk{Label: fmt.Sprint("d", i), Bytes: disks[i]})
 			}
-			r := New(Options{}).Probe(given, nil)
+			r := New(Options{}).look(given, nil)
 			var array mapping.Device
-			for _, dev := range r.PVs {
+			for _, dev := range r.Candidates {
 				if dev.Name() != "d0" && dev.Name() != "d1" {
 					array = dev
 				}
 			}
 			if array == nil {
-				t.Fatalf("%s: no array, but %v, %v", version, r.PVs, r.Warnings)
+				t.Fatalf("%s: no array, but %v, %v", version, r.Candidates, r.Warnings)
 			}
-			for _, dev := range r.PVs {
+			for _, dev := range r.Candidates {
 				if dev != array && r.Beats(array, dev) == "" {
 					t.Errorf("%s: %s is as good as the array", version, dev.Name())
 				}

@@ -96,7 +96,7 @@ func (w workshop) tryOpen(name string, opts Options) (Image, error) {
 	w.Helper()
 	d := w.device(name)
 	if opts.Files == nil {
-		opts.Files = Beside(d, nil)
+		opts.Files = blockdev.Beside(d, nil)
 	}
 	m, err := Open(d, opts)
 	if err == nil {

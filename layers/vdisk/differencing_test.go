@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"lvm2fs/blockdev"
 	"lvm2fs/mapping"
 )
 
@@ -364,7 +365,7 @@ func TestADifferencingVHDIsReadOverItsOwnParentOnly(t *testing.T) {
 		{"another ID", 9, names, nil, "has the ID 0101", ErrDamaged},
 		{"no name", 1, nil, nil, "does not name a file", ErrDamaged},
 		{"a file that is not there", 1, vhdNames{"W2ru": `.\none.vhd`}, nil, "no such file", os.ErrNotExist},
-		{"outside of the directory", 1, vhdNames{"W2ru": `..\..\..\..\..\..\..\etc\passwd`}, nil, "outside of the image's directory", ErrOutside},
+		{"outside of the directory", 1, vhdNames{"W2ru": `..\..\..\..\..\..\..\etc\passwd`}, nil, "outside of the image's directory", blockdev.ErrOutside},
 		{"over itself", 2, vhdNames{"W2ru": `top.vhd`}, nil, "over itself", ErrDamaged},
 		{"a parent of another kind", 1, names, func(w workshop) { w.img("create", "-f", "qcow2", "base.vhd", "5M") }, "is no VHD image", ErrDamaged},
 		{"a raw parent that is none", 0, names, nil, "no ID is given", ErrDamaged},
@@ -444,7 +445,7 @@ func TestADifferencingVHDXIsReadOverTheStateOfItsParentOnly(t *testing.T) {
 		{"no path", func(s []byte) [][2]string { return [][2]string{linked(s)} }, nil, "does not name a file", ErrDamaged},
 		{"outside", func(s []byte) [][2]string {
 			return [][2]string{linked(s), {"relative_path", `..\..\..\..\..\..\..\..\etc\passwd`}}
-		}, nil, "outside of the image's directory", ErrOutside},
+		}, nil, "outside of the image's directory", blockdev.ErrOutside},
 		{"twice", func(s []byte) [][2]string { return [][2]string{linked(s), path, path} }, nil, "twice", ErrDamaged},
 		{"of another format", func(s []byte) [][2]string { return [][2]string{linked(s), path} }, func(w workshop) { w.img("create", "-f", "qcow2", "base.vhdx", "5M") }, "is no VHDX image", ErrDamaged},
 		{"of itself", func([]byte) [][2]string {

@@ -10,7 +10,7 @@
 // bytes that are said to lie beyond the end of a file are missing, not zero.
 //
 // An image may name other files: backing files, extents, data files. They are opened by the
-// caller's [Opener]; [Beside] is one that stays in the directory of the image.
+// caller's [Opener].
 //
 // The formats, as facts, are from the public specifications: "VMware Virtual Disk Format
 // 5.0", "Virtual Hard Disk Image Format Specification", "[MS-VHDX]", and the

@@ -14,8 +14,8 @@ var (
 	ErrDamaged = errors.New("damaged image")
 	// ErrUnsupported: the image is of a kind that is not read.
 	ErrUnsupported = errors.New("not supported")
-	// ErrOutside: the image names a file that may not be opened for it.
-	ErrOutside = errors.New("outside of the image's directory")
+	// ErrOutside: the image names a file, and Options.Files is nil.
+	ErrOutside = errors.New("outside of the image, for which no file is opened")
 	// ErrParentUnknown: it could not be told which image this one lies over, if any. It comes with one of the others.
 	ErrParentUnknown = errors.New("what the image lies over is unknown")
 	// ErrNoSnapshot: there is no snapshot of that name in the image.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"lvm2fs/blockdev"
 	"lvm2fs/mapping"
 )
 
@@ -204,7 +203,11 @@ func (o *opening) file(name string) (mapping.Device, error) {
 	if o.opts.Files == nil {
 		return nil, fmt.Errorf("it names the file %q: %w", name, ErrOutside)
 	}
-	dev, err := o.opts.Files(o.dev, name)
+	path, err := localPath(name)
+	var dev mapping.Device
+	if err == nil {
+		dev, err = o.opts.Files(o.dev, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the file %q that it names: %w", name, err)
 	}
@@ -259,11 +262,7 @@ func (o *opening) lay(dev mapping.Device, name, format string) (mapping.Volume, 
 // over reports whether dev is this image, or one that lies over it.
 func (o *opening) over(dev mapping.Device) bool {
 	for ; o != nil; o = o.above {
-		if dev == o.dev {
-			return true
-		}
-		a, ok := o.dev.(*blockdev.Device)
-		if b, too := dev.(*blockdev.Device); ok && too && a.Same(b) {
+		if mapping.Same(dev, o.dev) {
 			return true
 		}
 	}

@@ -1,8 +1,8 @@
-package cli
+package scan
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -17,78 +17,44 @@ import (
 	"lvm2fs/mapping"
 )
 
-// imageOptions are the flags, of every command, about virtual disk images.
-type imageOptions struct {
-	ImageSnapshot  []string `name:"image-snapshot" sep:"none" placeholder:"[DEVICE=]NAME" help:"Show the snapshot NAME that is inside of a qcow2 image."`
-	AnyBackingFile bool     `name:"any-backing-file" help:"Let images name files outside of their directory that are no DEVICEs."`
-	Pieces         bool     `help:"A DEVICE named disk.001 or xaa stands for all pieces of an image: disk.001, disk.002, ..."`
-}
-
 // layers are what a PV may lie in, beside partitions and arrays, and what it takes to open it.
 type layers struct {
-	keys      *keyring
-	headers   map[string]string // of --luks-header: FILE by DEVICE
-	snapshots []choiceOfSnapshot
-	anyFile   bool
-	pieces    bool
-	given     []os.FileInfo // of the DEVICEs
+	opts  Options
+	keys  *keyring
+	given []os.FileInfo // of the paths
 
 	parts map[mapping.Device][]mapping.Device // that images name
 }
 
-// choiceOfSnapshot is one --image-snapshot.
-type choiceOfSnapshot struct {
-	device string // "" for all
-	name   string
-}
-
-// newLayers reads the key files. devices are the DEVICE arguments of the command.
-func newLayers(ask asker, keys keyOptions, images imageOptions, devices []string) (*layers, error) {
-	l := &layers{headers: map[string]string{}, anyFile: images.AnyBackingFile, pieces: images.Pieces, parts: map[mapping.Device][]mapping.Device{}}
-	for _, path := range devices {
+func newLayers(opts Options, paths []string) *layers {
+	l := &layers{opts: opts, parts: map[mapping.Device][]mapping.Device{}}
+	l.keys = &keyring{ask: opts.Passphrase, keys: opts.Keys, slots: opts.KeySlots}
+	l.opts.Keys = nil
+	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {
 			l.given = append(l.given, info)
 		}
 	}
-	for _, arg := range keys.LUKSHeader {
-		device, file := cutDevice(arg, devices)
-		if device == "" {
-			return nil, usagef("--luks-header %s: not DEVICE=FILE with one of the DEVICEs", arg)
-		}
-		l.headers[device] = file
-	}
-	for _, arg := range images.ImageSnapshot {
-		device, name := cutDevice(arg, devices)
-		if name == "" {
-			return nil, usagef("--image-snapshot %s: no name", arg)
-		}
-		l.snapshots = append(l.snapshots, choiceOfSnapshot{device, name})
-	}
-	var err error
-	l.keys, err = newKeyring(ask, keys, devices)
-	return l, err
+	return l
 }
-
-// lock forgets the keys: what is open stays so, and nothing more can be opened.
-func (l *layers) lock() { l.keys.wipe() }
 
 // images are asked about a device before anything else is.
 func (l *layers) images() []probe.Layer {
 	all := []probe.Layer{{Type: "crypt", Open: l.openDetached}}
-	if l.pieces {
+	if l.opts.Pieces {
 		all = append(all, probe.Layer{Type: "pieces", Changes: true, Open: openPieces})
 	}
 	for _, format := range vdisk.Formats() {
-		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(dev mapping.Device) (mapping.Device, error) {
+		all = append(all, probe.Layer{Type: format, Changes: true, Open: func(_ context.Context, dev mapping.Device) (mapping.Device, error) {
 			return l.openImage(dev, format)
 		}, Parts: func(dev mapping.Device) []mapping.Device { return l.parts[dev] }, LiesOnAny: func(err error) bool { return errors.Is(err, vdisk.ErrParentUnknown) }})
 	}
 	return all
 }
 
-// openPieces opens the disk in the pieces of which dev is the first. Only files that the user has named are
+// openPieces opens the disk in the pieces of which dev is the first. Only files that the caller has named are
 // asked, for what lies on them has no name of its own.
-func openPieces(dev mapping.Device) (mapping.Device, error) {
+func openPieces(_ context.Context, dev mapping.Device) (mapping.Device, error) {
 	file, ok := dev.(*blockdev.Device)
 	if !ok || !file.IsFile() {
 		return nil, nil
@@ -105,37 +71,37 @@ func openPieces(dev mapping.Device) (mapping.Device, error) {
 
 // containers are asked about what is a component of something else.
 func (l *layers) containers() []probe.Layer {
-	return []probe.Layer{{Type: "crypt", Open: l.openLUKS}, {Type: "drbd", Open: drbd.Open}}
+	return []probe.Layer{{Type: "crypt", Open: l.openLUKS}, {Type: "drbd", Open: func(_ context.Context, dev mapping.Device) (mapping.Device, error) { return drbd.Open(dev) }}}
 }
 
-func (l *layers) openLUKS(dev mapping.Device) (mapping.Device, error) {
+func (l *layers) openLUKS(ctx context.Context, dev mapping.Device) (mapping.Device, error) {
 	found, err := signature.Component(dev, dev.Size())
 	if err != nil || found == nil || !strings.HasPrefix(found.Name, "LUKS") {
 		return nil, err
 	}
-	return l.keys.open(dev, luks.Options{})
+	return l.keys.open(ctx, dev, luks.Options{})
 }
 
-// openDetached opens a device that --luks-header names: nothing on it tells what it is.
-func (l *layers) openDetached(dev mapping.Device) (mapping.Device, error) {
-	for device, file := range l.headers {
-		if named, err := isNamed(dev, device); err != nil || !named {
+// openDetached opens a device whose header is elsewhere: nothing on it tells what it is.
+func (l *layers) openDetached(ctx context.Context, dev mapping.Device) (mapping.Device, error) {
+	for _, h := range l.opts.LUKSHeaders {
+		if named, err := isNamed(dev, h.Device); err != nil || !named {
 			if err != nil {
 				return nil, err
 			}
 			continue
 		}
-		header, err := blockdev.Open(file, blockdev.Options{})
+		header, err := blockdev.Open(h.Path, blockdev.Options{})
 		if err != nil {
 			return nil, err
 		}
 		defer func() { _ = header.Close() }()
-		return l.keys.open(dev, luks.Options{Header: header})
+		return l.keys.open(ctx, dev, luks.Options{Header: header})
 	}
 	return nil, nil
 }
 
-// isNamed says whether dev is what the user calls device, and nothing that lies on that. Of an image
+// isNamed says whether dev is what the caller calls device, and nothing that lies on that. Of an image
 // that is the disk in it.
 func isNamed(dev mapping.Device, device string) (bool, error) {
 	if s, ok := dev.(mapping.Stacked); ok {
@@ -174,17 +140,14 @@ func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, e
 	file, _ := dev.(*blockdev.Device)
 	opts := vdisk.Options{}
 	if file != nil {
-		opts.Files = l.recorded(vdisk.Beside(file, l.mayOpen), dev)
-		for _, s := range l.snapshots {
-			if s.device == "" || liesOn(dev, s.device) {
-				opts.Snapshot = s.name
+		opts.Files = l.recorded(blockdev.Beside(file, l.mayOpen), dev)
+		for _, s := range l.opts.ImageSnapshots {
+			if s.Device == "" || liesOn(dev, s.Device) {
+				opts.Snapshot = s.Name
 			}
 		}
 	}
 	m, err := vdisk.Open(dev, opts)
-	if errors.Is(err, vdisk.ErrOutside) {
-		err = fmt.Errorf("%w (--any-backing-file allows it)", err)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -193,10 +156,10 @@ func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, e
 	return m, nil
 }
 
-// mayOpen says whether an image may have a file opened wherever it is: the user has named it too, or allowed
+// mayOpen says whether an image may have a file opened wherever it is: the caller has named it too, or allowed
 // all.
 func (l *layers) mayOpen(path string) bool {
-	if l.anyFile {
+	if l.opts.AnyBackingFile {
 		return true
 	}
 	info, err := os.Stat(path)
@@ -214,13 +177,6 @@ func (l *layers) recorded(open vdisk.Opener, dev mapping.Device) vdisk.Opener {
 		}
 		return d, err
 	}
-}
-
-// sameFile says whether two devices are one file or disk.
-func sameFile(a, b mapping.Device) bool {
-	x, ok := a.(*blockdev.Device)
-	y, too := b.(*blockdev.Device)
-	return ok && too && x.Same(y)
 }
 
 // isPlain says whether the device is not to be taken for an image, though it has the marks
@@ -245,10 +201,27 @@ func isPlain(dev mapping.Device) (bool, error) {
 	return !image || pv, nil
 }
 
-// diskSector is the size in bytes of the sectors of a disk; 0 if it does not tell.
-func diskSector(dev mapping.Device) int64 {
-	if m, ok := dev.(vdisk.Image); ok {
-		return m.Info().Sector
+// sectorSize is the size in bytes of the sectors of a disk; 0 if it does not tell.
+func sectorSize(d mapping.Device) int64 {
+	switch d := d.(type) {
+	case *blockdev.Device:
+		return d.BlockSize()
+	case vdisk.Image:
+		if n := d.Info().Sector; n != 0 {
+			return n
+		}
 	}
-	return 0
+	s, ok := d.(mapping.Stacked)
+	if !ok {
+		return 0
+	}
+	var largest int64
+	for _, b := range s.Beneath() {
+		n := sectorSize(b)
+		if n == 0 {
+			return 0
+		}
+		largest = max(largest, n)
+	}
+	return largest
 }

@@ -1,14 +1,11 @@
-package cli
+package scan
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"lvm2fs/blockdev/pieces"
@@ -26,7 +23,7 @@ func TestAHeaderElsewhereIsForTheDiskAndNotTheFileThatItIsIn(t *testing.T) {
 	}
 	const header = 1 << 20 // and keys
 	st := stack{t, t.TempDir()}
-	opts := keyOptions{KeyFile: []string{keyFileWith(t, c.Extra.Passphrase)}}
+	opts := Options{Keys: []Key{{Bytes: []byte(c.Extra.Passphrase)}}}
 	kept := st.write("header", disk[:header])
 	clear(disk[:header])
 	raw := st.write("disk", disk)
@@ -35,9 +32,9 @@ func TestAHeaderElsewhereIsForTheDiskAndNotTheFileThatItIsIn(t *testing.T) {
 		if out, err := exec.Command("qemu-img", "convert", "-f", "raw", "-O", format, raw, path).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		opts.LUKSHeader = []string{path + "=" + kept}
-		s, _ := opened(t, deviceOptions{keyOptions: opts}, path)
-		s.reads(t, c)
+		opts.LUKSHeaders = []LUKSHeader{{path, kept}}
+		s, _ := opened(t, opts, path)
+		s.Result().reads(t, c)
 	}
 }
 
@@ -54,22 +51,21 @@ func TestPiecesAreReadAsTheImageThatTheyAreOf(t *testing.T) {
 		for i := 0; i*size < len(disk); i++ {
 			paths = append([]string{st.write(fmt.Sprintf("disk.%03d", i+1), disk[i*size:min((i+1)*size, len(disk))])}, paths...)
 		}
-		opts := deviceOptions{imageOptions: imageOptions{Pieces: true}}
+		opts := Options{Pieces: true}
 		if c.Extra.Passphrase != "" {
-			opts.KeyFile = []string{keyFileWith(t, c.Extra.Passphrase)}
+			opts.Keys = []Key{{Bytes: []byte(c.Extra.Passphrase)}}
 		}
 		// One of them, or all, in any order.
 		for _, named := range [][]string{paths, paths[1:2], paths[len(paths)-1:]} {
 			s, _ := opened(t, opts, named...)
-			s.reads(t, c)
+			s.Result().reads(t, c)
 		}
 		if err := os.Remove(paths[2]); err != nil {
 			t.Fatal(err)
 		}
-		var stderr bytes.Buffer
-		_, err = openDevices(newApp(nil, strings.NewReader(""), io.Discard, &stderr), paths[:1], opts)
-		if !errors.Is(err, pieces.ErrUncertain) {
-			t.Errorf("a piece is missing: %v, %s", err, stderr.String())
+		s, problems := opened(t, opts, paths[:1]...)
+		if err := s.Result().NoVG(); !errors.Is(err, pieces.ErrUncertain) {
+			t.Errorf("a piece is missing: %v, %s", err, problems)
 		}
 	}
 }

@@ -1,8 +1,9 @@
-package cli
+package scan
 
 import (
 	"bytes"
-	"io"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,23 +15,30 @@ import (
 	"lvm2fs/internal/testtable"
 )
 
-// opened is a session over devices, with what went to standard error.
-func opened(t *testing.T, opts deviceOptions, paths ...string) (*session, string) {
+// opened is a session over paths, with what was wrong, a line each.
+func opened(t *testing.T, opts Options, paths ...string) (*Session, string) {
 	t.Helper()
-	var stderr bytes.Buffer
-	s, err := openDevices(newApp(nil, strings.NewReader(""), io.Discard, &stderr), paths, opts)
+	s, err := Open(t.Context(), paths, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
-	return s, stderr.String()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var problems strings.Builder
+	for _, p := range s.Result().Problems {
+		fmt.Fprintln(&problems, p.Err)
+	}
+	return s, problems.String()
 }
 
 // reads says that every LV of the case is read as the kernel read it, and that there is no other.
-func (s *session) reads(t *testing.T, c *testimages.Case) {
+func (r *Result) reads(t *testing.T, c *testimages.Case) {
 	t.Helper()
 	found := 0
-	for _, vg := range s.Scan.VGs {
+	for _, vg := range r.VGs {
 		for _, lv := range vg.LVs {
 			if lv.Visible() {
 				found++
@@ -45,7 +53,7 @@ func (s *session) reads(t *testing.T, c *testimages.Case) {
 		if want.Expect == testimages.Pool || want.Expect == testimages.Absent {
 			continue
 		}
-		lv, err := findLV(s.Scan, want.Path())
+		lv, err := r.LV(want.Path())
 		if err != nil {
 			t.Error(err)
 			continue
@@ -79,13 +87,13 @@ func TestWhateverPVsLieOnTheirLVsAreReadAsTheKernelReadThem(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			paths := c.Unpack(t)
 			for range paths {
-				s, _ := opened(t, deviceOptions{Nested: c.Name == "nested"}, paths...)
-				s.reads(t, c)
+				s, _ := opened(t, Options{Nested: c.Name == "nested"}, paths...)
+				s.Result().reads(t, c)
 				paths = append(paths[1:], paths[0])
 			}
 			slices.Reverse(paths)
-			s, _ := opened(t, deviceOptions{Nested: c.Name == "nested"}, append(paths, paths...)...)
-			s.reads(t, c)
+			s, _ := opened(t, Options{Nested: c.Name == "nested"}, append(paths, paths...)...)
+			s.Result().reads(t, c)
 		})
 	}
 }
@@ -118,26 +126,6 @@ func onePV(t *testing.T) (*testimages.Case, []byte) {
 
 const mib = 1 << 20
 
-// inGPT is a disk with content in its second partition.
-func inGPT(content []byte) []byte {
-	b := make([]byte, len(content)+4*mib)
-	copy(b[2*mib:], content)
-	testtable.GPT(b, 512,
-		testtable.Part{Number: 1, First: 2048, Count: 2048, GUID: "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"},
-		testtable.Part{Number: 2, First: 4096, Count: int64(len(content)) / 512})
-	return b
-}
-
-// inLogical is a disk with content in a logical partition, the first.
-func inLogical(content []byte) []byte {
-	b := make([]byte, len(content)+2*mib)
-	copy(b[mib:], content)
-	n := int64(len(b)) / 512
-	testtable.MBR(b, testtable.Part{Number: 1, First: 64, Count: n - 64, Kind: 5})
-	testtable.Logical(b, 512, 64, testtable.Part{First: 2048, Count: int64(len(content)) / 512, Kind: 0x8e})
-	return b
-}
-
 // inRAID5 is the members of a raid5 with content.
 func inRAID5(content []byte) [][]byte {
 	const chunk = 64 << 10
@@ -150,25 +138,25 @@ func TestAPVIsFoundUnderPartitionsOnAnArrayOfPartitions(t *testing.T) {
 	c, pv := onePV(t)
 	st := stack{t, t.TempDir()}
 	var paths []string
-	for i, member := range inRAID5(inGPT(pv)) {
-		paths = append(paths, st.write(string(rune('a'+i)), inLogical(member)))
+	for i, member := range inRAID5(testtable.InGPT(pv)) {
+		paths = append(paths, st.write(string(rune('a'+i)), testtable.InLogical(member)))
 	}
-	s, stderr := opened(t, deviceOptions{}, paths...)
-	s.reads(t, c)
-	if stderr != "" {
-		t.Errorf("got %s", stderr)
+	s, problems := opened(t, Options{}, paths...)
+	s.Result().reads(t, c)
+	if problems != "" {
+		t.Errorf("got %s", problems)
 	}
-	if got, want := s.Scan.VGs[0].PVs[0].Device.Name(), "MD array lab:stack (partition 2)"; got != want {
+	if got, want := s.Result().VGs[0].PVs[0].Device.Name(), "MD array lab:stack (partition 2)"; got != want {
 		t.Errorf("the PV is called %q, want %q", got, want)
 	}
-	s, stderr = opened(t, deviceOptions{}, paths[2], paths[0])
-	s.reads(t, c)
-	if !strings.Contains(stderr, "1 of 3 members are missing") {
-		t.Errorf("without a member: got %q", stderr)
+	s, problems = opened(t, Options{}, paths[2], paths[0])
+	s.Result().reads(t, c)
+	if !strings.Contains(problems, "1 of 3 members are missing") {
+		t.Errorf("without a member: got %q", problems)
 	}
-	var out, errs bytes.Buffer
-	if code := Main([]string{"list", paths[0]}, strings.NewReader(""), &out, &errs); code != exitError || !strings.Contains(errs.String(), "MD array lab:stack: too many members are missing") {
-		t.Errorf("with one member: exit %d, %q", code, errs.String())
+	s, _ = opened(t, Options{}, paths[0])
+	if err := s.Result().NoVG(); !errors.Is(err, ErrNoVG) || !strings.Contains(err.Error(), "MD array lab:stack: too many members are missing") {
+		t.Errorf("with one member: %v", err)
 	}
 }
 
@@ -176,31 +164,31 @@ func TestAReloadKeepsTheDevicesThatHaveNotChanged(t *testing.T) {
 	c, pv := onePV(t)
 	st := stack{t, t.TempDir()}
 	var paths []string
-	for i, member := range inRAID5(inGPT(pv)) {
-		paths = append(paths, st.write(string(rune('a'+i)), inLogical(member)))
+	for i, member := range inRAID5(testtable.InGPT(pv)) {
+		paths = append(paths, st.write(string(rune('a'+i)), testtable.InLogical(member)))
 	}
-	s, _ := opened(t, deviceOptions{Nested: true}, paths...)
-	before := s.Scan.VGs[0].PVs[0].Device
-	again, _, err := s.rescan(newApp(nil, strings.NewReader(""), io.Discard, io.Discard))
+	s, _ := opened(t, Options{Nested: true}, paths...)
+	before := s.Result().VGs[0].PVs[0].Device
+	first := s.Result()
+	again, err := s.Reload(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again == s.Scan || again.VGs[0].PVs[0].Device != before {
+	if again == first || again != s.Result() || again.VGs[0].PVs[0].Device != before {
 		t.Error("the PV is on another device")
 	}
-	s.Scan = again
-	s.reads(t, c)
+	s.Result().reads(t, c)
 }
 
 func TestWritingToAPVInAPartitionClaimsTheImage(t *testing.T) {
 	_, pv := onePV(t)
-	path := stack{t, t.TempDir()}.write("disk", inLogical(pv))
+	path := stack{t, t.TempDir()}.write("disk", testtable.InLogical(pv))
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _ := opened(t, deviceOptions{}, path)
-	lv := s.Scan.VGs[0].LVs[0]
+	s, _ := opened(t, Options{}, path)
+	lv := s.Result().VGs[0].LVs[0]
 	v, err := lv.OpenWritable()
 	if err != nil {
 		t.Fatal(err)
@@ -232,8 +220,8 @@ func TestALVOnAnArrayIsReadOnly(t *testing.T) {
 	for i, member := range inRAID5(pv) {
 		paths = append(paths, st.write(string(rune('a'+i)), member))
 	}
-	s, _ := opened(t, deviceOptions{}, paths...)
-	if err := s.Scan.VGs[0].LVs[0].ReadOnlyReason(); err == nil || !strings.Contains(err.Error(), "MD array") {
+	s, _ := opened(t, Options{}, paths...)
+	if err := s.Result().VGs[0].LVs[0].ReadOnlyReason(); err == nil || !strings.Contains(err.Error(), "MD array") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -241,20 +229,20 @@ func TestALVOnAnArrayIsReadOnly(t *testing.T) {
 func TestAnOffsetIsWhereThePVStarts(t *testing.T) {
 	c, pv := onePV(t)
 	path := stack{t, t.TempDir()}.write("disk", append(make([]byte, 12345), pv...))
-	s, _ := opened(t, deviceOptions{Offset: []string{"12345"}}, path)
-	s.reads(t, c)
+	s, _ := opened(t, Options{Offsets: []Offset{{Bytes: 12345}}}, path)
+	s.Result().reads(t, c)
 }
 
 func TestAnOffsetCanBeThatOfOneDeviceOrOfWhatLiesOnIt(t *testing.T) {
 	c, pv := onePV(t)
 	st := stack{t, t.TempDir()}
-	disk := st.write("disk", inLogical(append(make([]byte, 12345), pv...)))
+	disk := st.write("disk", testtable.InLogical(append(make([]byte, 12345), pv...)))
 	other := st.write("other", make([]byte, 1<<20))
-	s, _ := opened(t, deviceOptions{Offset: []string{disk + " (partition 5)=12345"}}, disk, other)
-	s.reads(t, c)
+	s, _ := opened(t, Options{Offsets: []Offset{{Device: disk + " (partition 5)", Bytes: 12345}}}, disk, other)
+	s.Result().reads(t, c)
 
-	var errs bytes.Buffer
-	if code := Main([]string{"list", "--offset", "nowhere=12345", disk}, strings.NewReader(""), io.Discard, &errs); code != exitError || !strings.Contains(errs.String(), "--offset nowhere=12345: there is no such device") {
-		t.Errorf("exit %d, %q", code, errs.String())
+	var option *OptionError
+	if _, err := Open(t.Context(), []string{disk}, Options{Offsets: []Offset{{Device: "nowhere", Bytes: 12345}}}); !errors.Is(err, ErrNoDevice) || !errors.As(err, &option) || option.Name != "nowhere" {
+		t.Error(err)
 	}
 }

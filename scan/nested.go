@@ -1,4 +1,4 @@
-package cli
+package scan
 
 import (
 	"fmt"
@@ -53,7 +53,7 @@ func (all innerDevices) of(scan *lvm2.Scan) []mapping.Device {
 			}
 			d := all[key]
 			if d == nil {
-				d = &innerDevice{name: lvPath(lv), vg: vg.UUID, lv: lv.UUID, beneath: beneath}
+				d = &innerDevice{name: vg.DirName() + "/" + lv.FileName(), vg: vg.UUID, lv: lv.UUID, beneath: beneath}
 				all[key] = d
 			}
 			d.volume.Store(v)

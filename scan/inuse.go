@@ -1,0 +1,56 @@
+package scan
+
+import (
+	"fmt"
+	"strings"
+
+	"lvm2fs/blockdev"
+	"lvm2fs/layers/probe"
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
+
+// holders names, for each device with a PV, who else uses what it lies on, and says so of each of those
+// once.
+func (s *Session) holders(found *probe.Result) (names map[lvm2.Device]string, inUse []error) {
+	names = map[lvm2.Device]string{}
+	what := map[mapping.Device]string{}
+	for _, pv := range found.Candidates {
+		var users []string
+		for _, bottom := range mapping.Bottom(pv) {
+			disk, ok := bottom.(*blockdev.Device)
+			if !ok {
+				continue
+			}
+			user, seen := what[disk]
+			if !seen {
+				var err error
+				user, err = usersOfDisk(disk)
+				what[disk] = user
+				if err != nil {
+					inUse = append(inUse, err)
+				}
+			}
+			if user != "" {
+				users = append(users, user)
+			}
+		}
+		if len(users) > 0 {
+			names[pv] = strings.Join(users, ", ")
+		}
+	}
+	return names, inUse
+}
+
+// usersOfDisk names who else uses a disk, briefly and in full; nil and "" if nobody does.
+func usersOfDisk(d *blockdev.Device) (string, error) {
+	var holders, what []string
+	for _, holder := range d.InUse() {
+		holders = append(holders, holder.String())
+		what = append(what, holder.What)
+	}
+	if len(holders) == 0 {
+		return "", nil
+	}
+	return strings.Join(what, ", "), fmt.Errorf("%s is %w: %s", d.Name(), ErrInUse, strings.Join(holders, ", "))
+}

@@ -1,0 +1,264 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"lvm2fs/blockdev"
+	"lvm2fs/layers/md"
+	"lvm2fs/layers/probe"
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
+
+// Session is a set of open devices, with what was found on them. It is safe for concurrent use.
+type Session struct {
+	opts   Options
+	log    *slog.Logger
+	result atomic.Pointer[Result]
+
+	// mu is held by Reload and Close; it guards all that follows.
+	mu     sync.Mutex
+	closed bool
+	open   devices
+
+	named  []mapping.Device // by the caller
+	system []mapping.Device // by Options.SystemDisks
+
+	prober   *probe.Prober
+	layers   *layers
+	offsets  []*offset
+	inner    innerDevices
+	metadata map[string]*blockdev.Device // of Choice.ThinMetadataFile, by path
+
+	notOpened []Problem // of the paths and the system's disks
+}
+
+// Open opens devices and looks for volume groups on them. That there are none, or that some of the paths cannot
+// be opened, is no error: [Result.NoVG] and Result.Problems tell. It fails if nothing at all can be opened, with what was
+// wrong with each; with an [OptionError]; with ErrInUse if Options.Exclusive says so; and with the error of ctx
+// when that is done, which is looked at between devices and between key slots.
+func Open(ctx context.Context, paths []string, opts Options) (*Session, error) {
+	s := &Session{opts: opts, log: opts.Logger, inner: innerDevices{}, metadata: map[string]*blockdev.Device{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, o := range opts.Offsets {
+		s.offsets = append(s.offsets, &offset{Offset: o})
+	}
+	s.layers = newLayers(opts, paths)
+	// What is open stays so.
+	defer s.layers.keys.forget()
+	s.prober = probe.New(s.probeOptions())
+	s.named = slices.Clone(opts.Devices)
+	if err := s.openAll(paths); err != nil {
+		return nil, s.abandon(err)
+	}
+	r, err := s.scan(ctx, opts.Exclusive)
+	if err != nil {
+		return nil, s.abandon(err)
+	}
+	s.result.Store(r)
+	return s, nil
+}
+
+// Result is what Open found, or the last Reload that did not fail.
+func (s *Session) Result() *Result { return s.result.Load() }
+
+// Paths are those of all files and disks that the session has open, but for what images name.
+func (s *Session) Paths() (paths []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.open.all {
+		paths = append(paths, d.Path())
+	}
+	for path := range s.metadata {
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// Reload looks again at the devices of the session. The new Result has LVs of its own; those of the former one
+// can still be read, and go on to show what was there before. On an error the session stays as it is; it fails as Open
+// does, but never because a device is in use.
+//
+// Options.Keys are no longer known: a container that has turned up since is opened with Options.Passphrase or not at all.
+func (s *Session) Reload(ctx context.Context) (*Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if err := s.open.refresh(); err != nil {
+		return nil, err
+	}
+	defer s.layers.keys.forget()
+	// Who uses a device by now is no reason to refuse what is open.
+	r, err := s.scan(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	s.result.Store(r)
+	return r, nil
+}
+
+// Close closes all devices that the session has opened, and forgets the keys of containers. LVs that
+// are still open fail to read from then on, with an error that wraps os.ErrClosed. Where one is open for writing
+// Close fails with an error that wraps blockdev.ErrBusy, and closes nothing. The second and later calls do nothing.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	for _, d := range s.open.all {
+		if d.Claimed() {
+			return fmt.Errorf("%s: %w: an LV on it is open for writing", d.Name(), blockdev.ErrBusy)
+		}
+	}
+	s.closed = true
+	return s.close()
+}
+
+// abandon closes what an Open that fails has opened.
+func (s *Session) abandon(err error) error {
+	_ = s.close()
+	return err
+}
+
+func (s *Session) close() error {
+	errs := []error{s.prober.Close(), s.open.close()}
+	for _, d := range s.metadata {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Session) probeOptions() probe.Options {
+	return probe.Options{
+		Images:     s.layers.images(),
+		Containers: s.layers.containers(),
+		Offset:     s.offset,
+		SectorSize: sectorSize,
+		Partition:  s.open.partition,
+		MD: md.Options{
+			RAID0Layout: s.opts.RAID0Layout,
+			OnError: func(member mapping.Device, off, n int64, err error) {
+				s.warn("%s: %d bytes at %d are read from the other members: %w", member.Name(), n, off, err)
+			},
+		},
+	}
+}
+
+// warn tells the logger what an error with this text would say.
+func (s *Session) warn(format string, args ...any) { s.log.Warn(fmt.Errorf(format, args...).Error()) }
+
+// maxNesting bounds how often PVs lie in LVs whose PVs lie in LVs.
+const maxNesting = 8
+
+// scan looks for volume groups on the devices.
+func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
+	var inner []mapping.Device
+	var found *probe.Result
+	var scan *lvm2.Scan
+	var chosen choices
+	var inUse []error
+	for range maxNesting {
+		var err error
+		if found, err = s.prober.Probe(ctx, s.named, slices.Concat(s.system, inner)); err != nil {
+			return nil, err
+		}
+		var holders map[lvm2.Device]string
+		holders, inUse = s.holders(found)
+		if exclusive && len(inUse) > 0 {
+			return nil, inUse[0]
+		}
+		chosen = choices{}
+		scan = lvm2.Open(found.Candidates, s.options(found, &chosen, holders))
+		if !s.opts.Nested {
+			break
+		}
+		// Choices count when the LVs that PVs may lie in are opened. That all of them are for LVs that exist
+		// is seen in the end.
+		_ = chosen.resolve(s, scan)
+		next := s.inner.of(scan)
+		if len(next) <= len(inner) {
+			break
+		}
+		inner = next
+	}
+	if err := s.unmatched(found); err != nil {
+		return nil, err
+	}
+	r := &Result{VGs: scan.VGs, Orphans: scan.Orphans, Roots: found.Roots, onLVs: map[[2]lvm2.UUID]*probe.Node{}}
+	for _, n := range found.Others {
+		if d, ok := n.Device.(*innerDevice); ok {
+			r.onLVs[[2]lvm2.UUID{d.vg, d.lv}] = n
+		} else {
+			r.Disks = append(r.Disks, n)
+		}
+	}
+	r.Problems = s.problems(found, scan, inUse)
+	return r, chosen.resolve(s, scan)
+}
+
+// unmatched is the first option for a device that is not there.
+func (s *Session) unmatched(found *probe.Result) error {
+	others := refusals(s.notOpened)
+	for i, o := range s.offsets {
+		if o.Device != "" && !o.used {
+			return &OptionError{"Offsets", i, o.Device, ErrNoDevice, others}
+		}
+	}
+	for i, device := range s.opts.Prefer {
+		if !slices.ContainsFunc(found.Candidates, func(d mapping.Device) bool { return liesOn(d, device) }) {
+			return &OptionError{"Prefer", i, device, fmt.Errorf("%w was found there", lvm2.ErrNoPV), others}
+		}
+	}
+	return nil
+}
+
+// problems are all that is wrong: first what can be got over, then what is refused.
+func (s *Session) problems(found *probe.Result, scan *lvm2.Scan, inUse []error) []Problem {
+	var all []Problem
+	for _, err := range inUse {
+		all = append(all, Problem{Reason: InUse, Err: err})
+	}
+	for _, err := range slices.Concat(found.Warnings, scan.Warnings) {
+		all = append(all, Problem{Reason: Oddity, Err: err})
+	}
+	all = append(all, s.notOpened...)
+	for _, err := range found.Refused {
+		all = append(all, Problem{Reason: reasonFor(err), Refused: true, Err: err})
+	}
+	for _, rejected := range scan.Rejected {
+		all = append(all, Problem{Reason: reasonFor(rejected.Err), Refused: true, Device: rejected.Device, Err: rejected.Err})
+	}
+	return all
+}
+
+func (s *Session) options(found *probe.Result, chosen *choices, holders map[lvm2.Device]string) lvm2.Options {
+	options := lvm2.Options{
+		AtWord: func(d lvm2.Device) bool { return found.AtWord[d] },
+		Chosen: func(d lvm2.Device) bool {
+			return slices.ContainsFunc(s.opts.Prefer, func(device string) bool { return liesOn(d, device) })
+		},
+		Beats:  found.Beats,
+		Unread: found.Unread,
+		Rival:  found.MayBeBeneath,
+		InUse:  func(d lvm2.Device) string { return holders[d] },
+		CacheLost: func(lv *lvm2.LV, err error) {
+			s.warn("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)
+		},
+		LegFailed: func(lv *lvm2.LV, leg int, off, n int64, err error) {
+			s.warn("LV %s: leg %d: %d bytes at %d are read from the others: %w", lv, leg, n, off, err)
+		},
+	}
+	chosen.apply(&options)
+	return options
+}
