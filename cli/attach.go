@@ -14,6 +14,7 @@ import (
 
 	"lvm2fs/attach"
 	"lvm2fs/lvm2"
+	"lvm2fs/scan"
 )
 
 type attachCmd struct {
@@ -127,7 +128,7 @@ func (c *attachCmd) attach(a *app, st *attach.State) error {
 		return err
 	}
 	defer s.Close()
-	lvs, err := c.chosen(s.Scan)
+	lvs, err := c.chosen(s.Result())
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func contiguousFirst(lvs []*lvm2.LV) []*lvm2.LV {
 	return append(first, then...)
 }
 
-func (c *attachCmd) chosen(scan *lvm2.Scan) ([]*lvm2.LV, error) {
+func (c *attachCmd) chosen(found *scan.Result) ([]*lvm2.LV, error) {
 	var lvs []*lvm2.LV
 	add := func(lv *lvm2.LV) {
 		if !slices.Contains(lvs, lv) {
@@ -181,7 +182,7 @@ func (c *attachCmd) chosen(scan *lvm2.Scan) ([]*lvm2.LV, error) {
 		}
 	}
 	for _, name := range c.LV {
-		lv, err := findLV(scan, name)
+		lv, err := findLV(found, name)
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +192,7 @@ func (c *attachCmd) chosen(scan *lvm2.Scan) ([]*lvm2.LV, error) {
 		add(lv)
 	}
 	if c.All {
-		for _, vg := range scan.VGs {
+		for _, vg := range found.VGs {
 			for _, lv := range vg.LVs {
 				if lv.Visible() {
 					add(lv)
@@ -272,7 +273,7 @@ func commandOf(e *attach.Entry) (*attachCmd, error) {
 func blockSizeOf(lv *lvm2.LV, size int64) int {
 	block := int64(512)
 	for _, d := range lv.Devices() {
-		block = max(block, sectorSize(d))
+		block = max(block, scan.SectorSize(d))
 	}
 	const most = 4096 // a page, which is as much as every kernel takes
 	if block > most || size%block != 0 {

@@ -58,7 +58,7 @@ func (m *maker) close() {
 
 // shareClaims lets the devices of a session be written where a loop device of ours keeps others out.
 func shareClaims(s *session) {
-	for _, d := range s.Devices {
+	for _, d := range s.Devices() {
 		id := attach.IDOf(d.Info())
 		d.ShareClaim(func() bool {
 			st, err := attach.Read(attachDir())
@@ -315,7 +315,7 @@ func (c *attachCmd) serve(a *app, ready *os.File) error {
 	signals := catchSignals()
 	defer signals.stop()
 	server, err := fusefs.MountPrivate(fusefs.Config{
-		Scan:   s.Scan,
+		Scan:   lvmScan(s.Result()),
 		Rescan: func() (*lvm2.Scan, []string, error) { return s.rescan(a) },
 		FSName: "lvm2fs",
 		Logger: a.log,

@@ -100,7 +100,7 @@ func reloadDirect(a *app, e *attach.Entry, sessions map[string]*session) error {
 	if err != nil {
 		return fmt.Errorf("%s stays as it is: %w", e.LV, err)
 	}
-	lv := lvWith(s.Scan, e.VGUUID, e.LVUUID)
+	lv := lvWith(s.Result().VGs, e.VGUUID, e.LVUUID)
 	if lv == nil {
 		return errors.Join(attach.Resize(e.Device, nowhere, 512), lose(e, "is gone"))
 	}
@@ -130,8 +130,8 @@ func onSame(e *attach.Entry, d *blockdev.Device) bool {
 	return e.On == attach.IDOf(d.Info())
 }
 
-func lvWith(scan *lvm2.Scan, vg, lv string) *lvm2.LV {
-	for _, v := range scan.VGs {
+func lvWith(vgs []*lvm2.VG, vg, lv string) *lvm2.LV {
+	for _, v := range vgs {
 		if v.UUID.String() != vg {
 			continue
 		}

@@ -188,8 +188,11 @@ func (s *session) rescan(a *app) (_ *lvm2.Scan, warned []string, err error) {
 		return nil, a.heard.end(), err
 	}
 	_ = a.warnFaults(r.VGs, openFault) // the others can be read
-	return &lvm2.Scan{VGs: r.VGs}, a.heard.end(), nil
+	return lvmScan(r), a.heard.end(), nil
 }
+
+// lvmScan is what a mount shows of a result.
+func lvmScan(r *scan.Result) *lvm2.Scan { return &lvm2.Scan{VGs: r.VGs} }
 
 // inWords is an error of package scan in the words of the command line.
 func (s *session) inWords(err error) error {

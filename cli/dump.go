@@ -164,8 +164,8 @@ func (d *dump) close() {
 
 // protect notes the devices, which may lie where the files go.
 func (d *dump) protect(s *session) error {
-	for _, path := range s.Paths() {
-		info, err := os.Stat(path)
+	for _, dev := range s.Devices() {
+		info, err := os.Stat(dev.Path())
 		if err != nil {
 			return err
 		}

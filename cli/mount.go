@@ -195,7 +195,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 
 func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []string) fusefs.Config {
 	config := fusefs.Config{
-		Scan:        &lvm2.Scan{VGs: s.Result().VGs},
+		Scan:        lvmScan(s.Result()),
 		Rescan:      func() (*lvm2.Scan, []string, error) { return s.rescan(a) },
 		ReadOnly:    options.readOnly,
 		All:         c.All,

@@ -201,8 +201,8 @@ func isPlain(dev mapping.Device) (bool, error) {
 	return !image || pv, nil
 }
 
-// sectorSize is the size in bytes of the sectors of a disk; 0 if it does not tell.
-func sectorSize(d mapping.Device) int64 {
+// SectorSize is the size in bytes of the sectors of a disk; 0 if it does not tell.
+func SectorSize(d mapping.Device) int64 {
 	switch d := d.(type) {
 	case *blockdev.Device:
 		return d.BlockSize()
@@ -217,7 +217,7 @@ func sectorSize(d mapping.Device) int64 {
 	}
 	var largest int64
 	for _, b := range s.Beneath() {
-		n := sectorSize(b)
+		n := SectorSize(b)
 		if n == 0 {
 			return 0
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -70,17 +71,12 @@ func Open(ctx context.Context, paths []string, opts Options) (*Session, error) {
 // Result is what Open found, or the last Reload that did not fail.
 func (s *Session) Result() *Result { return s.result.Load() }
 
-// Paths are those of all files and disks that the session has open, but for what images name.
-func (s *Session) Paths() (paths []string) {
+// Devices are all files and disks that the session has open, but for what images name. They stay the session's
+// to close.
+func (s *Session) Devices() []*blockdev.Device {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, d := range s.open.all {
-		paths = append(paths, d.Path())
-	}
-	for path := range s.metadata {
-		paths = append(paths, path)
-	}
-	return paths
+	return slices.Concat(s.open.all, slices.Collect(maps.Values(s.metadata)))
 }
 
 // Reload looks again at the devices of the session. The new Result has LVs of its own; those of the former one
@@ -144,7 +140,7 @@ func (s *Session) probeOptions() probe.Options {
 		Images:     s.layers.images(),
 		Containers: s.layers.containers(),
 		Offset:     s.offset,
-		SectorSize: sectorSize,
+		SectorSize: SectorSize,
 		Partition:  s.open.partition,
 		MD: md.Options{
 			RAID0Layout: s.opts.RAID0Layout,
