@@ -347,6 +347,8 @@ func (c *completer) optionCandidates(typed string) []candidate {
 			found = c.value(flag, value)
 		} else if name == "device" {
 			found = files(value, false)
+		} else if name == "snapshots" {
+			found = prefixed("", words([]string{"keep", "sacrifice"}))
 		}
 		for i := range found {
 			found[i].word = name + "=" + strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(found[i].word)
@@ -364,7 +366,7 @@ func (c *completer) optionCandidates(typed string) []candidate {
 func optionNames(model *kong.Application) []string {
 	names := slices.Concat([]string{
 		"ro", "rw", "allow_other", "allow_root", "auto_unmount", "kernel_cache", "direct_io", "remount", "uid=", "gid=", "umask=",
-		"fmask=", "dmask=", "attr_timeout=", "entry_timeout=", "max_read=", "idle=", "fsname=", "subtype=", "device=",
+		"fmask=", "dmask=", "attr_timeout=", "entry_timeout=", "max_read=", "idle=", "snapshots=", "fsname=", "subtype=", "device=",
 	}, forEverySystem)
 	for name, flag := range optionFlags(model) {
 		if !flag.IsBool() {

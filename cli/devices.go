@@ -28,6 +28,9 @@ type deviceOptions struct {
 	imageOptions
 	choiceOptions
 
+	// sacrifice lets snapshots be lost rather than writes to their origins fail.
+	sacrifice bool
+
 	// orphans lets a command go on that found PVs, but no volume group.
 	orphans bool
 }
@@ -100,8 +103,11 @@ func (s *session) options(keys *keyring, paths []string) (options scan.Options, 
 		Pieces:         opts.Pieces,
 		Prefer:         opts.PV,
 		AnyBackingFile: opts.AnyBackingFile,
-		RAID0Layout:    map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[opts.RAID0Layout],
-		Passphrase:     keys.passphrase,
+
+		SacrificeSnapshots: opts.sacrifice,
+
+		RAID0Layout: map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[opts.RAID0Layout],
+		Passphrase:  keys.passphrase,
 	}
 	if options.Offsets, err = parseOffsets(opts.Offset); err != nil {
 		return options, err

@@ -72,6 +72,8 @@ Mount options:
   remount                    have the running mount read the metadata again
   nodev, nosuid, noexec, noatime, dirsync
                              as for mount(8)
+  snapshots=keep             fail writes to the origin of a snapshot that is full; the default
+  snapshots=sacrifice        let the snapshot be lost for ever instead, as Linux does
   sync                       every write is on stable storage when it returns
   exclusive, scan, nested, key-file=, key-slot=, ...
                              every flag below but -f, for a line of /etc/fstab
@@ -166,6 +168,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 	if ready != nil {
 		a.ask = remote{ready}
 	}
+	c.sacrifice = options.sacrifice
 	session, err := openDevices(a, devices, c.deviceOptions)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type mountOptions struct {
 	kernelCache bool
 	autoUnmount bool
 	sync        bool
+	sacrifice   bool    // of snapshots
 	uid, gid    *uint32 // nil for those of the mounting user
 	umask       *uint32
 	fmask       *uint32 // nil: umask
@@ -193,6 +194,13 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag, system sy
 	case name == "idle":
 		if o.idle, err = parseTime(value, time.Minute); err == nil && o.idle == 0 {
 			err = errors.New("must be more than 0 minutes")
+		}
+	case name == "snapshots":
+		switch value {
+		case "keep", "sacrifice":
+			o.sacrifice = value == "sacrifice"
+		default:
+			err = errors.New("must be keep or sacrifice")
 		}
 	case name == "fsname":
 		o.fsName = value

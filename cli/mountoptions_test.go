@@ -139,9 +139,9 @@ func TestFlagsAreMountOptionsTooAndThoseOfTheCommandLineComeAfterThem(t *testing
 
 func TestOptionsOfOtherFUSEProgramsAreAccepted(t *testing.T) {
 	got := parse(t, "rw,nosuid,nodev,user_id=0,group_id=0,rootmode=40000,big_writes,intr,quiet,hard_remove,use_ino,noforget,"+
-		"auto_unmount,allow_other,allow_root,max_read=8192,attr_timeout=1.5,entry_timeout=60,idle=0.5,umask=077,fmask=0137,direct_io,auto_cache")
+		"auto_unmount,allow_other,allow_root,snapshots=keep,snapshots=sacrifice,max_read=8192,attr_timeout=1.5,entry_timeout=60,idle=0.5,umask=077,fmask=0137,direct_io,auto_cache")
 	want := mountOptions{
-		writable: true, allowRoot: true, autoUnmount: true, kernelCache: true, umask: id(0o77), fmask: id(0o137),
+		writable: true, allowRoot: true, autoUnmount: true, sacrifice: true, kernelCache: true, umask: id(0o77), fmask: id(0o137),
 		maxRead: 8192, attrTimeout: new(1500 * time.Millisecond), entryTimeout: time.Minute, idle: 30 * time.Second,
 		kernel: []string{"nosuid", "nodev"},
 	}
@@ -156,7 +156,7 @@ func TestOptionsOfOtherFUSEProgramsAreAccepted(t *testing.T) {
 	}
 	for _, option := range []string{
 		"max_read=x", "max_read=-1", "max_read", "attr_timeout=-1", "attr_timeout=NaN", "entry_timeout=Inf", "entry_timeout=",
-		"idle=0", "idle=1e-300", "idle=x", "fmask=8", "dmask=", "auto_unmount=1", "direct_io=0", "allow_root=1",
+		"idle=0", "idle=1e-300", "idle=x", "fmask=8", "dmask=", "auto_unmount=1", "direct_io=0", "allow_root=1", "snapshots", "snapshots=", "snapshots=x",
 	} {
 		if _, err := parseMountOptions([]string{option}, flagsOfMount(t), systemOptionsOf("linux"), false); err == nil {
 			t.Errorf("-o %s passed", option)

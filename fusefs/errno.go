@@ -44,6 +44,8 @@ func ioErrno(err error) syscall.Errno {
 		return 0
 	case errors.Is(err, lvm2.ErrReadOnly), errors.Is(err, mapping.ErrNotWritable):
 		return syscall.EROFS
+	case errors.Is(err, lvm2.ErrNoSpace):
+		return syscall.ENOSPC
 	case errors.Is(err, errors.ErrUnsupported):
 		return syscall.EOPNOTSUPP
 	}

@@ -117,8 +117,11 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 		return fuse.ReadResultData(nil), 0
 	}
 	n := int(min(int64(len(dest)), end-off))
-	if r := spliceReply(v, off, n); r != nil {
-		return r, 0
+	// What waits in a pipe would show what is written where it came from.
+	if h.s.cfg.ReadOnly || !v.Moves() {
+		if r := spliceReply(v, off, n); r != nil {
+			return r, 0
+		}
 	}
 	if err := readFull(v, dest[:n], off); err != nil {
 		return nil, h.fail("read", off, err)

@@ -298,6 +298,7 @@ func TestErrorsBecomeErrnos(t *testing.T) {
 		{wrap(fs.ErrPermission), syscall.EIO, syscall.EIO},
 		{wrap(syscall.EACCES), syscall.EACCES, syscall.EIO},
 		{wrap(syscall.ENOSPC), syscall.EIO, syscall.EIO},
+		{wrap(lvm2.ErrNoSpace), syscall.EIO, syscall.ENOSPC},
 		{wrap(errGone), syscall.ESTALE, syscall.EIO},
 		{wrap(testpv.ErrIO), syscall.EIO, syscall.EIO},
 	} {

@@ -20,6 +20,7 @@ type assembly struct {
 	views     map[*LV]assembled // see contents
 	volumes   map[*LV]assembled // see volume
 	pvs       map[*PV]mapping.Volume
+	families  map[*LV]*family // of origins
 	pools     map[*LV]*thinPool
 	spaces    map[*LV]assembled // the logical space of VDO pools
 	vdoUsages map[*LV]*VDOUsage // nil for what is not told
@@ -40,7 +41,7 @@ type assembled struct {
 }
 
 func newAssembly(vg *VG, opts Options) *assembly {
-	return &assembly{vg: vg, opts: opts, retryAfter: retryAfter, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]error{}}
+	return &assembly{vg: vg, opts: opts, retryAfter: retryAfter, views: map[*LV]assembled{}, volumes: map[*LV]assembled{}, pvs: map[*PV]mapping.Volume{}, families: map[*LV]*family{}, pools: map[*LV]*thinPool{}, spaces: map[*LV]assembled{}, vdoUsages: map[*LV]*VDOUsage{}, arrays: map[*LV]*arrayState{}, lostCaches: map[*LV]error{}}
 }
 
 // contents is the LV as a user sees it: the bytes of the block device that the kernel
@@ -64,15 +65,19 @@ func (a *assembly) view(lv *LV) (mapping.Volume, error) {
 		return a.snapshot(seg)
 	}
 	v, err := a.volume(lv)
-	if err != nil {
-		return nil, err
+	if err != nil || len(lv.snapshots()) == 0 {
+		return v, err
 	}
 	for _, m := range lv.snapshots() {
 		if m.Merging {
 			return a.merging(v, m)
 		}
 	}
-	return v, nil
+	f, err := a.family(lv)
+	if err != nil {
+		return nil, err
+	}
+	return f.Origin(), nil
 }
 
 // volume is the LV as its own segments describe it.

@@ -46,6 +46,10 @@ type Options struct {
 	// is missing or damaged. Nothing is lost by that: the cache was in a mode in which all
 	// that was written is in the origin too.
 	CacheLost func(lv *LV, err error)
+	// SnapshotLost lets writes to an origin go on although a snapshot cannot keep what they overwrite, because its COW
+	// store is full or fails. The snapshot is invalid for ever then, as it would be in the kernel, and SnapshotLost is
+	// told, while the write waits: it must use no LV of the VG. Nil has such writes fail.
+	SnapshotLost func(lv *LV, err error)
 	// LegFailed is told, once for each, of n bytes at off of a leg of a RAID or mirror
 	// that could not be read and will be read from the others. It may be called at
 	// any time, by several goroutines.

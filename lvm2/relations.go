@@ -4,6 +4,8 @@ import (
 	"errors"
 	"iter"
 	"slices"
+
+	"lvm2fs/lvm2/internal/dm"
 )
 
 // mapping is that of the first segment. An LV of any type but linear, striped, mirror,
@@ -310,6 +312,10 @@ func (lv *LV) InvalidSnapshot() bool {
 	if lv.snapshotOf() == nil {
 		return false
 	}
-	_, err := lv.Open()
-	return errors.Is(err, ErrInvalidSnapshot)
+	v, err := lv.Open()
+	if err != nil {
+		return errors.Is(err, ErrInvalidSnapshot)
+	}
+	s, ok := v.contents.(*dm.Snapshot)
+	return ok && !s.Valid() // given up since
 }

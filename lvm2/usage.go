@@ -151,7 +151,7 @@ func (a *assembly) writecacheUsage(lv *LV) Usage {
 }
 
 func (a *assembly) snapshotUsage(lv *LV, m *Snapshot) Usage {
-	store, err := a.exceptionStore(m)
+	store, err := a.storeUsage(m)
 	if err != nil {
 		return Usage{}
 	}
@@ -164,6 +164,24 @@ func (a *assembly) snapshotUsage(lv *LV, m *Snapshot) Usage {
 		return Usage{}
 	}
 	return Usage{Data: &Percent{uint64(used), total}}
+}
+
+// storeUsage tells of a snapshot's store: as it is now, unless it is being merged, when nobody writes to it.
+func (a *assembly) storeUsage(m *Snapshot) (interface {
+	Valid() bool
+	Used() (int64, error)
+}, error) {
+	if m.Merging {
+		return a.exceptionStore(m)
+	}
+	f, err := a.family(m.Origin)
+	if err != nil {
+		return nil, err
+	}
+	if s := f.members[m]; s != nil {
+		return s, nil
+	}
+	return nil, f.unread[m]
 }
 
 func (a *assembly) vdoUsage(pool *LV) *VDOUsage {

@@ -46,7 +46,7 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 	if err := lv.ReadOnlyReason(); err != nil {
 		return nil, err
 	}
-	for _, dev := range lv.Devices() {
+	for _, dev := range foundOn(lv.claimed()) {
 		w, ok := dev.(mapping.WritableDevice)
 		if !ok {
 			return nil, errors.Join(fmt.Errorf("LV %s: %s: %w", lv, dev.Name(), mapping.ErrNotWritable), v.Close())
@@ -58,7 +58,7 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 	}
 	err = lv.VG.recheck()
 	if err == nil {
-		v.started, err = lv.VG.assembly.states.start(lv)
+		v.started, err = lv.VG.assembly.startWriting(lv)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, err), v.Close())
@@ -99,6 +99,10 @@ func (v *Volume) Size() int64 { return v.contents.Size() }
 
 // Writable says whether the volume is from OpenWritable.
 func (v *Volume) Writable() bool { return v.writer != nil }
+
+// Moves says whether bytes of the volume may come to lie elsewhere while it is open: those of a snapshot do when
+// its origin is written. What Map then said of them is to be used at once, by one who knows that nobody writes.
+func (v *Volume) Moves() bool { return v.lv.snapshotOf() != nil }
 
 // Map answers where bytes are; see [mapping.Volume].
 func (v *Volume) Map(off, max int64) (mapping.Extent, error) { return v.contents.Map(off, max) }
@@ -207,8 +211,12 @@ func (lv *LV) Partial() bool { return lv.VG.partialLVs()[lv] }
 
 // Devices are the devices beneath the LV that were found, each once.
 func (lv *LV) Devices() []Device {
+	return foundOn(lv.pvs())
+}
+
+func foundOn(pvs []*PV) []Device {
 	var devices []Device
-	for _, pv := range lv.pvs() {
+	for _, pv := range pvs {
 		if pv.Device != nil {
 			devices = append(devices, pv.Device)
 		}

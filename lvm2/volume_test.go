@@ -158,7 +158,7 @@ func TestWhatCannotBeWrittenSafelyIsReadOnlyWithTheReason(t *testing.T) {
 			{Name: "other", Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
 			{Name: "across", Segments: []string{testpv.Linear(0, 2, "pv0", 9)}},
 		}}},
-		{"origin of a snapshot", testpv.VG{LVs: []testpv.LV{
+		{"its snapshot snap cannot be read", testpv.VG{LVs: []testpv.LV{
 			{Name: "lv", Segments: linear},
 			{Name: "snap", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv0", 1)}},
 			{Name: "snapshot0", Segments: []string{"start_extent = 0\nextent_count = 1\ntype = \"snapshot\"\nchunk_size = 8\norigin = \"lv\"\ncow_store = \"snap\""}},

@@ -34,7 +34,7 @@ func (s *states) add(seg *Segment, st state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bySegment == nil {
-		s.bySegment, s.writers = map[*Segment]state{}, map[state]int{}
+		s.bySegment = map[*Segment]state{}
 	}
 	s.bySegment[seg] = st
 }
@@ -61,9 +61,31 @@ func (s *states) beneath(lv *LV) []state {
 	return found
 }
 
-// start is for one more writer of what lv lies on. To be undone with stop.
-func (s *states) start(lv *LV) (started []state, err error) {
-	for _, st := range s.beneath(lv) {
+// startWriting is for one more writer of lv. To be undone with stop.
+func (a *assembly) startWriting(lv *LV) (started []state, err error) {
+	var all []state
+	for _, lv := range lv.written() {
+		for _, st := range a.states.beneath(lv) {
+			if !slices.Contains(all, st) {
+				all = append(all, st)
+			}
+		}
+	}
+	if origin := lv.familyOf(); origin != nil {
+		a.mu.Lock()
+		f, err := a.family(origin)
+		a.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return a.states.start(all)
+}
+
+// start is for one more writer to what keeps those states, the lowest first.
+func (s *states) start(all []state) (started []state, err error) {
+	for _, st := range all {
 		if err := s.startOne(st); err != nil {
 			return nil, errors.Join(err, s.stop(started))
 		}
@@ -77,8 +99,14 @@ func (s *states) startOne(st state) error {
 	defer s.mu.Unlock()
 	if s.writers[st] == 0 {
 		if err := st.StartWriting(); err != nil {
+			if damaged(err) {
+				return err
+			}
 			return fmt.Errorf("%w: %w: reload", ErrStale, err)
 		}
+	}
+	if s.writers == nil {
+		s.writers = map[state]int{}
 	}
 	s.writers[st]++
 	return nil
@@ -165,11 +193,9 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 		return "the LV is read-only", true
 	case !lv.Visible():
 		return "the LV is internal", true
-	case len(lv.snapshots()) > 0:
-		return "it is the origin of a snapshot", true
 	case lv.externalOriginOf():
 		return "it is the external origin of a thin LV", true
-	case lv.hasStatus("PVMOVE"), lv.hasStatus("LOCKED"):
+	case slices.ContainsFunc(lv.family(), func(lv *LV) bool { return lv.hasStatus("PVMOVE") || lv.hasStatus("LOCKED") }):
 		return "a pvmove is not finished", true
 	}
 	if pv := vg.contested; pv != nil {
@@ -194,7 +220,7 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 			return fmt.Sprintf("%s is exported", pv), false
 		}
 	}
-	for _, pv := range lv.pvs() {
+	for _, pv := range lv.claimed() {
 		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
 			return fmt.Sprintf("writing to %s is unsupported", pv), false
 		}
@@ -205,9 +231,23 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 	if _, err := vg.assembly.contents(lv); err != nil { // also finds the states
 		return "it cannot be read", true
 	}
-	lv.through(func(seg *Segment) bool {
-		reason, own = vg.assembly.readOnlyReason(seg)
-		return reason != ""
-	})
+	if reason := lv.readOnlyInFamily(); reason != "" {
+		return reason, true
+	}
+	for _, written := range lv.written() {
+		written.through(func(seg *Segment) bool {
+			reason, own = vg.assembly.readOnlyReason(seg)
+			if reason == "" && seg.LV != written && len(seg.LV.snapshots()) > 0 {
+				reason, own = "it lies on the origin of a snapshot", true
+			}
+			return reason != ""
+		})
+		if reason != "" && written != lv {
+			reason = fmt.Sprintf("the COW store of its snapshot %s: %s", written.Name, reason)
+		}
+		if reason != "" {
+			break
+		}
+	}
 	return reason, own
 }

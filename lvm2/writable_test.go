@@ -38,11 +38,11 @@ func TestAStateIsStartedForTheFirstWriterAndStoppedForTheLast(t *testing.T) {
 	s.add(a.Segments[0], &tracedState{name: "a", trace: &trace})
 	s.add(low.Segments[0], &tracedState{name: "low", trace: &trace})
 
-	started, err := s.start(a)
+	started, err := s.start(s.beneath(a))
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := s.start(b)
+	other, err := s.start(s.beneath(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestWhenAStateDoesNotStartThoseBeneathAreStopped(t *testing.T) {
 	var trace []string
 	s.add(lv.Segments[0], &tracedState{name: "lv", trace: &trace, fail: ErrStale})
 	s.add(low.Segments[0], &tracedState{name: "low", trace: &trace})
-	if _, err := s.start(lv); !errors.Is(err, ErrStale) {
+	if _, err := s.start(s.beneath(lv)); !errors.Is(err, ErrStale) {
 		t.Errorf("got %v", err)
 	}
 	if want := []string{"start low", "start lv", "stop low"}; !slices.Equal(trace, want) {

@@ -53,8 +53,12 @@ type Options struct {
 	// Choices are for LVs that would be refused without them.
 	Choices []Choice
 
+	// SacrificeSnapshots lets writes to an origin go on although a snapshot has no room to keep what they overwrite. The
+	// snapshot is lost then. Otherwise such writes fail.
+	SacrificeSnapshots bool
+
 	// Logger is told what goes wrong after Open and Reload have returned: a leg of a RAID that could not be read, and
-	// was made up for. May be nil.
+	// was made up for; a snapshot that was sacrificed. May be nil.
 	Logger *slog.Logger
 }
 

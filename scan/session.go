@@ -255,6 +255,11 @@ func (s *Session) options(found *probe.Result, chosen *choices, holders map[lvm2
 			s.warn("LV %s: leg %d: %d bytes at %d are read from the others: %w", lv, leg, n, off, err)
 		},
 	}
+	if s.opts.SacrificeSnapshots {
+		options.SnapshotLost = func(lv *lvm2.LV, err error) {
+			s.warn("LV %s: the snapshot is lost, because its origin was written: %w", lv, err)
+		}
+	}
 	chosen.apply(&options)
 	return options
 }

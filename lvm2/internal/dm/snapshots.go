@@ -71,11 +71,15 @@ var (
 	_ mapping.Writable = (*Origin)(nil)
 )
 
-// Add adds a snapshot of size bytes, whose exceptions are in store. name is for messages. It is for
-// before any volume is used.
+// Add adds a snapshot of size bytes, whose exceptions are in store. name is for messages. Those without which
+// the origin must not be written are to be added before that.
 func (f *Snapshots) Add(name string, store *ExceptionStore, size int64) *Snapshot {
 	s := &Snapshot{family: f, name: name, size: size, writer: storeWriter{ExceptionStore: store}, lost: !store.valid}
 	s.load = once(func() (*snapshotTable, error) {
+		// It may be long since the header was read.
+		if _, err := s.readAgain(); err != nil {
+			return nil, err
+		}
 		t, err := store.exceptions()
 		if err != nil {
 			return nil, err
@@ -83,6 +87,10 @@ func (f *Snapshots) Add(name string, store *ExceptionStore, size int64) *Snapsho
 		s.loaded.Store(true)
 		return &snapshotTable{t, redirected(f.origin, store.cow, store.chunkSize, size, t)}, nil
 	})
+	f.making.Lock()
+	defer f.making.Unlock()
+	f.tables.Lock()
+	defer f.tables.Unlock()
 	f.members = append(f.members, s)
 	return s
 }
@@ -117,12 +125,9 @@ func (s *Snapshot) recheck() error {
 	if err != nil {
 		return err
 	}
-	now, err := OpenExceptionStore(s.writer.cow, s.writer.chunkSize)
+	now, err := s.readAgain()
 	if err != nil {
 		return err
-	}
-	if was := s.writer.ExceptionStore; now.fresh != was.fresh || now.valid != was.valid || now.chunkSize != was.chunkSize {
-		return fmt.Errorf("its header: %w", ErrStoreChanged)
 	}
 	if known {
 		again, err := now.exceptions()
@@ -136,6 +141,18 @@ func (s *Snapshot) recheck() error {
 	s.writer.ready = false
 	s.durable.Store(false)
 	return nil
+}
+
+// readAgain reads the header of the store, which must be as it was.
+func (s *Snapshot) readAgain() (*ExceptionStore, error) {
+	now, err := OpenExceptionStore(s.writer.cow, s.writer.chunkSize)
+	if err != nil {
+		return nil, err
+	}
+	if was := s.writer.ExceptionStore; now.fresh != was.fresh || now.valid != was.valid || now.chunkSize != was.chunkSize {
+		return nil, fmt.Errorf("its header: %w", ErrStoreChanged)
+	}
+	return now, nil
 }
 
 func (s *Snapshot) invalid() bool {
