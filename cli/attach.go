@@ -123,11 +123,15 @@ func tidy(st *attach.State) error {
 
 // attach makes block devices of the LVs that are asked for, and goes on with the next where one cannot be.
 func (c *attachCmd) attach(a *app, st *attach.State) error {
+	asked := &remembering{asker: a.ask}
+	defer asked.forget()
+	a.ask = asked
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	asked.replay = true // for the process in the background
 	lvs, err := c.chosen(s.Result())
 	if err != nil {
 		return err

@@ -25,13 +25,19 @@ type group struct {
 // newGroup makes the VG tg, with extents of 1 MiB, on two PVs of 32 MiB.
 func newGroup(t *testing.T) *group {
 	t.Helper()
+	return newGroupOf(t, 32<<20)
+}
+
+// newGroupOf is newGroup on PVs of as many bytes.
+func newGroupOf(t *testing.T, size int64) *group {
+	t.Helper()
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "lvm")
 	g := &group{t: t}
 	dir := me().tempDir(t)
 	for _, name := range []string{"a.img", "b.img"} {
 		disk := filepath.Join(dir, name)
-		if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 32<<20)); err != nil {
+		if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {
 			t.Fatal(err)
 		}
 		g.loops = append(g.loops, loopDevice(t, disk))
