@@ -4,15 +4,21 @@ package blockdev
 
 import (
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"lvm2fs/internal/mounttable"
 )
 
-// InUse tells who uses the device: here, only file systems that are mounted from it or
+// look is the table of mounted file systems.
+type look struct{ mounts func() []mountedFS }
+
+func newLook() look { return look{sync.OnceValue(mountTable)} }
+
+// Of tells who uses a device: here, only file systems that are mounted from it or
 // from its partitions.
-func (d *Device) InUse() []Holder {
+func (u *Users) Of(d *Device) []Holder {
 	if d.isFile {
 		return nil
 	}
@@ -20,7 +26,7 @@ func (d *Device) InUse() []Holder {
 	if err != nil {
 		return nil
 	}
-	return mountUsers(mountTable(), node, func() bool { return d.claims.Load() == 0 && isWritten(node) })
+	return mountUsers(u.mounts(), node, func() bool { return d.claims.Load() == 0 && isWritten(node) })
 }
 
 // attachedTo is of Linux.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,22 +16,27 @@ import (
 	"lvm2fs/internal/mounttable"
 )
 
-// InUse tells who uses the device: file systems mounted from it, swap, arrays and
+// look is what was read of the kernel's files.
+type look struct{ kernel }
+
+func newLook() look { return look{host.remembering()} }
+
+// Of tells who uses a device: file systems mounted from it, swap, arrays and
 // device-mapper devices over it or over its partitions, loop devices on it that are
 // in use themselves, and programs that lock it or have it open for writing. It sees what
 // sysfs and procfs show to this process: not what is mounted only in another mount
 // namespace, and the descriptors of other users' processes only if it is root's. What this
 // process itself does is no use.
-func (d *Device) InUse() []Holder {
+func (u *Users) Of(d *Device) []Holder {
 	f, ok := d.r.(*osFile)
 	if !ok {
 		return nil
 	}
 	if !d.isFile {
 		n := numberOf(deviceNumber(d.info))
-		return host.withWriters(host.deviceUsers(n), host.overlapping(n)...)
+		return u.withWriters(u.deviceUsers(n), u.overlapping(n)...)
 	}
-	users := host.withWriters(host.fileUsers(f.File), identityOf(d.info))
+	users := u.withWriters(u.fileUsers(f.File), identityOf(d.info))
 	// A claim of this device is a lock too, and keeps others out.
 	if len(users) == 0 && d.claims.Load() == 0 && isLockedByWriter(f.File) {
 		users = append(users, Holder{What: "locked by another program, as QEMU locks what it writes to"})
@@ -59,7 +65,24 @@ func (k kernel) withWriters(users []Holder, of ...identity) []Holder {
 }
 
 // kernel is where the kernel tells of its devices.
-type kernel struct{ sys, proc string }
+type kernel struct {
+	sys, proc string
+
+	recalled *recalled // nil to read anew each time
+}
+
+// recalled is what a kernel has told of all devices.
+type recalled struct {
+	mounts      func() []mount
+	descriptors func() map[identity][]descriptor
+}
+
+// remembering is a kernel that is asked once for what is about all devices.
+func (k kernel) remembering() kernel {
+	with := k
+	with.recalled = &recalled{sync.OnceValue(k.mounts), sync.OnceValue(k.descriptors)}
+	return with
+}
 
 var host = kernel{sys: "/sys", proc: "/proc"}
 
@@ -292,6 +315,9 @@ type mount struct {
 }
 
 func (k kernel) mounts() []mount {
+	if k.recalled != nil {
+		return k.recalled.mounts()
+	}
 	infos, _ := mounttable.Read(strings.NewReader(k.read(k.proc, "self/mountinfo")))
 	var mounts []mount
 	for _, info := range infos {

@@ -28,46 +28,72 @@ func identityOf(info fs.FileInfo) identity {
 	return identity{st.Dev, st.Ino}
 }
 
+// descriptor is an open file of another process.
+type descriptor struct {
+	pid    int
+	number string
+}
+
 // writers are the other processes that have one of these open for writing. Of those of other users only root is told.
 func (k kernel) writers(of []identity) []int {
+	all := k.descriptors()
 	var found []int
+	for _, id := range of {
+		for _, d := range all[id] {
+			dir := filepath.Join(k.proc, strconv.Itoa(d.pid))
+			// It may have been closed since, and its number be that of another file.
+			now, _ := opened(filepath.Join(dir, "fd", d.number))
+			if now == id && !slices.Contains(found, d.pid) && k.isForWriting(filepath.Join(dir, "fdinfo", d.number)) {
+				found = append(found, d.pid)
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// descriptors are those of all other processes, by what they are open on.
+func (k kernel) descriptors() map[identity][]descriptor {
+	if k.recalled != nil {
+		return k.recalled.descriptors()
+	}
+	all := map[identity][]descriptor{}
 	looked := 0
 	for _, name := range entries(k.proc) {
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		dir := filepath.Join(k.proc, name)
-		for _, fd := range entries(filepath.Join(dir, "fd")) {
+		dir := filepath.Join(k.proc, name, "fd")
+		for _, number := range entries(dir) {
 			if looked++; looked > maxDescriptors {
-				return found
+				return all
 			}
-			if k.opened(filepath.Join(dir, "fd", fd), of) && k.isForWriting(filepath.Join(dir, "fdinfo", fd)) {
-				found = append(found, pid)
-				break
+			if id, ok := opened(filepath.Join(dir, number)); ok {
+				all[id] = append(all[id], descriptor{pid, number})
 			}
 		}
 	}
-	return found
+	return all
 }
 
-// opened says whether a descriptor of a process is open on one of these. No file system is asked, for it may not answer,
-// or be the one that this process serves.
-func (k kernel) opened(path string, of []identity) bool {
+// opened is the file or block device that a descriptor of a process is open on; not ok for all else. No file system is
+// asked, for it may not answer, or be the one that this process serves.
+func opened(path string) (id identity, ok bool) {
 	if target, err := os.Readlink(path); err != nil || !strings.HasPrefix(target, "/") {
-		return false // a socket, a pipe
+		return id, false // a socket, a pipe
 	}
 	var st unix.Statx_t
 	if unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st) != nil {
-		return false
+		return id, false
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFBLK:
-		return slices.Contains(of, identity{device: unix.Mkdev(st.Rdev_major, st.Rdev_minor)})
+		return identity{device: unix.Mkdev(st.Rdev_major, st.Rdev_minor)}, true
 	case unix.S_IFREG:
-		return slices.Contains(of, identity{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino})
+		return identity{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}, true
 	}
-	return false
+	return id, false
 }
 
 func (k kernel) isForWriting(fdinfo string) bool {

@@ -144,3 +144,27 @@ func TestWhoHasADeviceOpenForWritingIsSeen(t *testing.T) {
 	d, _ := openForTest(t, loop, Options{})
 	usedBy(t, d, running(t, "sh", "-c", `exec 3<>"$0"; while :; do read x <&3 || sleep 1; done`, loop))
 }
+
+func TestALookReadsTheDescriptorsOfAllProcessesOnce(t *testing.T) {
+	a, _ := openForTest(t, imageFile(t), Options{})
+	b, _ := openForTest(t, imageFile(t), Options{})
+	users := LookForUsers()
+	if of := users.Of(a); len(of) != 0 {
+		t.Errorf("nobody uses it: %v", of)
+	}
+	writer := running(t, "sh", "-c", "exec sleep 100 1<>"+b.Path())
+	usedBy(t, b, writer)
+	if of := users.Of(b); len(of) != 0 {
+		t.Errorf("a look that began before: %v", of)
+	}
+	users = LookForUsers()
+	if of := users.Of(b); len(of) != 1 {
+		t.Errorf("a look that began after: %v", of)
+	}
+	// Whoever has ended since is none.
+	_ = writer.Process.Kill()
+	_ = writer.Wait()
+	if of := users.Of(b); len(of) != 0 {
+		t.Errorf("the process has ended: %v", of)
+	}
+}

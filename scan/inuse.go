@@ -12,11 +12,11 @@ import (
 
 // holders names, for each device with a PV, who else uses what it lies on, and says so of each of those
 // once.
-func (s *Session) holders(found *probe.Result) (names map[lvm2.Device]string, inUse []error) {
+func holders(users *blockdev.Users, found *probe.Result) (names map[lvm2.Device]string, inUse []error) {
 	names = map[lvm2.Device]string{}
 	what := map[mapping.Device]string{}
 	for _, pv := range found.Candidates {
-		var users []string
+		var by []string
 		for _, bottom := range mapping.Bottom(pv) {
 			disk, ok := bottom.(*blockdev.Device)
 			if !ok {
@@ -25,27 +25,27 @@ func (s *Session) holders(found *probe.Result) (names map[lvm2.Device]string, in
 			user, seen := what[disk]
 			if !seen {
 				var err error
-				user, err = usersOfDisk(disk)
+				user, err = usersOfDisk(users, disk)
 				what[disk] = user
 				if err != nil {
 					inUse = append(inUse, err)
 				}
 			}
 			if user != "" {
-				users = append(users, user)
+				by = append(by, user)
 			}
 		}
-		if len(users) > 0 {
-			names[pv] = strings.Join(users, ", ")
+		if len(by) > 0 {
+			names[pv] = strings.Join(by, ", ")
 		}
 	}
 	return names, inUse
 }
 
 // usersOfDisk names who else uses a disk, briefly and in full; nil and "" if nobody does.
-func usersOfDisk(d *blockdev.Device) (string, error) {
+func usersOfDisk(users *blockdev.Users, d *blockdev.Device) (string, error) {
 	var holders, what []string
-	for _, holder := range d.InUse() {
+	for _, holder := range users.Of(d) {
 		holders = append(holders, holder.String())
 		what = append(what, holder.What)
 	}

@@ -164,18 +164,19 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	var scan *lvm2.Scan
 	var chosen choices
 	var inUse []error
+	users := blockdev.LookForUsers()
 	for range maxNesting {
 		var err error
 		if found, err = s.prober.Probe(ctx, s.named, slices.Concat(s.system, inner)); err != nil {
 			return nil, err
 		}
-		var holders map[lvm2.Device]string
-		holders, inUse = s.holders(found)
+		var holder map[lvm2.Device]string
+		holder, inUse = holders(users, found)
 		if exclusive && len(inUse) > 0 {
 			return nil, inUse[0]
 		}
 		chosen = choices{}
-		scan = lvm2.Open(found.Candidates, s.options(found, &chosen, holders))
+		scan = lvm2.Open(found.Candidates, s.options(found, &chosen, holder))
 		if !s.opts.Nested {
 			break
 		}
@@ -238,7 +239,7 @@ func (s *Session) problems(found *probe.Result, scan *lvm2.Scan, inUse []error) 
 	return all
 }
 
-func (s *Session) options(found *probe.Result, chosen *choices, holders map[lvm2.Device]string) lvm2.Options {
+func (s *Session) options(found *probe.Result, chosen *choices, holder map[lvm2.Device]string) lvm2.Options {
 	options := lvm2.Options{
 		AtWord: func(d lvm2.Device) bool { return found.AtWord[d] },
 		Chosen: func(d lvm2.Device) bool {
@@ -247,7 +248,7 @@ func (s *Session) options(found *probe.Result, chosen *choices, holders map[lvm2
 		Beats:  found.Beats,
 		Unread: found.Unread,
 		Rival:  found.MayBeBeneath,
-		InUse:  func(d lvm2.Device) string { return holders[d] },
+		InUse:  func(d lvm2.Device) string { return holder[d] },
 		CacheLost: func(lv *lvm2.LV, err error) {
 			s.warn("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)
 		},
