@@ -12,7 +12,7 @@ import (
 
 // holders names, for each device with a PV, who else uses what it lies on, and says so of each of those
 // once.
-func holders(users *blockdev.Users, found *probe.Result) (names map[lvm2.Device]string, inUse []error) {
+func holders(users *blockdev.Users, found *probe.Result) (names map[lvm2.Device]string, inUse []Problem) {
 	names = map[lvm2.Device]string{}
 	what := map[mapping.Device]string{}
 	for _, pv := range found.Candidates {
@@ -28,7 +28,7 @@ func holders(users *blockdev.Users, found *probe.Result) (names map[lvm2.Device]
 				user, err = usersOfDisk(users, disk)
 				what[disk] = user
 				if err != nil {
-					inUse = append(inUse, err)
+					inUse = append(inUse, Problem{Reason: InUse, Device: disk, Err: err})
 				}
 			}
 			if user != "" {

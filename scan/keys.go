@@ -17,16 +17,20 @@ var errLocked = errors.New("it is locked")
 type keyring struct {
 	ask   func(context.Context, Question) ([]byte, error)
 	keys  []Key
+	keep  bool // keys, when others are forgotten
 	slots []KeySlot
 	typed [][]byte // and did open something
 }
 
-// forget forgets all keys.
+// forget forgets what was typed, and the keys.
 func (k *keyring) forget() {
 	for _, typed := range k.typed {
 		clear(typed)
 	}
-	k.keys, k.typed = nil, nil
+	k.typed = nil
+	if !k.keep {
+		k.keys = nil
+	}
 }
 
 // tries is how often a person may mistype.

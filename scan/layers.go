@@ -28,7 +28,7 @@ type layers struct {
 
 func newLayers(opts Options, paths []string) *layers {
 	l := &layers{opts: opts, parts: map[mapping.Device][]mapping.Device{}}
-	l.keys = &keyring{ask: opts.Passphrase, keys: opts.Keys, slots: opts.KeySlots}
+	l.keys = &keyring{ask: opts.Passphrase, keys: opts.Keys, keep: opts.KeepKeys, slots: opts.KeySlots}
 	l.opts.Keys = nil
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {

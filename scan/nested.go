@@ -2,6 +2,8 @@ package scan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"lvm2fs/lvm2"
@@ -61,4 +63,9 @@ func (all innerDevices) of(scan *lvm2.Scan) []mapping.Device {
 		}
 	}
 	return found
+}
+
+// keep drops all but these.
+func (all innerDevices) keep(used []mapping.Device) {
+	maps.DeleteFunc(all, func(_ string, d *innerDevice) bool { return !slices.Contains(used, mapping.Device(d)) })
 }

@@ -6,6 +6,7 @@ import (
 	"lvm2fs/layers/luks"
 	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 )
 
 // Reason is the kind of a Problem.
@@ -43,10 +44,10 @@ func (r Reason) String() string { return reasonNames[r] }
 type Problem struct {
 	Reason Reason
 	// Refused says that because of it nothing is read from a path or device that was named, or from a device with
-	// a PV.
+	// a PV. All else could be got over, though there may be more on what could not be read.
 	Refused bool
-	// Device is the one with the PV that is not used, of Duplicate, Ambiguous and Outdated; nil for all else.
-	Device lvm2.Device
+	// Device is what the problem is about, if it is about one that is open; it may lie on others.
+	Device mapping.Device
 	// Err tells the rest, and names the device.
 	Err error
 }

@@ -83,7 +83,8 @@ func (s *Session) Devices() []*blockdev.Device {
 // can still be read, and go on to show what was there before. On an error the session stays as it is; it fails as Open
 // does, but never because a device is in use.
 //
-// Options.Keys are no longer known: a container that has turned up since is opened with Options.Passphrase or not at all.
+// Options.Keys are no longer known, unless Options.KeepKeys says so: a container that has turned up since, or is in an
+// image that has changed, is opened with Options.Passphrase or not at all.
 func (s *Session) Reload(ctx context.Context) (*Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +164,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	var found *probe.Result
 	var scan *lvm2.Scan
 	var chosen choices
-	var inUse []error
+	var inUse []Problem
 	users := blockdev.LookForUsers()
 	for range maxNesting {
 		var err error
@@ -173,7 +174,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		var holder map[lvm2.Device]string
 		holder, inUse = holders(users, found)
 		if exclusive && len(inUse) > 0 {
-			return nil, inUse[0]
+			return nil, inUse[0].Err
 		}
 		chosen = choices{}
 		scan = lvm2.Open(found.Candidates, s.options(found, &chosen, holder))
@@ -189,7 +190,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		}
 		inner = next
 	}
-	if err := s.unmatched(found); err != nil {
+	if err := s.unmatched(scan); err != nil {
 		return nil, err
 	}
 	r := &Result{VGs: scan.VGs, Orphans: scan.Orphans, Roots: found.Roots, onLVs: map[[2]lvm2.UUID]*probe.Node{}}
@@ -200,38 +201,64 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 			r.Disks = append(r.Disks, n)
 		}
 	}
+	s.inner.keep(inner)
+	s.prober.Forget()
 	r.Problems = s.problems(found, scan, inUse)
 	return r, chosen.resolve(s, scan)
 }
 
 // unmatched is the first option for a device that is not there.
-func (s *Session) unmatched(found *probe.Result) error {
+func (s *Session) unmatched(scan *lvm2.Scan) error {
 	others := refusals(s.notOpened)
 	for i, o := range s.offsets {
 		if o.Device != "" && !o.used {
 			return &OptionError{"Offsets", i, o.Device, ErrNoDevice, others}
 		}
 	}
+	pvs := devicesWithPV(scan)
 	for i, device := range s.opts.Prefer {
-		if !slices.ContainsFunc(found.Candidates, func(d mapping.Device) bool { return liesOn(d, device) }) {
+		if !slices.ContainsFunc(pvs, func(d lvm2.Device) bool { return liesOn(d, device) }) {
 			return &OptionError{"Prefer", i, device, fmt.Errorf("%w was found there", lvm2.ErrNoPV), others}
 		}
 	}
 	return nil
 }
 
-// problems are all that is wrong: first what can be got over, then what is refused.
-func (s *Session) problems(found *probe.Result, scan *lvm2.Scan, inUse []error) []Problem {
-	var all []Problem
-	for _, err := range inUse {
-		all = append(all, Problem{Reason: InUse, Err: err})
+// devicesWithPV are all devices on which a PV was found, used or not.
+func devicesWithPV(scan *lvm2.Scan) (all []lvm2.Device) {
+	pvs := slices.Clone(scan.Orphans)
+	for _, vg := range scan.VGs {
+		pvs = append(pvs, vg.PVs...)
 	}
-	for _, err := range slices.Concat(found.Warnings, scan.Warnings) {
+	for _, pv := range pvs {
+		if pv.Device != nil {
+			all = append(all, pv.Device)
+		}
+	}
+	for _, rejected := range scan.Rejected {
+		switch reasonFor(rejected.Err) {
+		case Duplicate, Ambiguous, Outdated:
+			all = append(all, rejected.Device)
+		}
+	}
+	return all
+}
+
+// problems are all that is wrong: first what can be got over, then what is refused.
+func (s *Session) problems(found *probe.Result, scan *lvm2.Scan, inUse []Problem) []Problem {
+	all := slices.Clone(inUse)
+	for _, err := range found.Warnings {
+		all = append(all, Problem{Reason: Oddity, Err: err})
+	}
+	for _, f := range found.Failed {
+		all = append(all, Problem{Reason: reasonFor(f.Err), Device: f.Device, Err: f.Err})
+	}
+	for _, err := range scan.Warnings {
 		all = append(all, Problem{Reason: Oddity, Err: err})
 	}
 	all = append(all, s.notOpened...)
-	for _, err := range found.Refused {
-		all = append(all, Problem{Reason: reasonFor(err), Refused: true, Err: err})
+	for _, f := range found.Refused {
+		all = append(all, Problem{Reason: reasonFor(f.Err), Refused: true, Device: f.Device, Err: f.Err})
 	}
 	for _, rejected := range scan.Rejected {
 		all = append(all, Problem{Reason: reasonFor(rejected.Err), Refused: true, Device: rejected.Device, Err: rejected.Err})

@@ -2,8 +2,12 @@ package luks
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	xpbkdf2 "golang.org/x/crypto/pbkdf2"
 )
@@ -34,5 +38,19 @@ func BenchmarkPBKDF2(b *testing.B) {
 				xpbkdf2.Key([]byte("banana"), k.salt, int(k.iterations), 64, k.hash)
 			}
 		})
+	}
+}
+
+// A derivation that takes hours ends with its context; one that cannot be stopped is left behind.
+func TestADerivationEndsWithItsContext(t *testing.T) {
+	for _, k := range []kdf{
+		pbkdf2{hash: sha256.New, salt: []byte("salt"), iterations: maxIterations},
+		argon2{salt: []byte("salt of 16 bytes"), time: 8, memory: 64 << 10, cpus: 1},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		if key, err := k.derive(ctx, []byte("banana"), 64); !errors.Is(err, context.Canceled) || key != nil {
+			t.Errorf("%T: %x, %v", k, key, err)
+		}
 	}
 }

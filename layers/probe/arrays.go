@@ -103,7 +103,7 @@ func (r *run) assemble(found []memberNode) {
 	}
 	array := mapping.Device(a.Array)
 	if a.Array.Settled() {
-		array, _ = r.keep(openedKey{nil, fingerprint(found)}, func() (mapping.Device, error) { return a.Array, nil })
+		array, _ = r.keep(openedKey{what: fingerprint(found)}, func() (mapping.Device, error) { return a.Array, nil })
 	}
 	n := r.add(nodes, array, array.Name(), a.Array.String())
 	n.onArray = true

@@ -81,7 +81,7 @@ func (r *run) sectionAtWord(n *Node, off int64) (mapping.Device, error) {
 		}
 		if component != nil {
 			r.warn("%s: is read as a PV, although the device is a %s", name, component.Name)
-			return r.keep(openedKey{n.Device, "read-only " + name}, func() (mapping.Device, error) {
+			return r.keep(openedKey{from: n.Device, what: "read-only " + name}, func() (mapping.Device, error) {
 				return mapping.ReadOnlySection(n.Device, off, size, name), nil
 			})
 		}
@@ -91,7 +91,7 @@ func (r *run) sectionAtWord(n *Node, off int64) (mapping.Device, error) {
 
 // section is a range of the node's device.
 func (r *run) section(n *Node, off, size int64, name string) mapping.Device {
-	key := openedKey{n.Device, fmt.Sprintf("%d+%d %s", off, size, name)}
+	key := openedKey{from: n.Device, what: fmt.Sprintf("%d+%d %s", off, size, name)}
 	d, _ := r.keep(key, func() (mapping.Device, error) { return mapping.Section(n.Device, off, size, name), nil })
 	return d
 }
@@ -99,7 +99,7 @@ func (r *run) section(n *Node, off, size int64, name string) mapping.Device {
 // open tries to open the device as one of layers, and says whether it is one, opened or not.
 func (r *run) open(n *Node, layers []Layer) bool {
 	for _, l := range layers {
-		key := openedKey{n.Device, l.Type}
+		key := openedKey{n.Device, l.Type, l.Changes}
 		if l.Changes {
 			key.what += fmt.Sprint(n.Device.Size(), mapping.ModTime(n.Device))
 		}

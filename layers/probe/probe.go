@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -96,8 +97,10 @@ type Result struct {
 	AtWord map[mapping.Device]bool
 	// Unread are parts of what cannot be read as a whole, on which a PV may show.
 	Unread []mapping.Device
-	// Refused has an error for each of Roots that led to no PV and is not in Candidates.
-	Refused []error
+	// Refused tell of each of Roots that led to no PV, and is not in Candidates, why.
+	Refused []Failure
+	// Failed is what else stood in the way of finding more.
+	Failed []Failure
 	// Warnings are what was wrong, but could be got over.
 	Warnings []error
 
@@ -105,22 +108,30 @@ type Result struct {
 	loose []*Node // images that may lie over any other file
 }
 
+// Failure is why nothing more was found on a device.
+type Failure struct {
+	Device mapping.Device // nil for an array that cannot be assembled
+	Err    error          // names it
+}
+
 // Prober looks at devices, perhaps more than once: what it has opened stays open, and is the same device
 // the next time unless it has changed. Its methods are not for concurrent use.
 type Prober struct {
 	opts   Options
 	opened map[openedKey]mapping.Device
+	used   map[openedKey]bool // since the last Forget
 }
 
 // openedKey tells what was made of which device.
 type openedKey struct {
-	from mapping.Device // nil for an array
-	what string
+	from    mapping.Device // nil for an array
+	what    string
+	changes bool // see [Layer]
 }
 
 // New makes a Prober.
 func New(opts Options) *Prober {
-	return &Prober{opts: opts, opened: map[openedKey]mapping.Device{}}
+	return &Prober{opts: opts, opened: map[openedKey]mapping.Device{}, used: map[openedKey]bool{}}
 }
 
 // Close closes what was opened, but not the devices that were given.
@@ -137,6 +148,7 @@ func (p *Prober) Close() error {
 
 // keep returns the device that was opened earlier, or else opens it.
 func (p *Prober) keep(key openedKey, open func() (mapping.Device, error)) (mapping.Device, error) {
+	p.used[key] = true
 	if d := p.opened[key]; d != nil {
 		return d, nil
 	}
@@ -145,6 +157,17 @@ func (p *Prober) keep(key openedKey, open func() (mapping.Device, error)) (mappi
 		p.opened[key] = d
 	}
 	return d, err
+}
+
+// Forget drops what Probe has had no use for since the last Forget, so that a Prober that is used for long does not grow.
+// An image of a file that has changed goes too, with the files that it names, which the runtime closes once nobody reads
+// them any more. A container stays, for Close to wipe its keys.
+func (p *Prober) Forget() {
+	maps.DeleteFunc(p.opened, func(key openedKey, d mapping.Device) bool {
+		_, closes := d.(interface{ Close() error })
+		return !p.used[key] && (!closes || key.changes)
+	})
+	clear(p.used)
 }
 
 // Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. Of those it is no
@@ -306,23 +329,24 @@ func (r *run) judge() {
 		}
 		failures := n.failures()
 		if len(failures) == 0 {
-			r.Refused = append(r.Refused, fmt.Errorf("%s: %w: %s%s", n.Name, ErrNothing, n.Content, n.holds()))
+			failures = []Failure{{n.Device, fmt.Errorf("%s: %w: %s%s", n.Name, ErrNothing, n.Content, n.holds())}}
 		}
-		for _, err := range failures {
-			if !told[err] {
-				told[err] = true
-				r.Refused = append(r.Refused, err)
-			}
-		}
+		r.Refused = appendNew(r.Refused, failures, told)
 	}
 	for _, n := range slices.Concat(r.Roots, r.Others) {
-		for _, err := range n.failures() {
-			if !told[err] && !errors.Is(err, ErrComponent) {
-				told[err] = true
-				r.Warnings = append(r.Warnings, err)
-			}
+		r.Failed = appendNew(r.Failed, slices.DeleteFunc(n.failures(), func(f Failure) bool { return errors.Is(f.Err, ErrComponent) }), told)
+	}
+}
+
+// appendNew appends the failures that were not told yet.
+func appendNew(to, failures []Failure, told map[error]bool) []Failure {
+	for _, f := range failures {
+		if !told[f.Err] {
+			told[f.Err] = true
+			to = append(to, f)
 		}
 	}
+	return to
 }
 
 // walk visits the node and what lies on it, each once.
@@ -343,13 +367,13 @@ func (n *Node) walk(visit func(n *Node)) {
 }
 
 // failures are the errors of the node and what lies on it.
-func (n *Node) failures() (errs []error) {
+func (n *Node) failures() (all []Failure) {
 	n.walk(func(n *Node) {
 		if n.Err != nil && !n.leftOut {
-			errs = append(errs, n.Err)
+			all = append(all, Failure{n.Device, n.Err})
 		}
 	})
-	return errs
+	return all
 }
 
 // LeadsToPV says whether there is a PV on the node or on what lies on it.

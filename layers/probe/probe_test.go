@@ -114,12 +114,16 @@ func (r *Result) finds(t *testing.T, want []string, warnings ...string) {
 
 func (r *Result) warns(t *testing.T, warnings ...string) {
 	t.Helper()
-	if len(r.Warnings) != len(warnings) {
-		t.Fatalf("got warnings %v, want %q", r.Warnings, warnings)
+	got := slices.Clone(r.Warnings)
+	for _, f := range r.Failed {
+		got = append(got, f.Err)
+	}
+	if len(got) != len(warnings) {
+		t.Fatalf("got warnings %v, want %q", got, warnings)
 	}
 	for i, w := range warnings {
-		if !strings.Contains(r.Warnings[i].Error(), w) {
-			t.Errorf("got warning %q, want %q", r.Warnings[i], w)
+		if !strings.Contains(got[i].Error(), w) {
+			t.Errorf("got warning %q, want %q", got[i], w)
 		}
 	}
 }
@@ -134,7 +138,7 @@ func (r *Result) refuses(t *testing.T, want ...string) {
 		t.Fatalf("refused: %v, want %q", r.Refused, want)
 	}
 	for i, w := range want {
-		if !strings.Contains(r.Refused[i].Error(), w) {
+		if !strings.Contains(r.Refused[i].Err.Error(), w) {
 			t.Errorf("refused: %q, want %q", r.Refused[i], w)
 		}
 	}
@@ -456,7 +460,7 @@ func TestLayersPlugIn(t *testing.T) {
 // finds2 is finds where something else was refused.
 func (r *Result) finds2(t *testing.T, want []string, refused string) {
 	t.Helper()
-	if len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Error(), refused) {
+	if len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Err.Error(), refused) {
 		t.Errorf("refused: %v", r.Refused)
 	}
 	r.Refused = nil
@@ -525,6 +529,11 @@ func TestAnImageThatHasChangedIsOpenedAnew(t *testing.T) {
 		file.time = time.Unix(2, 0)
 		if third := p.look(devices, nil).Candidates[0]; (third != first) != changes {
 			t.Errorf("Changes is %t, and it was opened anew: %t", changes, third != first)
+		}
+		p.Forget()
+		p.look(devices, nil)
+		if p.Forget(); len(p.opened) != 1 {
+			t.Errorf("%d images are remembered", len(p.opened))
 		}
 	}
 }

@@ -1,0 +1,11 @@
+package blockdev
+
+// Users is one look at who uses the devices of this system. What is about all devices, as the descriptors of all
+// processes are, is read once, when it is first asked for. It is safe for concurrent use.
+type Users struct{ look }
+
+// LookForUsers begins a look.
+func LookForUsers() *Users { return &Users{newLook()} }
+
+// InUse is [Users.Of], by a look of its own.
+func (d *Device) InUse() []Holder { return LookForUsers().Of(d) }
