@@ -7,6 +7,7 @@ import (
 
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
+	"lvm2fs/overlay"
 )
 
 // openErrno is what open(2) says.
@@ -18,7 +19,9 @@ func openErrno(err error) syscall.Errno {
 		return syscall.EROFS
 	case errors.Is(err, syscall.EBUSY):
 		return syscall.EBUSY
-	case errors.Is(err, lvm2.ErrStale), errors.Is(err, errGone):
+	case errors.Is(err, overlay.ErrFull):
+		return syscall.ENOSPC
+	case errors.Is(err, lvm2.ErrStale), errors.Is(err, errGone), errors.Is(err, overlay.ErrForeign):
 		// The kernel looks the name up again before it gives up.
 		return syscall.ESTALE
 	case errors.Is(err, lvm2.ErrUnsupported), errors.Is(err, lvm2.ErrNoContents), errors.Is(err, errors.ErrUnsupported):
@@ -44,7 +47,7 @@ func ioErrno(err error) syscall.Errno {
 		return 0
 	case errors.Is(err, lvm2.ErrReadOnly), errors.Is(err, mapping.ErrNotWritable):
 		return syscall.EROFS
-	case errors.Is(err, lvm2.ErrNoSpace):
+	case errors.Is(err, lvm2.ErrNoSpace), errors.Is(err, overlay.ErrFull):
 		return syscall.ENOSPC
 	case errors.Is(err, errors.ErrUnsupported):
 		return syscall.EOPNOTSUPP

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/fingerprint"
 	"lvm2fs/mapping"
+	"lvm2fs/overlay"
 )
 
 // lvFile is one LV's file for as long as the LV exists: nodes and handles refer to it, and a
@@ -16,12 +18,13 @@ import (
 //
 // Locks, to be taken in this order:
 //
-//	opening  held to open for writing, to close after it and to wait for that; a reload holds it to change lv
-//	io       held for reading by all who use vol, for writing to replace lv or vol
-//	lazy     held to open vol for the first reader
-//	end.mu   held for reading to write in front of the end, for writing to move it: so nobody writes where
-//	         another makes zeros, and who writes in front of the end waits for no other who does
-//	end.who  held to look at who is open for writing
+//	opening     held to open for writing, to close after it and to wait for that; a reload holds it to change lv
+//	io          held for reading by all who use vol, for writing to replace lv or vol
+//	lazy        held to open vol for the first reader
+//	overlaying  held to open the overlay and to give it up
+//	end.mu      held for reading to write in front of the end, for writing to move it: so nobody writes where
+//	            another makes zeros, and who writes in front of the end waits for no other who does
+//	end.who     held to look at who is open for writing
 type lvFile struct {
 	key fileKey
 	ino uint64
@@ -30,11 +33,14 @@ type lvFile struct {
 	writers int // handles open for writing
 
 	io   sync.RWMutex
-	lost error                       // why those handles cannot write any more
-	lv   atomic.Pointer[currentLV]   // nil: the LV is gone
-	vol  atomic.Pointer[lvm2.Volume] // nil: not yet opened; the writable one while there are writers
+	lost error                      // why those handles cannot write any more
+	lv   atomic.Pointer[currentLV]  // nil: the LV is gone
+	vol  atomic.Pointer[openVolume] // nil: not yet opened; the writable one while there are writers
 
 	lazy sync.Mutex
+
+	overlaying sync.Mutex
+	overlay    *overlay.Overlay // nil: there is none, or nobody asked yet
 
 	end fileEnd
 
@@ -47,40 +53,46 @@ type lvFile struct {
 type currentLV struct {
 	*lvm2.LV
 	readOnly func() error // why it cannot be opened for writing; may have to open it for reading
-	print    fingerprint
+	print    fingerprint.Sum
+	contents fingerprint.Sum // if there are overlays
+	overlays overlays
 }
 
 var errGone = errors.New("the LV is gone")
 
-func newCurrentLV(lv *lvm2.LV, print fingerprint) *currentLV {
-	return &currentLV{LV: lv, print: print, readOnly: readOnlyReason(lv)}
+func newCurrentLV(lv *lvm2.LV, prints prints, o overlays) *currentLV {
+	c := &currentLV{LV: lv, print: prints.places[lv], contents: prints.contents[lv], overlays: o}
+	c.readOnly = c.askOnce()
+	return c
 }
 
-// readOnlyReason asks why an LV cannot be written once; but again if it could not even be opened, since that may have been
+// askOnce asks why an LV cannot be written once; but again if it could not even be opened, since that may have been
 // for once.
-func readOnlyReason(lv *lvm2.LV) func() error {
+func (c *currentLV) askOnce() func() error {
 	var asked atomic.Pointer[error]
 	return func() error {
 		if reason := asked.Load(); reason != nil {
 			return *reason
 		}
-		reason := lv.ReadOnlyReason()
-		if _, err := lv.Open(); err == nil {
+		reason, err := c.readOnlyReason()
+		if err == nil {
 			asked.Store(&reason)
 		}
 		return reason
 	}
 }
 
-// openWritable opens the LV for writing. There may be none: c may be nil.
-func (c *currentLV) openWritable() (*lvm2.Volume, error) {
-	switch {
-	case c == nil:
-		return nil, errGone
-	case c.readOnly() != nil:
-		return nil, c.readOnly()
+// readOnlyReason is why the LV cannot be written. With an overlay everything can be written that can be read. The err
+// says why it cannot even be read.
+func (c *currentLV) readOnlyReason() (reason, err error) {
+	_, err = c.Open()
+	if !c.overlaid() {
+		return c.ReadOnlyReason(), err
 	}
-	return c.OpenWritable()
+	if err != nil {
+		return &lvm2.ReadOnlyError{LV: c.LV, Reason: "it cannot be read", Own: true}, err
+	}
+	return nil, nil
 }
 
 // sameContents says whether a volume of c can go on to serve as one of o.
@@ -124,7 +136,7 @@ func (f *lvFile) name() string {
 }
 
 // volume is what the file is made of now. The caller holds f.io for as long as it uses it.
-func (f *lvFile) volume() (*lvm2.Volume, error) {
+func (f *lvFile) volume() (*openVolume, error) {
 	if v := f.vol.Load(); v != nil {
 		return v, nil
 	}
@@ -133,11 +145,7 @@ func (f *lvFile) volume() (*lvm2.Volume, error) {
 	if v := f.vol.Load(); v != nil {
 		return v, nil
 	}
-	c := f.lv.Load()
-	if c == nil {
-		return nil, errGone
-	}
-	v, err := c.Open()
+	v, err := f.open(f.lv.Load(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -150,11 +158,11 @@ func (f *lvFile) openForWriting() error {
 	f.opening.Lock()
 	defer f.opening.Unlock()
 	if f.writers == 0 || f.lost != nil {
-		w, err := f.lv.Load().openWritable()
+		w, err := f.open(f.lv.Load(), true)
 		if err != nil {
 			return err
 		}
-		if err := closeVolume(f.replace(w)); err != nil {
+		if err := f.replace(w).Close(); err != nil {
 			return err
 		}
 	}
@@ -170,19 +178,19 @@ func (f *lvFile) closeAfterWriting() error {
 	if f.writers > 0 {
 		return nil
 	}
-	return closeVolume(f.replace(nil))
+	return f.replace(nil).Close()
 }
 
-// writesState says whether the file is open for writing and its LV keeps more than its bytes on disk. The
-// caller holds f.opening.
+// writesState says whether the file is open for writing and its LV, which is written itself, keeps more than its bytes
+// on disk. The caller holds f.opening.
 func (f *lvFile) writesState() bool {
 	c := f.lv.Load()
-	return f.writers > 0 && c != nil && c.Stateful()
+	return f.writers > 0 && c != nil && !c.overlaid() && c.Stateful()
 }
 
 // replace puts v, or for nil one to be opened for reading, in the place of the volume once
 // no I/O uses that any more. The caller holds f.opening.
-func (f *lvFile) replace(v *lvm2.Volume) *lvm2.Volume {
+func (f *lvFile) replace(v *openVolume) *openVolume {
 	f.io.Lock()
 	defer f.io.Unlock()
 	return f.swap(v, nil)
@@ -190,7 +198,7 @@ func (f *lvFile) replace(v *lvm2.Volume) *lvm2.Volume {
 
 // swap is replace for one who holds f.io. lost says why handles open for writing cannot write
 // to v.
-func (f *lvFile) swap(v *lvm2.Volume, lost error) *lvm2.Volume {
+func (f *lvFile) swap(v *openVolume, lost error) *openVolume {
 	f.lost = lost
 	f.holes.Store(0)
 	return f.vol.Swap(v)
@@ -204,14 +212,7 @@ func (f *lvFile) abandon() error {
 	defer f.io.Unlock()
 	f.lv.Store(nil)
 	f.end.at.Store(0)
-	return closeVolume(f.swap(nil, errGone))
-}
-
-func closeVolume(v *lvm2.Volume) error {
-	if v == nil {
-		return nil
-	}
-	return v.Close()
+	return errors.Join(f.swap(nil, errGone).Close(), f.leaveOverlay(nil))
 }
 
 // size is the file's size in bytes. The caller holds f.io.
@@ -224,7 +225,7 @@ func (f *lvFile) size(c *currentLV) int64 {
 
 // volumeForWriting is the volume, unless a reload has taken the right to write away.
 // The caller holds f.io and has it open for writing.
-func (f *lvFile) volumeForWriting() (*lvm2.Volume, error) {
+func (f *lvFile) volumeForWriting() (*openVolume, error) {
 	if f.lost != nil {
 		return nil, f.lost
 	}

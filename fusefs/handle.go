@@ -10,7 +10,6 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
 
@@ -164,7 +163,7 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 }
 
 // settle makes a change of the file stable, if that is asked of each.
-func (h *handle) settle(v *lvm2.Volume) error {
+func (h *handle) settle(v *openVolume) error {
 	if !h.sync {
 		return nil
 	}
@@ -284,7 +283,7 @@ func (h *handle) fail(op string, off int64, err error) syscall.Errno {
 // fail reports what went wrong with a file and says it as an errno.
 func (s *Server) fail(f *lvFile, op string, off int64, err error) syscall.Errno {
 	errno := ioErrno(err)
-	if errno == syscall.EIO {
+	if errno == syscall.EIO || errno == syscall.ENOSPC {
 		s.failures.report(f, op, off, err)
 	}
 	return errno

@@ -3,7 +3,6 @@ package fusefs
 import (
 	"syscall"
 
-	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
 
@@ -42,11 +41,22 @@ func (f *lvFile) holeBytes() int64 {
 
 // withHoles is v with holes of image files as zeros. While v is written to it has none: what
 // was written to a mapped page, and has not come here yet, may be about to fill one.
-func withHoles(v *lvm2.Volume) mapping.Volume {
+func withHoles(v *openVolume) mapping.Volume {
 	if v.Writable() {
-		return v
+		return dense{v}
 	}
 	return sparse{v}
+}
+
+// dense is a volume without holes.
+type dense struct{ mapping.Volume }
+
+func (d dense) Map(off, max int64) (mapping.Extent, error) {
+	e, err := d.Volume.Map(off, max)
+	if e.Kind == mapping.Zero {
+		e.Kind = mapping.Computed
+	}
+	return e, err
 }
 
 type sparse struct{ mapping.Volume }

@@ -228,6 +228,9 @@ func (n *lvNode) xattrs() []xattr {
 	if !c.CreationTime.IsZero() {
 		attrs = append(attrs, xattr{"creation_time", c.CreationTime.UTC().Format(time.RFC3339)})
 	}
+	if path := c.overlayPath(); path != "" {
+		attrs = append(attrs, xattr{"overlay", path})
+	}
 	if err := c.readOnly(); err != nil {
 		attrs = append(attrs, xattr{"readonly", err.Error()})
 	}

@@ -78,7 +78,7 @@ func (s *Server) suspend() []*lvFile {
 
 // rest ends writing to a file. The caller holds opening and io.
 func (s *Server) rest(f *lvFile) {
-	if err := closeVolume(f.swap(nil, f.lost)); err != nil {
+	if err := f.swap(nil, f.lost).Close(); err != nil {
 		s.log.Error("close", "lv", f.name(), "err", err)
 	}
 }
@@ -86,7 +86,7 @@ func (s *Server) rest(f *lvFile) {
 // resume goes on writing as before.
 func (s *Server) resume(suspended []*lvFile) {
 	for _, f := range suspended {
-		w, err := f.lv.Load().openWritable()
+		w, err := f.open(f.lv.Load(), true)
 		if err != nil {
 			s.log.Error("open handles cannot write any more", "lv", f.name(), "err", s.remedy(err))
 		}
@@ -123,7 +123,7 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (di
 		sw.file.io.Unlock()
 	}
 	for _, sw := range switches {
-		if err := closeVolume(sw.old); err != nil {
+		if err := errors.Join(sw.old.Close(), sw.file.leaveOverlay(sw.to)); err != nil {
 			s.log.Error("close", "lv", sw.file.name(), "err", err)
 		}
 		if sw.lost != nil {
@@ -172,7 +172,7 @@ func (s *Server) invalidate(changed map[fileKey]bool) {
 type switching struct {
 	file *lvFile
 	to   *currentLV // nil: the LV is gone
-	old  *lvm2.Volume
+	old  *openVolume
 	lost error
 }
 
@@ -208,6 +208,6 @@ func (sw *switching) perform(now time.Time) {
 		sw.old = f.swap(nil, nil)
 		return
 	}
-	w, err := sw.to.openWritable()
+	w, err := f.open(sw.to, true)
 	sw.old, sw.lost = f.swap(w, err), err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/overlay"
 )
 
 // Config says what to mount and how.
@@ -32,6 +33,9 @@ type Config struct {
 
 	ReadOnly bool
 	All      bool // internal LVs too, read-only
+	// Overlays, if not nil, is where to keep what is written, so that no device is opened for writing. Every LV can
+	// be written then that can be read. It belongs to the server.
+	Overlays *overlay.Dir
 	// KernelCache lets the kernel cache what is read. It is faster for small sequential
 	// reads and slower for all others, and shows what others write to the devices only
 	// when a file is opened anew.

@@ -15,6 +15,7 @@ import (
 
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2"
+	"lvm2fs/overlay"
 )
 
 func TestWritesReachTheExtentsOfTheLVAndNoOthers(t *testing.T) {
@@ -300,6 +301,9 @@ func TestErrorsBecomeErrnos(t *testing.T) {
 		{wrap(syscall.ENOSPC), syscall.EIO, syscall.EIO},
 		{wrap(lvm2.ErrNoSpace), syscall.EIO, syscall.ENOSPC},
 		{wrap(errGone), syscall.ESTALE, syscall.EIO},
+		{wrap(overlay.ErrForeign), syscall.ESTALE, syscall.EIO},
+		{wrap(fmt.Errorf("%w: %w", overlay.ErrFull, syscall.ENOSPC)), syscall.ENOSPC, syscall.ENOSPC},
+		{wrap(overlay.ErrDamaged), syscall.EIO, syscall.EIO},
 		{wrap(testpv.ErrIO), syscall.EIO, syscall.EIO},
 	} {
 		if got := openErrno(c.err); got != c.open {

@@ -32,7 +32,7 @@ func (o *Overlay) Sync() error {
 		return nil
 	}
 	for _, index := range changed {
-		if _, err := o.file.WriteAt(o.changed[index].now.encode(o.head.id, index), o.sector(index)); err != nil {
+		if err := o.put(o.changed[index].now.encode(o.head.id, index), o.sector(index)); err != nil {
 			o.unsettled = err
 			return err
 		}
@@ -48,7 +48,7 @@ func (o *Overlay) Sync() error {
 
 // flush is called with commits held for writing.
 func (o *Overlay) flush() error {
-	err := o.file.Sync()
+	err := full(o.file.Sync())
 	if err != nil {
 		err = fmt.Errorf("%s: what was written since the last flush may be lost, and nothing more is written: %w", o.file.Name(), err)
 		o.failed.Store(&err)

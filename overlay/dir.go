@@ -50,6 +50,15 @@ func fileName(id Identity) (string, error) {
 	return id.VG + "_" + id.LV + suffix, nil
 }
 
+// File is the path of the file for id, whether it is there or not; "" if there cannot be one.
+func (d *Dir) File(id Identity) string {
+	name, err := fileName(id)
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(d.path, name)
+}
+
 // Open opens the overlay of id. Its error wraps fs.ErrNotExist if there is none, ErrForeign if it belongs to id as
 // that was once, and syscall.EBUSY if others use it.
 func (d *Dir) Open(id Identity, writing bool) (*Overlay, error) {
@@ -91,7 +100,7 @@ func (d *Dir) create(id Identity) error {
 	part := name + ".new"
 	f, err := d.root.OpenFile(part, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.path, err)
+		return fmt.Errorf("%s: %w", d.path, full(err))
 	}
 	defer f.Close()
 	if err := d.claim(f, part, true); err != nil {

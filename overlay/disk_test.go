@@ -153,8 +153,8 @@ func (d *disk) cut(n int) *disk {
 	return after
 }
 
-// full is a disk without room for what is not yet in it.
-func full(d *disk) { d.fail, d.err = 0, syscall.ENOSPC }
+// fill makes a disk one without room for what is not yet in it.
+func fill(d *disk) { d.fail, d.err = 0, syscall.ENOSPC }
 
 // steady ends all failing.
 func (d *disk) steady() { d.fail = -1 }

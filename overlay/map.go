@@ -120,19 +120,17 @@ func (o *Overlay) begin(index int64) (was, now *area, err error) {
 	if err != nil || now != untouched {
 		return was, now, err
 	}
-	if _, err := o.file.WriteAt(untouched.encode(o.head.id, index), o.sector(index)); err != nil {
+	if err := o.put(untouched.encode(o.head.id, index), o.sector(index)); err != nil {
 		return nil, nil, err
 	}
 	return was, now, nil
 }
 
-var errNoPlace = errors.New("no room for another area in a file")
-
 func (o *Overlay) newPlace() (int64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.places >= o.maxPlace {
-		return 0, fmt.Errorf("%s: %w", o.file.Name(), errNoPlace)
+		return 0, fmt.Errorf("%s: %w: %d areas have taken all places of a file", o.file.Name(), ErrFull, o.places)
 	}
 	o.places++
 	return o.places, nil

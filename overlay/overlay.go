@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"lvm2fs/internal/lru"
 	"lvm2fs/mapping"
@@ -32,6 +33,9 @@ var (
 	// ErrDamaged is wrapped by the error for a file that is no overlay, or no longer a sound one. It names
 	// the file, the structure and the byte.
 	ErrDamaged = errors.New("damaged")
+	// ErrFull is wrapped by the error of a change for which there is no room where the overlay is. Nothing is lost
+	// then, and it may be tried again.
+	ErrFull = errors.New("no room for the overlay")
 	// ErrVersion is wrapped by the error for an overlay of a later format.
 	ErrVersion = errors.New("unknown version of the format")
 )
@@ -107,9 +111,23 @@ func Create(f File, id Identity) error {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	if _, err := f.WriteAt(head.encode(), 0); err != nil {
-		return err
+		return full(err)
 	}
-	return f.Sync()
+	return full(f.Sync())
+}
+
+// full makes what the system says of a full disk, and of a quota, one of ErrFull.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// put writes p at off of the file.
+func (o *Overlay) put(p []byte, off int64) error {
+	_, err := o.file.WriteAt(p, off)
+	return full(err)
 }
 
 // Open reads an overlay, to change it if it is for writing. It fails with ErrDamaged and ErrVersion. A sector of the map

@@ -350,19 +350,19 @@ func TestAFullDiskIsToldToTheWriterAndLosesNothing(t *testing.T) {
 		m.change(t, v)
 	}
 	for range 3 {
-		full(d)
-		if _, err := v.WriteAt(random(blockSize), 20*areaBlocks); !errors.Is(err, syscall.ENOSPC) {
+		fill(d)
+		if _, err := v.WriteAt(random(blockSize), 20*areaBlocks); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
 			t.Error(err)
 		}
 	}
 	d.steady()
-	full(d)
+	fill(d)
 	d.fail = 1 // the blocks are flushed, and the map does not fit
-	if err := v.Sync(); !errors.Is(err, syscall.ENOSPC) {
+	if err := v.Sync(); !errors.Is(err, ErrFull) {
 		t.Fatal(err)
 	}
 	m.check(t, v)
-	full(d)
+	fill(d)
 	d.fail = 1
 	if _, err := v.WriteAt(random(blockSize), 0); !errors.Is(err, syscall.ENOSPC) && err != nil {
 		t.Error(err)

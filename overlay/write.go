@@ -143,7 +143,7 @@ func (e *edit) write(base mapping.Volume, p []byte, from int64) error {
 			n += e.length(next)
 			next++
 		}
-		if _, err := e.o.file.WriteAt(p[:n], e.o.slot(e.now.place, slot, block)); err != nil {
+		if err := e.o.put(p[:n], e.o.slot(e.now.place, slot, block)); err != nil {
 			return err
 		}
 		for ; block < next; block++ {
@@ -159,8 +159,7 @@ func (e *edit) writePart(base mapping.Volume, block int, p []byte, off int64) er
 	slot := e.target(block)
 	at := e.o.slot(e.now.place, slot, block)
 	if e.now.at(block) == slot {
-		_, err := e.o.file.WriteAt(p, at+off)
-		return err
+		return e.o.put(p, at+off)
 	}
 	whole := make([]byte, e.length(block))
 	end := off + int64(len(p))
@@ -170,7 +169,7 @@ func (e *edit) writePart(base mapping.Volume, block int, p []byte, off int64) er
 		}
 	}
 	copy(whole[off:], p)
-	if _, err := e.o.file.WriteAt(whole, at); err != nil {
+	if err := e.o.put(whole, at); err != nil {
 		return err
 	}
 	e.now.set(block, slot)
