@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 	"lvm2fs/raid"
 	"lvm2fs/scan"
 )
 
 type checkCmd struct {
 	deviceOptions
+	overlayOptions
 	LV      []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
 	Devices []string `arg:"" optional:"" name:"device"`
 }
@@ -49,7 +51,12 @@ func (c *checkCmd) Run(a *app) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal kills
-	run := &check{app: a, named: len(c.LV) > 0}
+	overlays, err := openOverlays(c.Overlay)
+	if err != nil {
+		return err
+	}
+	defer overlays.close()
+	run := &check{app: a, overlays: overlays, named: len(c.LV) > 0}
 	if !run.named {
 		run.damagedVGs = damagedVGs(s.Result().VGs)
 	}
@@ -82,7 +89,8 @@ func checkable(found *scan.Result, names []string) ([]*lvm2.LV, error) {
 // check is one run of the command.
 type check struct {
 	*app
-	named bool // the user has named the LVs
+	overlays *overlaid
+	named    bool // the user has named the LVs
 
 	damagedVGs []error
 
@@ -91,7 +99,10 @@ type check struct {
 }
 
 func (c *check) run(ctx context.Context, lvs []*lvm2.LV) error {
-	checker := lvm2.Checker{Found: c.found}
+	checker := lvm2.Checker{Found: c.found, Contents: func(lv *lvm2.LV, v mapping.Volume) (mapping.Volume, error) {
+		v, _, err := c.overlays.contents(lv, v)
+		return v, err
+	}}
 	if c.stderrTerminal {
 		checker.Progress = c.progress
 	}

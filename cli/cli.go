@@ -45,6 +45,7 @@ type CLI struct {
 	Rescue     rescueCmd     `cmd:"" help:"Search the metadata of a thin pool that does not activate." usage:"lvm2fs rescue [flags] --pool VG/POOL DEVICE..."`
 	Attach     attachCmd     `cmd:"" help:"Make block devices of logical volumes." usage:"lvm2fs attach [flags] (--lv VG/LV | --all) DEVICE..."`
 	Detach     detachCmd     `cmd:"" help:"Take block devices of logical volumes away." usage:"lvm2fs detach VG/LV|DEVICE... | --all"`
+	Overlay    overlayCmd    `cmd:"" help:"List and discard what mounts with -o overlay=DIR have kept." usage:"lvm2fs overlay list [--json] DIR [VG/LV...] | overlay discard DIR [VG/LV...]"`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." usage:"lvm2fs completion bash|zsh|fish"`
 	Help       helpCmd       `cmd:"" help:"Show help for a command, or for all of them." usage:"lvm2fs help [COMMAND]"`
 	Version    versionCmd    `cmd:"" help:"Show the version." usage:"lvm2fs version"`

@@ -16,6 +16,7 @@ import (
 
 	"lvm2fs/internal/secret"
 	"lvm2fs/lvm2"
+	"lvm2fs/overlay"
 )
 
 // completeCmd is what the completion scripts ask. It never asks back, and reads no more than metadata.
@@ -194,10 +195,29 @@ func (c *completer) arguments(typed string) []candidate {
 		return c.commands()
 	case name == "help", name == "version":
 		return nil
+	case name == "overlay" && len(c.positionals) == 1:
+		return files(typed, true)
+	case name == "overlay" && len(c.positionals) > 1:
+		return overlaysIn(c.positionals[1])
 	case len(c.command.Positional) > 0 && c.command.Positional[0].Tag.Enum != "":
 		return words(strings.Split(c.command.Positional[0].Tag.Enum, ","))
 	}
 	return files(typed, false)
+}
+
+// overlaysIn are the LVs of which there are overlays in a directory.
+func overlaysIn(path string) []candidate {
+	dir, err := overlay.OpenDir(path)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	entries, _ := dir.Entries()
+	var found []candidate
+	for _, e := range entries {
+		found = append(found, candidate{word: overlayOf(e)})
+	}
+	return found
 }
 
 func words(all []string) []candidate {

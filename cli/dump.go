@@ -19,6 +19,7 @@ import (
 
 type dumpCmd struct {
 	deviceOptions
+	overlayOptions
 	Directory string   `short:"C" name:"directory" xor:"to" placeholder:"DIR" help:"Where to create VG/LV; the default is the current directory."`
 	LV        []string `name:"lv" sep:"none" placeholder:"VG/LV" help:"Only this LV. May be given more than once."`
 	Output    string   `short:"o" xor:"to,how,sync" placeholder:"-" help:"- writes the one LV of --lv to standard output, zeros for holes too."`
@@ -52,7 +53,12 @@ func (c *dumpCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Close()
-	d := &dump{app: a, force: c.Force, noSync: c.NoSync}
+	overlays, err := openOverlays(c.Overlay)
+	if err != nil {
+		return err
+	}
+	defer overlays.close()
+	d := &dump{app: a, overlays: overlays, force: c.Force, noSync: c.NoSync}
 	if err := d.choose(s.Result(), c.LV); err != nil {
 		return err
 	}
@@ -81,8 +87,9 @@ func (c *dumpCmd) Run(a *app) error {
 // dump is one run of the command.
 type dump struct {
 	*app
-	force  bool
-	noSync bool
+	overlays *overlaid
+	force    bool
+	noSync   bool
 
 	lvs       []*lvm2.LV
 	explicit  bool // the user has named lvs
@@ -178,7 +185,7 @@ func (d *dump) protect(s *session) error {
 func (d *dump) plan() error {
 	d.folders = map[*lvm2.VG]*copyout.Folder{}
 	for _, lv := range d.lvs {
-		v, err := lv.Open()
+		v, changes, err := d.overlays.openLV(lv)
 		if errors.Is(err, lvm2.ErrNoContents) && !d.explicit {
 			continue
 		} else if err != nil {
@@ -192,7 +199,11 @@ func (d *dump) plan() error {
 			}
 			d.folders[lv.VG] = folder
 		}
-		job := copyout.NewJob(v, folder, lv.FileName(), lvPath(lv), identity(lv))
+		id, err := identity(lv, changes)
+		if err != nil {
+			return err
+		}
+		job := copyout.NewJob(v, folder, lv.FileName(), lvPath(lv), id)
 		job.Replace, job.NoSync = d.force, d.noSync
 		job.Protect = d.protected
 		if finished, err := job.Check(); isInTheWay(err) {
@@ -239,8 +250,9 @@ func (d *dump) giveUp(err error) {
 }
 
 // identity is what must be the same for a dump to be gone on with: the LV, its metadata,
-// and the image files beneath, of which the system knows when they last changed.
-func identity(lv *lvm2.LV) copyout.Identity {
+// and the image files beneath and the overlay, of which the system knows when they last changed. changes is the path of
+// the overlay, "" if there is none.
+func identity(lv *lvm2.LV, changes string) (copyout.Identity, error) {
 	devices := lv.Devices()
 	sources := map[string]string{}
 	for _, pv := range lv.VG.PVs {
@@ -251,7 +263,14 @@ func identity(lv *lvm2.LV) copyout.Identity {
 			sources[pv.UUID.String()] = changed.UTC().Format(time.RFC3339Nano)
 		}
 	}
-	return copyout.Identity{UUID: lv.UUID.String(), Seqno: lv.VG.Seqno, Sources: sources}
+	if changes != "" {
+		info, err := os.Stat(changes)
+		if err != nil {
+			return copyout.Identity{}, err
+		}
+		sources["overlay"] = info.ModTime().UTC().Format(time.RFC3339Nano)
+	}
+	return copyout.Identity{UUID: lv.UUID.String(), Seqno: lv.VG.Seqno, Sources: sources}, nil
 }
 
 // checkSpace refuses to begin what the file system has no room for.

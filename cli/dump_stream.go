@@ -29,7 +29,7 @@ func (d *dump) stream() error {
 	if err := d.checkStdout(); err != nil {
 		return err
 	}
-	v, err := lv.Open()
+	v, _, err := d.overlays.openLV(lv)
 	if err != nil {
 		return fmt.Errorf("%w: %w; nothing was written", errIncomplete, err)
 	}

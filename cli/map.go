@@ -14,6 +14,7 @@ import (
 
 type mapCmd struct {
 	deviceOptions
+	overlayOptions
 	JSON     bool     `name:"json" xor:"format" help:"Print JSON."`
 	Ddrescue bool     `name:"ddrescue" xor:"format" help:"Print a mapfile of GNU ddrescue."`
 	LV       string   `name:"lv" required:"" placeholder:"VG/LV" help:"The LV to map."`
@@ -40,6 +41,9 @@ ddrescue's option --domain-mapfile takes it.`
 }
 
 func (c *mapCmd) Run(a *app) error {
+	if c.Since != "" && c.Overlay != "" {
+		return usagef("--since and --overlay: what is in an overlay has no place in the pool")
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -49,11 +53,15 @@ func (c *mapCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	v, err := lv.Open()
+	overlays, err := openOverlays(c.Overlay)
 	if err != nil {
 		return err
 	}
-	defer v.Close()
+	defer overlays.close()
+	v, _, err := overlays.openLV(lv)
+	if err != nil {
+		return err
+	}
 	m := lvMap{lv: lv, size: v.Size(), runs: extentRuns(v)}
 	if c.Since != "" {
 		since, err := findLV(s.Result(), c.Since)

@@ -13,6 +13,7 @@ import (
 
 	"lvm2fs/fusefs"
 	"lvm2fs/lvm2"
+	"lvm2fs/overlay"
 )
 
 type mountCmd struct {
@@ -21,6 +22,7 @@ type mountCmd struct {
 	All        bool     `short:"a" help:"Show internal LVs too (_rimage_0, _tdata, ...), as lvs -a does; always read-only."`
 	Options    []string `short:"o" sep:"none" placeholder:"OPT[,OPT...]" help:"Mount options, see above."`
 	Debug      bool     `short:"d" help:"Log every FUSE request."`
+	Overlay    string   `placeholder:"DIR" help:"Keep what is written in files of DIR and open no device for writing. Every LV can be written then."`
 	LogFile    string   `placeholder:"FILE" help:"Append messages to FILE once the mount answers. The default is syslog, or standard error with -f."`
 	deviceOptions
 
@@ -75,6 +77,7 @@ Mount options:
   snapshots=keep             fail writes to the origin of a snapshot that is full; the default
   snapshots=sacrifice        let the snapshot be lost for ever instead, as Linux does
   sync                       every write is on stable storage when it returns
+  overlay=DIR                keep what is written in files of DIR, not on the devices
   exclusive, scan, nested, key-file=, key-slot=, ...
                              every flag below but -f, for a line of /etc/fstab
   Others that mount(8) hands to every file system (nofail, _netdev, user, x-*, ...)
@@ -175,10 +178,15 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 	}
 	defer session.Close()
 	_ = a.warnFaults(session.Result().VGs, openFault) // the others can be read
+	overlays, err := openOverlayDir(c.Overlay)
+	if err != nil {
+		return err
+	}
+	a.warnOverlays(overlays, session.Result().VGs)
 	// Up to here a signal just ends the process: nothing is mounted yet.
 	signals := catchSignals()
 	defer signals.stop()
-	server, err := mountTree(a, mountpoint, c.config(a, session, options, devices))
+	server, err := mountTree(a, mountpoint, c.config(a, session, overlays, options, devices))
 	if err != nil {
 		return err
 	}
@@ -196,12 +204,13 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 	return attend(a, server, signals, mountpoint, options.idle)
 }
 
-func (c *mountCmd) config(a *app, s *session, options mountOptions, devices []string) fusefs.Config {
+func (c *mountCmd) config(a *app, s *session, overlays *overlay.Dir, options mountOptions, devices []string) fusefs.Config {
 	config := fusefs.Config{
 		Scan:        lvmScan(s.Result()),
 		Rescan:      func() (*lvm2.Scan, []string, error) { return s.rescan(a) },
 		ReadOnly:    options.readOnly,
 		All:         c.All,
+		Overlays:    overlays,
 		AllowOther:  options.allowOther,
 		AllowRoot:   options.allowRoot,
 		KernelCache: options.kernelCache,

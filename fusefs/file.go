@@ -104,7 +104,13 @@ func (c *currentLV) sameContents(o *currentLV) bool {
 func newFile(key fileKey, ino uint64, c *currentLV, now time.Time) *lvFile {
 	f := &lvFile{key: key, ino: ino}
 	f.lv.Store(c)
-	f.mtime.Store(latestChange(c.LV, now).UnixNano())
+	changed := latestChange(c.LV, now)
+	if c.overlaid() {
+		if t := c.overlays.dir.ModTime(c.overlayIdentity()); t.After(changed) {
+			changed = t
+		}
+	}
+	f.mtime.Store(changed.UnixNano())
 	return f
 }
 
@@ -212,7 +218,7 @@ func (f *lvFile) abandon() error {
 	defer f.io.Unlock()
 	f.lv.Store(nil)
 	f.end.at.Store(0)
-	return errors.Join(f.swap(nil, errGone).Close(), f.leaveOverlay(nil))
+	return errors.Join(f.swap(nil, errGone).Close(), f.leaveOverlay())
 }
 
 // size is the file's size in bytes. The caller holds f.io.

@@ -123,7 +123,7 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (di
 		sw.file.io.Unlock()
 	}
 	for _, sw := range switches {
-		if err := errors.Join(sw.old.Close(), sw.file.leaveOverlay(sw.to)); err != nil {
+		if err := errors.Join(sw.old.Close(), sw.left); err != nil {
 			s.log.Error("close", "lv", sw.file.name(), "err", err)
 		}
 		if sw.lost != nil {
@@ -174,6 +174,7 @@ type switching struct {
 	to   *currentLV // nil: the LV is gone
 	old  *openVolume
 	lost error
+	left error // of giving up the overlay
 }
 
 // planSwitches finds the files whose bytes will lie elsewhere, and lets the others know their
@@ -204,6 +205,7 @@ func (sw *switching) perform(now time.Time) {
 		sw.to.Inherit(was.LV)
 	}
 	f.lv.Store(sw.to)
+	defer func() { sw.left = f.leaveOverlay() }()
 	if f.writers == 0 {
 		sw.old = f.swap(nil, nil)
 		return

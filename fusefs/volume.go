@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/fingerprint"
 	"lvm2fs/mapping"
 	"lvm2fs/overlay"
 )
@@ -14,12 +15,16 @@ type openVolume struct {
 	lvBytes
 	lv      *lvm2.Volume
 	writing bool
+	overlay *overlay.Overlay // nil: the LV is as it is
 }
 
 type lvBytes interface{ mapping.Writable }
 
 // Writable says whether it was opened for writing.
 func (v *openVolume) Writable() bool { return v.writing }
+
+// Moves says whether bytes may come to lie elsewhere while it is open. With an overlay the LV does not change.
+func (v *openVolume) Moves() bool { return v.overlay == nil && v.lv.Moves() }
 
 // Close brings to stable storage what was written, and gives up the LV's claims. The overlay stays open.
 func (v *openVolume) Close() error {
@@ -49,21 +54,21 @@ func (f *lvFile) open(c *currentLV, writing bool) (*openVolume, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &openVolume{v, v, writing}, nil
+		return &openVolume{v, v, writing, nil}, nil
 	}
 	base, err := c.Open()
 	if err != nil {
 		return nil, err
 	}
-	changes, err := f.openOverlay(c, writing)
+	changes, err := f.openOverlay(c, base.Size(), writing)
 	switch {
 	case err != nil:
 	case changes == nil:
-		return &openVolume{base, base, false}, nil
+		return &openVolume{base, base, false, nil}, nil
 	default:
 		var over *overlay.Volume
 		if over, err = changes.Over(base); err == nil {
-			return &openVolume{over, base, writing}, nil
+			return &openVolume{over, base, writing, changes}, nil
 		}
 	}
 	return nil, errors.Join(err, base.Close())
@@ -83,31 +88,37 @@ func (c *currentLV) overlayPath() string {
 	if !c.overlaid() {
 		return ""
 	}
-	return c.overlays.dir.File(c.identity())
+	return c.overlays.dir.File(c.overlayIdentity())
 }
 
-// identity is what an overlay of the LV belongs to.
-func (c *currentLV) identity() overlay.Identity {
+// overlayIdentity is for finding the overlay's file.
+func (c *currentLV) overlayIdentity() overlay.Identity {
+	return OverlayIdentity(c.LV, c.DeviceSize(), c.contents)
+}
+
+// OverlayIdentity is what an overlay of an LV of size bytes belongs to. contents is of [fingerprint.Contents].
+func OverlayIdentity(lv *lvm2.LV, size int64, contents fingerprint.Sum) overlay.Identity {
 	return overlay.Identity{
-		VG: c.VG.UUID.String(), LV: c.UUID.String(),
-		Size:        c.DeviceSize(),
-		Fingerprint: c.contents,
-		VGName:      c.VG.Name, LVName: c.Name,
+		VG: lv.VG.UUID.String(), LV: lv.UUID.String(),
+		Size:        size,
+		Fingerprint: contents,
+		VGName:      lv.VG.Name, LVName: lv.Name,
 	}
 }
 
-// openOverlay is the file's overlay. It is nil if there is none and none is wanted.
-func (f *lvFile) openOverlay(c *currentLV, create bool) (*overlay.Overlay, error) {
+// openOverlay is the overlay of a file of size bytes. It is nil if there is none and none is wanted.
+func (f *lvFile) openOverlay(c *currentLV, size int64, create bool) (*overlay.Overlay, error) {
 	f.overlaying.Lock()
 	defer f.overlaying.Unlock()
+	id := OverlayIdentity(c.LV, size, c.contents)
 	if f.overlay != nil {
-		return f.overlay, f.overlay.Check(c.identity())
+		return f.overlay, f.overlay.Check(id)
 	}
 	var err error
 	if create {
-		f.overlay, err = c.overlays.dir.OpenOrCreate(c.identity())
+		f.overlay, err = c.overlays.dir.OpenOrCreate(id)
 	} else {
-		f.overlay, err = c.overlays.dir.Open(c.identity(), !c.overlays.readOnly)
+		f.overlay, err = c.overlays.dir.Open(id, !c.overlays.readOnly)
 	}
 	if errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, nil
@@ -115,14 +126,14 @@ func (f *lvFile) openOverlay(c *currentLV, create bool) (*overlay.Overlay, error
 	return f.overlay, err
 }
 
-// leaveOverlay gives up the overlay unless it is that of c, which may be nil. No volume may use it any more.
-func (f *lvFile) leaveOverlay(c *currentLV) error {
+// leaveOverlay gives up the overlay unless the volume is made of it. The caller holds f.io.
+func (f *lvFile) leaveOverlay() error {
 	f.overlaying.Lock()
 	defer f.overlaying.Unlock()
-	if f.overlay == nil || c != nil && c.overlaid() && f.overlay.Check(c.identity()) == nil {
+	v, left := f.vol.Load(), f.overlay
+	if left == nil || v != nil && v.overlay == left {
 		return nil
 	}
-	left := f.overlay
 	f.overlay = nil
 	return left.Close()
 }

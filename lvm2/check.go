@@ -19,6 +19,9 @@ type Checker struct {
 	// lv, or a RAID or mirror beneath the LV that is checked. One with legs that fail to read is read
 	// twice: all legs, and then what they are good for together.
 	Progress func(lv *LV, done, total int64)
+	// Contents, which may be nil, says what is to be read of an LV in the place of v, which is how it is on its devices; for one
+	// whose changes are kept elsewhere. What is beneath the LV is verified all the same.
+	Contents func(lv *LV, v mapping.Volume) (mapping.Volume, error)
 
 	assemblies map[*VG]*assembly
 	arrays     map[*LV]CheckSummary
@@ -112,6 +115,13 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	}
 	sum.Size, sum.Err = v.Size(), errors.Join(sum.Err, a.cachesLost(lv))
 	r := contentsCheck{Checker: c, ctx: ctx, lv: lv, volume: v, mapped: a.isArray(lv) && sum.Unreadable == 0}
+	if c.Contents != nil {
+		if r.volume, err = c.Contents(lv, v); err != nil {
+			sum.Err = errors.Join(err, sum.Err)
+			return sum, nil
+		}
+		r.mapped = r.mapped && r.volume == v
+	}
 	err = r.run()
 	sum.Lost = r.lost
 	return sum, err

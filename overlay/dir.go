@@ -59,6 +59,39 @@ func (d *Dir) File(id Identity) string {
 	return filepath.Join(d.path, name)
 }
 
+// ModTime is when the overlay of id was last changed; zero if there is none.
+func (d *Dir) ModTime(id Identity) time.Time {
+	name, err := fileName(id)
+	if err != nil {
+		return time.Time{}
+	}
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// Check looks whether the overlay of id, if there is one, belongs to id as it is now, without a lock.
+func (d *Dir) Check(id Identity) error {
+	name, err := fileName(id)
+	if err != nil {
+		return nil // there can be none
+	}
+	f, err := d.openFile(name, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	head, err := readHeader(d.file(f, name))
+	if err != nil {
+		return err
+	}
+	return head.check(d.file(f, name).Name(), id)
+}
+
 // Open opens the overlay of id. Its error wraps fs.ErrNotExist if there is none, ErrForeign if it belongs to id as
 // that was once, and syscall.EBUSY if others use it.
 func (d *Dir) Open(id Identity, writing bool) (*Overlay, error) {
@@ -137,15 +170,24 @@ func (d *Dir) lock(name string, writing bool) (*osFile, error) {
 	if writing {
 		flags = os.O_RDWR
 	}
-	f, err := d.root.OpenFile(name, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := d.openFile(name, flags)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.path, err)
+		return nil, err
 	}
 	if err := d.claim(f, name, writing); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return d.file(f, name), nil
+}
+
+// openFile opens what is there under a name, without waiting for a FIFO to have a writer.
+func (d *Dir) openFile(name string, flags int) (*os.File, error) {
+	f, err := d.root.OpenFile(name, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.path, err)
+	}
+	return f, nil
 }
 
 func (d *Dir) file(f *os.File, name string) *osFile {
@@ -210,9 +252,9 @@ func (d *Dir) Entries() ([]Entry, error) {
 
 func (d *Dir) entry(name string) Entry {
 	e := Entry{Name: name}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := d.openFile(name, os.O_RDONLY)
 	if err != nil {
-		e.Err = fmt.Errorf("%s: %w", d.path, err)
+		e.Err = err
 		return e
 	}
 	defer f.Close()

@@ -57,6 +57,22 @@ func newHeader(id Identity) (*header, error) {
 	return h, err
 }
 
+// check says of an overlay called name why it does not belong to id.
+func (h *header) check(name string, id Identity) error {
+	why := ""
+	switch {
+	case h.VG != id.VG || h.LV != id.LV:
+		why = fmt.Sprintf("it is of LV %s of VG %s, not of LV %s of VG %s", h.LV, h.VG, id.LV, id.VG)
+	case h.Size != id.Size:
+		why = fmt.Sprintf("it was made when the LV had %d bytes, and now it has %d", h.Size, id.Size)
+	case h.Fingerprint != id.Fingerprint:
+		why = "since it was made the metadata of the LV, or of what that lies on, have changed"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %s", name, ErrForeign, why)
+}
+
 func (h *header) encode() []byte {
 	le := binary.LittleEndian
 	p := make([]byte, headerSize)

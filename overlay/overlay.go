@@ -165,21 +165,7 @@ func (o *Overlay) Identity() Identity { return o.head.Identity }
 func (o *Overlay) Writable() bool { return o.writing }
 
 // Check fails with ErrForeign if the overlay belongs to something other than id. What LV and VG are called makes no difference.
-func (o *Overlay) Check(id Identity) error {
-	own := o.head.Identity
-	why := ""
-	switch {
-	case own.VG != id.VG || own.LV != id.LV:
-		why = fmt.Sprintf("it is of LV %s of VG %s, not of LV %s of VG %s", own.LV, own.VG, id.LV, id.VG)
-	case own.Size != id.Size:
-		why = fmt.Sprintf("it was made when the LV had %d bytes, and now it has %d", own.Size, id.Size)
-	case own.Fingerprint != id.Fingerprint:
-		why = "since it was made the metadata of the LV, or of what that lies on, has changed"
-	default:
-		return nil
-	}
-	return fmt.Errorf("%s: %w: %s", o.file.Name(), ErrForeign, why)
-}
+func (o *Overlay) Check(id Identity) error { return o.head.check(o.file.Name(), id) }
 
 // Over is base with the changes of the overlay. base must have the size that the overlay is for, and not change.
 func (o *Overlay) Over(base mapping.Volume) (*Volume, error) {
