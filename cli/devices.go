@@ -71,7 +71,7 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	if s.Session, err = scan.Open(context.Background(), paths, options); err != nil {
 		return nil, s.inWords(err)
 	}
-	if err := s.tell(a, s.Result()); err != nil {
+	if err := s.tell(a, s.Result(), true); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -157,11 +157,12 @@ func parseSnapshots(args, devices []string) (all []scan.ImageSnapshot, err error
 	return all, nil
 }
 
-// tell warns of what was found out, or fails with it if there is no volume group.
-func (s *session) tell(a *app, r *scan.Result) error {
+// tell warns of what was found out, or fails with it if there is no volume group. What could not be opened is told at first
+// only: a reload does not try again.
+func (s *session) tell(a *app, r *scan.Result, first bool) error {
 	for _, p := range r.Problems {
 		switch {
-		case p.Refused:
+		case p.Refused, p.Reason == scan.NotOpened && !first:
 		case p.Reason == scan.InUse:
 			a.warnf("%w; what is read may change meanwhile", p.Err)
 		default:
@@ -173,7 +174,7 @@ func (s *session) tell(a *app, r *scan.Result) error {
 		return s.inWords(err)
 	}
 	for _, p := range r.Problems {
-		if p.Refused {
+		if p.Refused && (first || p.Reason != scan.NotOpened) {
 			a.warnf("%w", hinted(p.Err))
 		}
 	}
@@ -190,7 +191,7 @@ func (s *session) rescan(a *app) (_ *lvm2.Scan, warned []string, err error) {
 	if err != nil {
 		return nil, a.heard.end(), s.inWords(err)
 	}
-	if err := s.tell(a, r); err != nil {
+	if err := s.tell(a, r, false); err != nil {
 		return nil, a.heard.end(), err
 	}
 	_ = a.warnFaults(r.VGs, openFault) // the others can be read

@@ -11,7 +11,10 @@ import (
 )
 
 // devices are what a session has opened by path, each once, but for the files that images name.
-type devices struct{ all []*blockdev.Device }
+type devices struct {
+	given []mapping.Device // by the caller, who closes them
+	all   []*blockdev.Device
+}
 
 // add opens a device. nil without an error: it is open already.
 func (s *devices) add(path string) (*blockdev.Device, error) {
@@ -27,7 +30,12 @@ func (s *devices) add(path string) (*blockdev.Device, error) {
 }
 
 // same is the device that d is too; nil if it is another.
-func (s *devices) same(d *blockdev.Device) *blockdev.Device {
+func (s *devices) same(d *blockdev.Device) mapping.Device {
+	for _, other := range s.given {
+		if d.Same(other) {
+			return other
+		}
+	}
 	for _, other := range s.all {
 		if d.Same(other) {
 			return other
@@ -37,6 +45,13 @@ func (s *devices) same(d *blockdev.Device) *blockdev.Device {
 }
 
 func (s *devices) refresh() error {
+	for _, d := range s.given {
+		if r, ok := d.(interface{ Refresh() error }); ok {
+			if err := r.Refresh(); err != nil {
+				return err
+			}
+		}
+	}
 	for _, d := range s.all {
 		if err := d.Refresh(); err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 // (partition 2)". It stands for what lies on the device too.
 type Options struct {
 	// Devices are looked at as if paths had named them: what is in memory or behind a network, say. The session
-	// does not close them.
+	// does not close them. Reload calls their method Refresh, if they have one, as a blockdev.Device has.
 	Devices []mapping.Device
 	// SystemDisks looks at all disks of the system as well.
 	SystemDisks bool

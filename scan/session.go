@@ -57,6 +57,7 @@ func Open(ctx context.Context, paths []string, opts Options) (*Session, error) {
 	defer s.layers.keys.forget()
 	s.prober = probe.New(s.probeOptions())
 	s.named = slices.Clone(opts.Devices)
+	s.open.given = s.named
 	if err := s.openAll(paths); err != nil {
 		return nil, s.abandon(err)
 	}

@@ -368,3 +368,34 @@ func TestADeviceIsPreferredOnlyIfAPVIsThere(t *testing.T) {
 		}
 	}
 }
+
+// A device of the caller's that a path names too is open once, is refreshed, and stays open.
+func TestADeviceOfTheCallersStaysTheCallers(t *testing.T) {
+	path := stack{t, t.TempDir()}.write("disk", one("vg").Bytes)
+	d, err := blockdev.Open(path, blockdev.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	s, err := Open(t.Context(), []string{path}, Options{Devices: []mapping.Device{d}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.Devices()); n != 0 || len(s.Result().Problems) > 0 {
+		t.Errorf("%d devices were opened; %v", n, s.Result().Problems)
+	}
+	if err := os.Truncate(path, d.Size()+4096); err != nil {
+		t.Fatal(err)
+	}
+	before := d.Size()
+	if _, err := s.Reload(t.Context()); err != nil || d.Size() != before+4096 {
+		t.Error(d.Size(), err)
+	}
+	v := s.Result().volume(t, "vg/lv")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := readAll(v); err != nil {
+		t.Error(err)
+	}
+}
