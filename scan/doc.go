@@ -17,7 +17,7 @@
 // a [Reason]: a path that cannot be opened, a container without a passphrase, two devices with one PV, a disk that the
 // system has mounted.
 //
-// Nothing is written, printed, or asked of a person, but by what [Options] name for it.
+// A session writes nothing by itself, and prints nothing. Whoever opens an LV for writing has its devices opened so too.
 //
 // For bare PVs in anything that is an io.ReaderAt, package lvm2 alone is enough.
 package scan

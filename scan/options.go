@@ -31,7 +31,7 @@ type Options struct {
 	// Prefer names the devices to read a PV from that shows on several.
 	Prefer []string
 	// RAID0Layout is that of MD raid0 arrays over unequal members that do not tell: [raid.Original] or
-	// [raid.Alternate]. With 0 they are refused.
+	// [raid.Alternate]. With 0, what differs between the two is missing.
 	RAID0Layout uint32
 
 	// Keys open LUKS containers.
