@@ -25,6 +25,7 @@ type attachCmd struct {
 	List       bool     `help:"Show what is attached."`
 	JSON       bool     `name:"json" help:"With --list: as JSON, described in docs/attach.schema.json."`
 	Reload     bool     `help:"Read the metadata again: devices grow and shrink with their LVs."`
+	Mounted    bool     `hidden:"" help:"Through a process in the background whatever the LV is made of."`
 	LogFile    string   `placeholder:"FILE" help:"What runs in the background appends its messages to FILE. The default is syslog."`
 	deviceOptions
 

@@ -69,7 +69,7 @@ func shareClaims(s *session) {
 
 // make makes a loop device of an LV, and an entry of it.
 func (m *maker) make(e *attach.Entry, lv *lvm2.LV) error {
-	if run, ok := attach.Contiguous(lv); ok {
+	if run, ok := attach.Contiguous(lv); ok && !m.c.Mounted {
 		if d, ok := run.Device.(*blockdev.Device); ok {
 			err := m.direct(e, lv, d, run)
 			// What a process of ours has claimed for others, it can write for this one too.

@@ -90,6 +90,7 @@ func (b *bench) measure() error {
 		{"sequential", b.sequential},
 		{"random", b.random},
 		{"filesystem", b.fileSystem},
+		{"attach", b.attached},
 		{"dump", b.dump},
 		{"reflink", b.reflink},
 		{"thin", b.thin},
