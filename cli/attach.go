@@ -149,6 +149,9 @@ func (c *attachCmd) attach(a *app, st *attach.State) error {
 		}
 		made[lv] = e
 	}
+	if err := m.finish(); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
 	for _, lv := range lvs {
 		if e := made[lv]; e != nil {
 			fmt.Fprintln(a.stdout, strings.Join(append([]string{e.LV, e.Device}, partitionsOf(e)...), "  "))
@@ -212,6 +215,8 @@ func (c *attachCmd) chosen(found *scan.Result) ([]*lvm2.LV, error) {
 func (c *attachCmd) attachOne(m *maker, lv *lvm2.LV) (*attach.Entry, error) {
 	if e := m.st.OfLV(lv.VG.UUID.String(), lv.UUID.String()); e != nil {
 		switch {
+		case isBroken(e) && m.takeOver(e, lv):
+			return e, nil
 		case isBroken(e):
 			if err := detachEntry(m.a, m.st, e); err != nil {
 				return nil, fmt.Errorf("%s is attached as %s, but the process behind it is gone: %w", e.LV, e.Device, err)

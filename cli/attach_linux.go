@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"lvm2fs/blockdev"
 	"lvm2fs/fusefs"
 	"lvm2fs/lvm2"
-	"lvm2fs/mapping"
 )
 
 const runDir = "/run/lvm2fs"
@@ -80,6 +78,12 @@ func (m *maker) make(e *attach.Entry, lv *lvm2.LV) error {
 	}
 	return m.mounted(e, lv)
 }
+
+// takeOver is for kernels that keep what was asked of a process that is gone.
+func (m *maker) takeOver(*attach.Entry, *lvm2.LV) bool { return false }
+
+// finish has nothing left to do: each device answers when it is made.
+func (m *maker) finish() error { return nil }
 
 // direct makes a loop device of a run of a file or disk.
 func (m *maker) direct(e *attach.Entry, lv *lvm2.LV, d *blockdev.Device, run attach.Run) error {
@@ -148,9 +152,6 @@ func clearLoop(device string) error {
 	return attach.Clear(device, held, releaseTime)
 }
 
-// releaseTime is how long detaching waits for those who have a device open.
-const releaseTime = 20 * time.Second
-
 // mounted makes a loop device of an LV's file in a private mount.
 func (m *maker) mounted(e *attach.Entry, lv *lvm2.LV) error {
 	e.Way = attach.Mounted
@@ -164,21 +165,6 @@ func (m *maker) mounted(e *attach.Entry, lv *lvm2.LV) error {
 		e.Claims = bottomIDs(lv)
 	}
 	return m.configure(e, attach.Loop{File: file})
-}
-
-// bottomIDs are what an LV lies on.
-func bottomIDs(lv *lvm2.LV) []attach.ID {
-	var ids []attach.ID
-	for _, pv := range lv.Devices() {
-		for _, b := range mapping.Bottom(pv) {
-			if d, ok := b.(*blockdev.Device); ok {
-				if id := attach.IDOf(d.Info()); !slices.Contains(ids, id) {
-					ids = append(ids, id)
-				}
-			}
-		}
-	}
-	return ids
 }
 
 // servers are the processes in the background that still run.
@@ -224,7 +210,7 @@ func (m *maker) fileOf(lv *lvm2.LV) (*attach.PID, *os.File, error) {
 		}
 	}
 	if m.started == nil {
-		if err := m.claimable(lv); err != nil {
+		if err := claimable(lv, m.c.ReadOnly); err != nil {
 			return nil, nil, err
 		}
 		process, err := runInBackground(m.a)
@@ -239,26 +225,6 @@ func (m *maker) fileOf(lv *lvm2.LV) (*attach.PID, *os.File, error) {
 	}
 	f, err := m.openIn(p, lv)
 	return p, f, err
-}
-
-// claimable finds out who holds what the LV lies on: the process in the background could say so only in its log.
-func (m *maker) claimable(lv *lvm2.LV) error {
-	if m.c.ReadOnly {
-		return nil
-	}
-	for _, d := range lv.Devices() {
-		w, ok := d.(mapping.WritableDevice)
-		if !ok {
-			continue
-		}
-		if err := w.Claim(); err != nil {
-			return fmt.Errorf("LV %s: %w", lv, err)
-		}
-		if err := w.Release(); err != nil {
-			return fmt.Errorf("LV %s: %w", lv, err)
-		}
-	}
-	return nil
 }
 
 func privateRoot(p *attach.PID) string { return fmt.Sprintf("/proc/%d/fd/%d", p.Number, rootFD) }
@@ -305,7 +271,7 @@ func (c *attachCmd) serve(a *app, ready *os.File) error {
 		return err
 	}
 	a.ask = remote{ready}
-	a.logTo.switchTo(func(time.Time, slog.Level, string) {}) // who started this has said it all
+	a.quiet() // who started this has said it all
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -417,21 +383,4 @@ func endServer(a *app, st *attach.State, p *attach.PID) error {
 		a.warnf("process %d is still busy with its devices", p.Number)
 	}
 	return nil
-}
-
-// usersOfDevice names who uses a block device, with the command that ends it where there is one.
-func usersOfDevice(device string) []string {
-	d, err := blockdev.Open(device, blockdev.Options{})
-	if err != nil {
-		return []string{err.Error()}
-	}
-	defer d.Close()
-	var users []string
-	for _, u := range d.InUse() {
-		users = append(users, u.String())
-	}
-	if len(users) == 0 {
-		return []string{"by whom cannot be seen"}
-	}
-	return users
 }

@@ -130,20 +130,6 @@ func onSame(e *attach.Entry, d *blockdev.Device) bool {
 	return e.On == attach.IDOf(d.Info())
 }
 
-func lvWith(vgs []*lvm2.VG, vg, lv string) *lvm2.LV {
-	for _, v := range vgs {
-		if v.UUID.String() != vg {
-			continue
-		}
-		for _, l := range v.LVs {
-			if l.UUID.String() == lv {
-				return l
-			}
-		}
-	}
-	return nil
-}
-
 // sessionOf opens the devices of an entry as when it was attached, once for each command line.
 func sessionOf(a *app, e *attach.Entry, sessions map[string]*session) (*session, error) {
 	key := fmt.Sprintf("%q %q", e.Dir, e.Command)

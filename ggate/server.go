@@ -54,29 +54,42 @@ type Server struct {
 // caller's, to be closed once Wait has returned.
 func Serve(c Control, v mapping.Volume, opts Options) (*Server, error) {
 	s := newServer(c, v, opts)
-	unit := &Unit{
-		Number:       AnyUnit,
-		MediaSize:    v.Size(),
-		SectorSize:   uint32(s.opts.SectorSize),
-		ReadOnly:     s.opts.ReadOnly,
-		Info:         opts.Info,
-		ReadProvider: opts.ReadProvider,
-		ReadOffset:   opts.ReadOffset,
-	}
-	if opts.Unit != nil {
-		unit.Number = *opts.Unit
-	}
-	if sector := int64(s.opts.SectorSize); sector <= 0 || sector&(sector-1) != 0 || unit.MediaSize%sector != 0 {
-		return nil, fmt.Errorf("geom_gate: sectors of %d bytes on %d: %w", sector, unit.MediaSize, syscall.EINVAL)
-	}
-	if err := c.Create(unit); err != nil {
+	unit, err := s.create()
+	if err != nil {
 		return nil, err
 	}
-	s.start(unit.Number)
+	s.start(unit)
 	return s, nil
 }
 
-// Resume takes over a unit whose server is gone. What that was asked and has not answered comes again, so nothing
+// Create makes a unit of v for a server to come, in this process or another, by Resume. Until then requests wait.
+func Create(c Control, v mapping.Volume, opts Options) (unit int32, err error) {
+	return newServer(c, v, opts).create()
+}
+
+func (s *Server) create() (int32, error) {
+	unit := &Unit{
+		Number:       AnyUnit,
+		MediaSize:    s.volume.Size(),
+		SectorSize:   uint32(s.opts.SectorSize),
+		ReadOnly:     s.opts.ReadOnly,
+		Info:         s.opts.Info,
+		ReadProvider: s.opts.ReadProvider,
+		ReadOffset:   s.opts.ReadOffset,
+	}
+	if s.opts.Unit != nil {
+		unit.Number = *s.opts.Unit
+	}
+	if sector := int64(s.opts.SectorSize); sector <= 0 || sector&(sector-1) != 0 || unit.MediaSize%sector != 0 {
+		return 0, fmt.Errorf("geom_gate: sectors of %d bytes on %d: %w", sector, unit.MediaSize, syscall.EINVAL)
+	}
+	if err := s.control.Create(unit); err != nil {
+		return 0, err
+	}
+	return unit.Number, nil
+}
+
+// Resume takes over a unit whose server is gone, or was never there. What that was asked and has not answered comes again, so nothing
 // is lost; what it had answered is not asked again.
 func Resume(c Control, unit int32, v mapping.Volume, opts Options) (*Server, error) {
 	if err := c.Cancel(unit); err != nil {

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"lvm2fs/attach"
+	"lvm2fs/blockdev"
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
+
+// quiet keeps the log to itself until it goes elsewhere.
+func (a *app) quiet() { a.logTo.switchTo(func(time.Time, slog.Level, string) {}) }
+
+// releaseTime is how long detaching waits for those who have a device open.
+const releaseTime = 20 * time.Second
+
+// bottomIDs are what an LV lies on.
+func bottomIDs(lv *lvm2.LV) []attach.ID {
+	var ids []attach.ID
+	for _, pv := range lv.Devices() {
+		for _, b := range mapping.Bottom(pv) {
+			if d, ok := b.(*blockdev.Device); ok {
+				if id := attach.IDOf(d.Info()); !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// claimable finds out who holds what the LV lies on: the process in the background could say so only in its log.
+func claimable(lv *lvm2.LV, readOnly bool) error {
+	if readOnly {
+		return nil
+	}
+	for _, d := range lv.Devices() {
+		w, ok := d.(mapping.WritableDevice)
+		if !ok {
+			continue
+		}
+		if err := w.Claim(); err != nil {
+			return fmt.Errorf("LV %s: %w", lv, err)
+		}
+		if err := w.Release(); err != nil {
+			return fmt.Errorf("LV %s: %w", lv, err)
+		}
+	}
+	return nil
+}
+
+// usersOfDevice names who uses a block device, with the command that ends it where there is one.
+func usersOfDevice(device string) []string {
+	d, err := blockdev.Open(device, blockdev.Options{})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer d.Close()
+	var users []string
+	for _, u := range d.InUse() {
+		users = append(users, u.String())
+	}
+	if len(users) == 0 {
+		return []string{"by whom cannot be seen"}
+	}
+	return users
+}
+
+func lvWith(vgs []*lvm2.VG, vg, lv string) *lvm2.LV {
+	for _, v := range vgs {
+		if v.UUID.String() != vg {
+			continue
+		}
+		for _, l := range v.LVs {
+			if l.UUID.String() == lv {
+				return l
+			}
+		}
+	}
+	return nil
+}
