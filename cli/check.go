@@ -32,7 +32,8 @@ func (checkCmd) Help() string {
 
 Reads all of each LV, and all legs of the RAIDs and mirrors beneath: every checksum on the way is verified, and legs and
 parity are compared wherever they should be in agreement. What is out of sync, was being written in a crash, or has lost a
-leg is read, but not compared; that alone is no fault, but the LV is not called good. Nothing is written.
+leg is read, but not compared; that alone is no fault, but the LV is not called good. The metadata of thin pools are
+verified as thin_check does: nodes, mappings and the counts of the space maps. Nothing is written.
 
 Each finding is a line, with the LV's bytes and where they are on the devices. Then comes a line for each LV. The exit
 code is 3 if anything is wrong.`
@@ -116,7 +117,7 @@ func (c *check) run(ctx context.Context, lvs []*lvm2.LV) error {
 		case err != nil:
 			return err
 		}
-		if !c.named && sum.Good() && sum.Size == 0 && sum.Redundant == 0 {
+		if !c.named && sum.Good() && sum.Size == 0 && sum.Redundant == 0 && sum.Metadata == 0 {
 			continue // a pool without anything that could be checked
 		}
 		if _, err := fmt.Fprintf(c.stdout, "%s: %s\n", lvPath(lv), summary(sum)); err != nil {
@@ -173,6 +174,9 @@ func (c *check) hideProgress() {
 
 // describe says in a line what a finding is, where in the LV and where on the devices.
 func describe(f lvm2.Finding) string {
+	if f.Metadata {
+		return "metadata: " + oneLine(f.Err)
+	}
 	if f.Legs == nil {
 		return fmt.Sprintf("%d bytes at %d are lost: %s", f.Length, f.Offset, oneLine(f.Err))
 	}
@@ -237,6 +241,9 @@ func summary(s lvm2.CheckSummary) string {
 	if s.Redundant > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d bytes of RAID or mirror compared", s.Compared, s.Redundant))
 	}
+	if s.Metadata > 0 {
+		parts = append(parts, fmt.Sprintf("%d bytes of pool metadata verified", s.Metadata))
+	}
 	phrase := strings.Join(parts, ", ")
 	if len(s.Uncompared) > 0 {
 		phrase += "; not compared: " + oneLine(errors.Join(s.Uncompared...))
@@ -258,6 +265,9 @@ func faults(s lvm2.CheckSummary) string {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d bytes %s", part.n, part.what))
 		}
+	}
+	if s.Faults > 0 {
+		parts = append(parts, fmt.Sprintf("%d faults in pool metadata", s.Faults))
 	}
 	return strings.Join(parts, ", ")
 }

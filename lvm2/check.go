@@ -11,7 +11,7 @@ import (
 
 // Checker looks for what is wrong with LVs, by reading everything. It reads through an assembly of its
 // own: what it finds has no influence on the health of LVs, and Options.LegFailed is not told. A RAID
-// that several LVs lie on is verified once. It is for one goroutine.
+// or thin pool that several LVs lie on is verified once. It is for one goroutine.
 type Checker struct {
 	// Found is called for each finding. Its error ends the check.
 	Found func(Finding) error
@@ -24,17 +24,19 @@ type Checker struct {
 	Contents func(lv *LV, v mapping.Volume) (mapping.Volume, error)
 
 	assemblies map[*VG]*assembly
-	arrays     map[*LV]CheckSummary
+	arrays     map[*LV]CheckSummary // and pools
 }
 
 // Finding is one thing that is wrong.
 type Finding struct {
-	// LV is the LV that was checked, or the RAID or mirror beneath it, that offsets are of.
+	// LV is the LV that was checked, or the RAID, mirror or thin pool beneath it, that offsets are of.
 	LV     *LV
 	Offset int64 // bytes of LV
 	Length int64 // bytes
 	// Err says why bytes cannot be read: of LV, or if there is Legs, of the leg that is blamed.
 	Err error
+	// Metadata says that Err is what is wrong with the metadata of the thin pool that LV is; Offset and Length mean nothing.
+	Metadata bool
 	// Legs is what is wrong with the legs of a RAID or mirror; nil for bytes of LV that cannot be read.
 	Legs *raid.Finding
 	// Places are where the first bytes of Legs.Places lie.
@@ -47,7 +49,7 @@ type FindingPlace struct {
 	Offset int64  // bytes
 }
 
-// CheckSummary is what a check of an LV comes to. All numbers are bytes.
+// CheckSummary is what a check of an LV comes to. All numbers but Faults are bytes.
 type CheckSummary struct {
 	Size       int64 // of the LV; 0 for one without contents of its own
 	Lost       int64 // of the LV, that cannot be read
@@ -55,6 +57,8 @@ type CheckSummary struct {
 	Compared   int64 // of Redundant: those that are in sync, on legs that are there
 	Differing  int64 // of legs, that contradict others
 	Unreadable int64 // of legs, that fail to read
+	Metadata   int64 // of thin pools beneath, in use
+	Faults     int   // found in Metadata, or between it and what it says of itself
 	// Uncompared is why not all of Redundant was compared, besides Unreadable.
 	Uncompared []error
 	Err        error // why the LV, or one beneath, a leg, or a cache of one, cannot be opened; nil if it can be
@@ -64,7 +68,7 @@ type CheckSummary struct {
 
 // Good says whether nothing wrong was found. What could not be compared is not wrong, but may be: see Uncompared.
 func (s CheckSummary) Good() bool {
-	return s.Lost == 0 && s.Differing == 0 && s.Unreadable == 0 && s.Err == nil
+	return s.Lost == 0 && s.Differing == 0 && s.Unreadable == 0 && s.Faults == 0 && s.Err == nil
 }
 
 func (s *CheckSummary) add(other CheckSummary) {
@@ -72,25 +76,30 @@ func (s *CheckSummary) add(other CheckSummary) {
 	s.Compared += other.Compared
 	s.Differing += other.Differing
 	s.Unreadable += other.Unreadable
+	s.Metadata += other.Metadata
+	s.Faults += other.Faults
 	s.Uncompared = append(s.Uncompared, other.Uncompared...)
 	s.Err = errors.Join(s.Err, other.Err)
 }
 
 // Check reads all of an LV and, of the RAIDs and mirrors beneath, all legs: so every checksum on the way
-// is verified, and legs and parity are compared where they should agree. What is out of sync, dirty,
+// is verified, and legs and parity are compared where they should agree; and all of the metadata of a thin pool, with the
+// counts of its space maps. What is out of sync, dirty,
 // missing, stale or still to be rebuilt is read where it can be, but not compared. A finding of bytes
 // that cannot be read is by the sector of 512 bytes; but after a mebibyte without a good sector, more of
 // that is presumed lost if it begins and ends with bad sectors. Check fails with the error of Found or
 // ctx only. An LV that cannot be opened has that in the summary.
 func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	var sum CheckSummary
-	var arrays []*LV
+	var arrays, pools []*LV
 	lv.through(func(seg *Segment) bool {
 		switch seg.Mapping.(type) {
 		case *RAID, *Mirror:
 			if len(arrays) == 0 || arrays[len(arrays)-1] != seg.LV { // the segments of an LV come together
 				arrays = append(arrays, seg.LV)
 			}
+		case *ThinPool:
+			pools = append(pools, seg.LV)
 		}
 		return false
 	})
@@ -101,6 +110,16 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 		}
 		if array == lv {
 			one.Err = one.legs // why it cannot be opened is told below
+		}
+		sum.add(one)
+	}
+	for _, pool := range pools {
+		one, err := c.pool(ctx, pool)
+		if err != nil {
+			return sum, err
+		}
+		if pool != lv {
+			one.Err = nil // it is why lv cannot be opened, which is told below
 		}
 		sum.add(one)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
@@ -37,6 +38,40 @@ type ThinPool struct {
 	level1    pdata.Tree
 	details   pdata.Tree
 	usage     ThinUsage
+
+	dataMap     pdata.SpaceMap
+	metadataMap pdata.SpaceMap
+	heldRoot    uint64 // block of a superblock that is kept for somebody; 0 for none
+}
+
+// thinDetails is what a pool knows of a device: 0 u64 mappings, 8 u64 transaction ID and 16 u32 time when it was made,
+// 20 u32 time of its latest snapshot.
+type thinDetails struct {
+	mapped      uint64
+	snapshotted uint32
+}
+
+func decodeThinDetails(b []byte) thinDetails {
+	return thinDetails{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[20:])}
+}
+
+// eachDevice calls visit with the details of each device, in order of their IDs.
+func (p *ThinPool) eachDevice(visit func(device uint64, d thinDetails) error) error {
+	for next := uint64(0); ; {
+		leaf, err := p.details.Leaf(next)
+		if err != nil {
+			return err
+		}
+		for i := leaf.Search(next); i < leaf.Len(); i++ {
+			if err := visit(leaf.Key(i), decodeThinDetails(leaf.Value(i))); err != nil {
+				return err
+			}
+		}
+		if leaf.To == math.MaxUint64 {
+			return nil
+		}
+		next = leaf.To + 1
+	}
 }
 
 // ThinUsage tells how full a pool is, by what its space maps say of themselves.
@@ -64,7 +99,7 @@ func (p *ThinPool) Mapped(device uint64) (uint64, error) {
 	if err != nil || !found {
 		return 0, err
 	}
-	return binary.LittleEndian.Uint64(details), nil
+	return decodeThinDetails(details).mapped, nil
 }
 
 const (
@@ -107,7 +142,7 @@ func ThinPoolAt(metadata, data mapping.Volume, chunkSize int64, level1 uint64) *
 // decodeThinSuperblock makes a pool of a superblock:
 //
 //	  4 u32 flags    32 u64 magic   40 u32 version    48 u64 transaction ID
-//	 64 u64 chunks (of the data space map)
+//	 56 u64 superblock held         64 root of the data space map  192 root of the metadata space map
 //	320 u64 root of level 1        328 u64 root of the device details
 //	336 u32 chunk size, sectors    340 u32 metadata block size, sectors   360 u32 incompatible flags
 func decodeThinSuperblock(b []byte, blocks *pdata.Blocks, data mapping.Volume, chunkSize int64) (*ThinPool, error) {
@@ -140,6 +175,9 @@ func decodeThinSuperblock(b []byte, blocks *pdata.Blocks, data mapping.Volume, c
 		level1:        pdata.Tree{Blocks: blocks, Root: le.Uint64(b[320:]), ValueSize: mappingSize},
 		details:       pdata.Tree{Blocks: blocks, Root: le.Uint64(b[328:]), ValueSize: detailsSize},
 		usage:         ThinUsage{Data: usageOf(b[64:]), Metadata: usageOf(b[192:])},
+		dataMap:       pdata.DataSpaceMap(blocks, b[64:]),
+		metadataMap:   pdata.MetadataSpaceMap(blocks, b[192:]),
+		heldRoot:      le.Uint64(b[56:]),
 	}, nil
 }
 

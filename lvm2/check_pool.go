@@ -1,0 +1,60 @@
+package lvm2
+
+import (
+	"context"
+
+	"lvm2fs/lvm2/internal/dm"
+	"lvm2fs/mapping"
+)
+
+// pool verifies the metadata of a thin pool, once.
+func (c *Checker) pool(ctx context.Context, lv *LV) (CheckSummary, error) {
+	if done, ok := c.arrays[lv]; ok {
+		return done, nil
+	}
+	var sum CheckSummary
+	a := c.assembly(lv.VG)
+	var opts ThinPoolOptions
+	if a.opts.ThinPool != nil {
+		opts = a.opts.ThinPool(lv)
+	}
+	if opts.Root != 0 {
+		return sum, nil // its superblock, and with it what is in use, is not believed
+	}
+	a.mu.Lock()
+	m, metadata, data, err := a.thinPoolParts(lv, opts)
+	a.mu.Unlock()
+	if err != nil {
+		sum.Err = err
+		return sum, nil
+	}
+	used, err := dm.CheckThinPool(stoppable{metadata, ctx}, data, m.ChunkSize, func(err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		sum.Faults++
+		return c.Found(Finding{LV: lv, Err: err, Metadata: true})
+	})
+	if err != nil {
+		return sum, err
+	}
+	sum.Metadata = used
+	if c.arrays == nil {
+		c.arrays = map[*LV]CheckSummary{}
+	}
+	c.arrays[lv] = sum
+	return sum, nil
+}
+
+// stoppable is a volume that cannot be read any more when ctx is done.
+type stoppable struct {
+	mapping.Volume
+	ctx context.Context
+}
+
+func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Volume.ReadAt(p, off)
+}
