@@ -98,6 +98,7 @@ func (b *bench) measure() error {
 		{"md", b.md},
 		{"below", b.below},
 		{"cached", b.cached},
+		{"snapshots", b.snapshots},
 		{"computing", b.inMemory},
 		{"list", b.list},
 		{"memory", b.memory},

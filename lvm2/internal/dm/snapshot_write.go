@@ -3,6 +3,7 @@ package dm
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -31,6 +32,8 @@ const entriesPerSector = 512 / exceptionSize
 
 // copyPiece bounds what is copied at once, in bytes.
 const copyPiece = 1 << 20
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyPiece); return &b }}
 
 var zeroPiece [64 << 10]byte
 
@@ -175,7 +178,9 @@ func writeZeros(w mapping.Writable, off, n int64) error {
 
 // copyBytes copies n bytes of src at off to dst at to.
 func copyBytes(dst mapping.Writable, to int64, src mapping.Volume, off, n int64) error {
-	b := make([]byte, min(n, copyPiece))
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	b := (*buffer)[:min(n, copyPiece)]
 	for ; n > 0; off, to, n = off+int64(len(b)), to+int64(len(b)), n-int64(len(b)) {
 		b = b[:min(n, int64(len(b)))]
 		if _, err := src.ReadAt(b, off); err != nil {
