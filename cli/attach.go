@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -301,12 +300,4 @@ func whoAmI() string {
 		return u.Username
 	}
 	return fmt.Sprint(os.Getuid())
-}
-
-// absolute is a path as it was meant in a directory.
-func absolute(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, path)
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
@@ -50,17 +49,15 @@ func (c *attachCmd) list(a *app) error {
 		}
 		rows = append(rows, row)
 	}
-	w := bufio.NewWriter(a.stdout)
-	defer w.Flush()
 	if c.JSON {
-		encoder := json.NewEncoder(w)
+		encoder := json.NewEncoder(a.stdout)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(map[string]any{"attached": rows})
 	}
 	if len(rows) == 0 {
 		return nil
 	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	t := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "LV\tDevice\tSize\tMode\tWay\tProcess\tState\tSince\tBy")
 	for _, r := range rows {
 		mode, process := "rw", "-"

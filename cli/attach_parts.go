@@ -59,7 +59,7 @@ func usersOfDevice(device string) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	var users []string
 	for _, u := range d.InUse() {
 		users = append(users, u.String())

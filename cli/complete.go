@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"lvm2fs/attach"
 	"lvm2fs/internal/secret"
 	"lvm2fs/lvm2"
 	"lvm2fs/overlay"
@@ -195,6 +196,8 @@ func (c *completer) arguments(typed string) []candidate {
 		return c.commands()
 	case name == "help", name == "version":
 		return nil
+	case name == "detach":
+		return attachedLVs()
 	case name == "overlay" && len(c.positionals) == 1:
 		return files(typed, true)
 	case name == "overlay" && len(c.positionals) > 1:
@@ -203,6 +206,21 @@ func (c *completer) arguments(typed string) []candidate {
 		return words(strings.Split(c.command.Positional[0].Tag.Enum, ","))
 	}
 	return files(typed, false)
+}
+
+// attachedLVs are those that can be detached.
+func attachedLVs() []candidate {
+	st, err := attach.Read(attachDir())
+	if err != nil {
+		return nil
+	}
+	var found []candidate
+	for _, e := range st.Entries {
+		if e.Way != attach.Claim && !e.Pending {
+			found = append(found, candidate{word: e.LV, help: e.Device})
+		}
+	}
+	return found
 }
 
 // overlaysIn are the LVs of which there are overlays in a directory.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
 	"lvm2fs/internal/testenv"
@@ -117,7 +118,19 @@ type attachedLV struct {
 func (a *attacher) list(lv string) *attachedLV {
 	a.t.Helper()
 	var listed struct{ Attached []attachedLV }
-	if err := json.Unmarshal([]byte(me().must(a.t, program, "attach", "--list", "--json")), &listed); err != nil {
+	text := me().must(a.t, program, "attach", "--list", "--json")
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	schema, err := jsonschema.NewCompiler().Compile("../docs/attach.schema.json")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if err := schema.Validate(doc); err != nil {
+		a.t.Error(err)
+	}
+	if err := json.Unmarshal([]byte(text), &listed); err != nil {
 		a.t.Fatal(err)
 	}
 	for i := range listed.Attached {

@@ -172,6 +172,7 @@ func newWorld(t *testing.T) *world {
 		"/dev/sdc1", loopDevice(t, pvs[2]),
 		"/dev/sda3", loopDevice(t, w.root.unpack(t, luks)[0]),
 		"/etc/keys/sda3", w.root.keyFile(t, luks),
+		"/run/lvm2fs/", w.dir + "/run/",
 		"/mnt/", w.dir + "/mnt/",
 		"vg/t_monday", "vg_thin/vol_a",
 		"vg/t ", "vg_thin/vol_a_s1 ",
@@ -251,7 +252,7 @@ func (w *world) bash(t *testing.T, who person, line string) string {
 	t.Helper()
 	cmd := who.command("bash", "-e", "-o", "pipefail", "-c", line)
 	cmd.Dir = w.home
-	cmd.Env = append(cmd.Env, "HOME="+w.home, "PATH="+filepath.Dir(program)+":/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Env = append(cmd.Env, "HOME="+w.home, "LVM2FS_RUN_DIR="+filepath.Join(w.dir, "run"), "PATH="+filepath.Dir(program)+":/usr/sbin:/usr/bin:/sbin:/bin")
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
