@@ -99,6 +99,7 @@ func (b *bench) measure() error {
 		{"below", b.below},
 		{"cached", b.cached},
 		{"snapshots", b.snapshots},
+		{"overlay", b.overlay},
 		{"computing", b.inMemory},
 		{"list", b.list},
 		{"memory", b.memory},
