@@ -44,7 +44,7 @@ func (o *overlaid) close() {
 		_ = changes.Close()
 	}
 	if o.dir != nil {
-		_ = o.dir.Close()
+		o.dir.Close()
 	}
 }
 

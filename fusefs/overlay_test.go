@@ -21,7 +21,7 @@ func overlaidIn(t *testing.T, dir string) func(*Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	t.Cleanup(d.Close)
 	return func(c *Config) { c.Overlays = d }
 }
 

@@ -36,7 +36,7 @@ func OpenDir(path string) (*Dir, error) {
 func (d *Dir) Path() string { return d.path }
 
 // Close gives up the directory. Overlays of it that are open stay so.
-func (d *Dir) Close() error { return d.root.Close() }
+func (d *Dir) Close() { _ = d.root.Close() }
 
 func fileName(id Identity) (string, error) {
 	for _, uuid := range []string{id.VG, id.LV} {
@@ -286,7 +286,7 @@ func (d *Dir) Discard(name string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // nothing was written
 	if err := d.root.Remove(name); err != nil {
 		return fmt.Errorf("%s: %w", d.path, err)
 	}

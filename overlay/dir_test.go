@@ -16,7 +16,7 @@ func openTestDir(t *testing.T) *Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	t.Cleanup(d.Close)
 	return d
 }
 

@@ -59,7 +59,7 @@ func newHeader(id Identity) (*header, error) {
 
 // check says of an overlay called name why it does not belong to id.
 func (h *header) check(name string, id Identity) error {
-	why := ""
+	var why string
 	switch {
 	case h.VG != id.VG || h.LV != id.LV:
 		why = fmt.Sprintf("it is of LV %s of VG %s, not of LV %s of VG %s", h.LV, h.VG, id.LV, id.VG)
