@@ -95,7 +95,8 @@ type State struct {
 	Entries []*Entry
 }
 
-const ownDir = "@attached"
+// OwnDir is the directory of the list, beside those of VGs.
+const OwnDir = "@attached"
 
 // Read reads the list of a directory. There need be none.
 func Read(dir string) (*State, error) {
@@ -115,7 +116,7 @@ func Read(dir string) (*State, error) {
 
 // Lock is Read for who wants to change the list, and waits until no other does.
 func Lock(dir string) (*State, error) {
-	own := filepath.Join(dir, ownDir)
+	own := filepath.Join(dir, OwnDir)
 	if err := os.MkdirAll(own, 0o755); err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (s *State) Close() {
 	}
 }
 
-func (s *State) path(name string) string { return filepath.Join(s.dir, ownDir, name) }
+func (s *State) path(name string) string { return filepath.Join(s.dir, OwnDir, name) }
 
 // Save replaces the list on disk, and the links. Whoever reads meanwhile, or after a crash, finds the old list or the new.
 func (s *State) Save() error {
@@ -198,7 +199,7 @@ func (s *State) link() error {
 	var errs []error
 	dirs, _ := os.ReadDir(s.dir)
 	for _, d := range dirs {
-		if !d.IsDir() || d.Name() == ownDir {
+		if !d.IsDir() || d.Name() == OwnDir {
 			continue
 		}
 		vg := filepath.Join(s.dir, d.Name())

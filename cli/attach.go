@@ -123,6 +123,7 @@ func tidy(st *attach.State) error {
 
 // attach makes block devices of the LVs that are asked for, and goes on with the next where one cannot be.
 func (c *attachCmd) attach(a *app, st *attach.State) error {
+	c.ours = claimedHere(st)
 	asked := &remembering{asker: a.ask}
 	defer asked.forget()
 	a.ask = asked
@@ -227,6 +228,9 @@ func (c *attachCmd) attachOne(m *maker, lv *lvm2.LV) (*attach.Entry, error) {
 			return e, nil
 		}
 	}
+	if err := linkable(lvPath(lv)); err != nil {
+		return nil, err
+	}
 	v, err := lv.Open()
 	if err != nil {
 		return nil, err
@@ -253,6 +257,17 @@ func (c *attachCmd) attachOne(m *maker, lv *lvm2.LV) (*attach.Entry, error) {
 	}
 	e.BlockSize = blockSizeOf(lv, v.Size())
 	return e, m.make(e, lv)
+}
+
+// linkable says why VG/LV cannot be the name of a link. Names come from disks; lvm2 has replaced those that lvm would not
+// allow, so this is the second lock on the door.
+func linkable(path string) error {
+	vg, lv, ok := strings.Cut(path, "/")
+	bad := func(s string) bool { return s == "" || s == "." || s == ".." || strings.ContainsAny(s, "/\x00") }
+	if !ok || bad(vg) || bad(lv) || vg == attach.OwnDir {
+		return fmt.Errorf("%q is no name for a link", path)
+	}
+	return nil
 }
 
 // optionsText is equal for flags about devices that mean the same.

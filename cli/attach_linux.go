@@ -172,18 +172,28 @@ func (m *maker) servers() []*attach.Entry {
 	var found []*attach.Entry
 	for _, e := range m.st.Entries {
 		same := func(o *attach.Entry) bool { return *o.Process == *e.Process }
-		if e.Way == attach.Mounted && e.Process.Alive() && !slices.ContainsFunc(found, same) {
+		if e.Way == attach.Mounted && reachable(e.Process) && !slices.ContainsFunc(found, same) {
 			found = append(found, e)
 		}
 	}
 	return found
 }
 
+// reachable says whether a process still runs, and still has its mount open: not if it was told to end, and waits for
+// its devices to go.
+func reachable(p *attach.PID) bool {
+	if !p.Alive() {
+		return false
+	}
+	_, err := os.Stat(privateRoot(p))
+	return err == nil
+}
+
 // serverThatClaims is a process in the background that has claimed a device; nil if there is none.
 func (m *maker) serverThatClaims(d *blockdev.Device) *attach.Entry {
 	id := attach.IDOf(d.Info())
 	for _, e := range m.st.Entries {
-		if e.Way == attach.Mounted && e.Process.Alive() && slices.Contains(e.Claims, id) {
+		if e.Way == attach.Mounted && reachable(e.Process) && slices.Contains(e.Claims, id) {
 			return e
 		}
 	}

@@ -15,6 +15,18 @@ import (
 // quiet keeps the log to itself until it goes elsewhere.
 func (a *app) quiet() { a.logTo.switchTo(func(time.Time, slog.Level, string) {}) }
 
+// claimedHere says whether a device is one that what is attached keeps others out of.
+func claimedHere(st *attach.State) func(mapping.Device) bool {
+	var claimed []attach.ID
+	for _, e := range st.Entries {
+		claimed = append(claimed, e.Claims...)
+	}
+	return func(d mapping.Device) bool {
+		disk, ok := d.(*blockdev.Device)
+		return ok && slices.Contains(claimed, attach.IDOf(disk.Info()))
+	}
+}
+
 // releaseTime is how long detaching waits for those who have a device open.
 const releaseTime = 20 * time.Second
 

@@ -10,6 +10,7 @@ import (
 	"lvm2fs/attach"
 	"lvm2fs/blockdev"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 )
 
 // reloadAttached reads the metadata of all that is attached again.
@@ -144,6 +145,7 @@ func sessionOf(a *app, e *attach.Entry, sessions map[string]*session) (*session,
 	if err != nil {
 		return nil, err
 	}
+	c.ours = func(mapping.Device) bool { return true }
 	if err := os.Chdir(e.Dir); err != nil {
 		return nil, err
 	}

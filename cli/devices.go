@@ -12,6 +12,7 @@ import (
 
 	"lvm2fs/blockdev"
 	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
 	"lvm2fs/raid"
 	"lvm2fs/scan"
 )
@@ -33,6 +34,8 @@ type deviceOptions struct {
 
 	// orphans lets a command go on that found PVs, but no volume group.
 	orphans bool
+	// ours says that it is lvm2fs that uses a device, for the command's own purpose; nil for none.
+	ours func(mapping.Device) bool
 }
 
 // imageOptions are the flags, of every command, about virtual disk images.
@@ -163,6 +166,7 @@ func (s *session) tell(a *app, r *scan.Result, first bool) error {
 	for _, p := range r.Problems {
 		switch {
 		case p.Refused, p.Reason == scan.NotOpened && !first:
+		case p.Reason == scan.InUse && s.opts.ours != nil && s.opts.ours(p.Device):
 		case p.Reason == scan.InUse:
 			a.warnf("%w; what is read may change meanwhile", p.Err)
 		default:

@@ -332,7 +332,10 @@ func TestLVsOfOneDiskAreAttachedOneAfterTheOtherAndDetachedInAnyOrder(t *testing
 			detach := []string{all[j], all[(j+2)%3], all[(j+1)%3]}
 			t.Run(strings.Join(append(attach, detach...), " "), func(t *testing.T) {
 				a := newAttacher(t)
-				for _, name := range attach {
+				for i, name := range attach {
+					if r := me().run(t, program, append([]string{"attach", "--lv", "tg/" + name}, g.loops...)...); i > 0 && r.stderr != "" {
+						t.Errorf("attaching %s says: %s", name, r.stderr)
+					}
 					device := a.attach(append([]string{"--lv", "tg/" + name}, g.loops...)...)[0]
 					write(t, device, bytes.Repeat([]byte(name[:1]), 1<<20), 1<<20)
 				}
@@ -443,6 +446,7 @@ func TestDevicesFollowTheirVolumesThroughAReload(t *testing.T) {
 			}
 			unmountFileSystem(t, dir)
 			me().must(t, "fsck.ext4", "-fn", device)
+			me().must(t, "fsck.ext4", "-fy", device) // which resize2fs asks for
 			me().must(t, "resize2fs", device)
 			me().must(t, "fsck.ext4", "-fn", device)
 
@@ -518,6 +522,35 @@ func TestAHundredTimesLeaveNothing(t *testing.T) {
 		}
 		f.Close()
 	}
+}
+
+func TestBlocksAreAsLargeAsTheSectorsOfTheDisk(t *testing.T) {
+	a, c := newAttacher(t), testimages.Load(t, "sector4k")
+	var loops []string
+	for _, disk := range me().unpack(t, c) {
+		loops = append(loops, loopDevice(t, disk, "--sector-size", "4096"))
+	}
+	lv := &c.LVs[0]
+	for _, flags := range [][]string{nil, {"--mounted"}} {
+		device := a.attach(append(append(flags, "--lv", lv.Path()), loops...)...)[0]
+		if got := strings.TrimSpace(me().must(t, "blockdev", "--getss", device)); got != "4096" || !a.list(lv.Path()).DirectIO {
+			t.Errorf("%v: blocks of %s bytes, listed as %+v", flags, got, a.list(lv.Path()))
+		}
+		verify(t, c, lv, verifyFile(lv, device))
+		me().must(t, program, "detach", lv.Path())
+	}
+}
+
+func TestAPassphraseIsAskedForOnceAlthoughTwoProcessesNeedIt(t *testing.T) {
+	a, c := newAttacher(t), testimages.Load(t, "luks2-4k")
+	lv := &c.LVs[0]
+	shown, code := typeAtTerminal(t, []string{c.Extra.Passphrase + "\n"}, program, "attach", "-r", "--lv", lv.Path(), me().unpack(t, c)[0])
+	if code != 0 || strings.Count(shown, "assphrase") != 1 {
+		t.Fatalf("exit %d, shown:\n%s", code, shown)
+	}
+	device := a.list(lv.Path()).Device
+	a.devices = append(a.devices, device)
+	verify(t, c, lv, verifyFile(lv, device))
 }
 
 func TestPartitionsInVolumesGetDevices(t *testing.T) {
