@@ -259,7 +259,7 @@ func TestAWriteThatFailsHarmsNothingElse(t *testing.T) {
 
 // What a writer that died had not flushed is in the cache of its host: the next one must not build on that.
 func TestAPowerCutAfterAWriterDied(t *testing.T) {
-	for range 60 {
+	for range 25 {
 		f, disks := newFamily(32<<10, testStore{4096, 40, 0}, testStore{1024, 100, 0})
 		u := newUnplugged(disks...)
 		died := 0
