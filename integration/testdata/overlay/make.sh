@@ -20,13 +20,13 @@ while [ "$(lvs --noheadings -o sync_percent vg/raid6 | tr -d ' ')" != 100.00 ]; 
 at() { # FILE-SYSTEM: its offset and size in MiB
     case $1 in ext4) echo 0 64 ;; btrfs) echo 64 128 ;; xfs) echo 192 304 ;; esac
 }
-n=0
+n=8
 for lv in thin vdo raid6 snap; do
-    for fs in ext4 btrfs xfs; do
+    for fs in ext4 btrfs xfs; do # before one of them is mounted: mkfs.btrfs takes what lies on one LV for one device
         set -- $(at $fs)
         loop=/dev/loop$n
+        [ -e $loop ] || mknod $loop b 7 $n
         n=$((n + 1))
-        [ -e $loop ] || mknod $loop b 7 $((n - 1))
         losetup -o ${1}M --sizelimit ${2}M $loop /dev/vg/$lv
         case $fs in
         ext4) mkfs.ext4 -q -E lazy_itable_init=0 $loop ;;
@@ -34,7 +34,10 @@ for lv in thin vdo raid6 snap; do
         xfs) mkfs.xfs -q $loop ;;
         esac
         mkdir -p /mnt/$lv/$fs
-        mount -t $fs $loop /mnt/$lv/$fs
+        echo $loop >/mnt/$lv/$fs.device
+    done
+    for fs in ext4 btrfs xfs; do
+        mount -t $fs $(cat /mnt/$lv/$fs.device) /mnt/$lv/$fs
         for i in 1 2 3 4 5 6 7 8; do
             mkdir -p /mnt/$lv/$fs/d$i
             yes "$lv $fs $i" | head -c ${i}0123 >/mnt/$lv/$fs/d$i/file
