@@ -166,11 +166,14 @@ func (a *assembly) snapshotUsage(lv *LV, m *Snapshot) Usage {
 	return Usage{Data: &Percent{uint64(used), total}}
 }
 
-// storeUsage tells of a snapshot's store: as it is now, unless it is being merged, when nobody writes to it.
-func (a *assembly) storeUsage(m *Snapshot) (interface {
+// cowStore is what tells how full the COW store of a snapshot is.
+type cowStore interface {
 	Valid() bool
-	Used() (int64, error)
-}, error) {
+	Used() (int64, error) // bytes
+}
+
+// storeUsage tells of a snapshot's store: as it is now, unless it is being merged, when nobody writes to it.
+func (a *assembly) storeUsage(m *Snapshot) (cowStore, error) {
 	if m.Merging {
 		return a.exceptionStore(m)
 	}

@@ -34,8 +34,8 @@ func (lv *LV) Open() (*Volume, error) {
 	return &Volume{lv: lv, contents: contents}, nil
 }
 
-// OpenWritable makes the LV readable and writable: it claims the devices beneath, and
-// reads the metadata of the VG again. It fails with ErrReadOnly where
+// OpenWritable makes the LV readable and writable: it claims the devices beneath, of an origin or a snapshot those beneath
+// the origin and all its snapshots, and reads the metadata of the VG again. It fails with ErrReadOnly where
 // [LV.ReadOnlyReason] says so, with ErrStale when the metadata has changed, and
 // with the device's error where a claim fails.
 func (lv *LV) OpenWritable() (*Volume, error) {
