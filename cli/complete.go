@@ -508,7 +508,7 @@ func (c *completer) devices() []string {
 }
 
 func isThinPool(lv *lvm2.LV) bool {
-	return slices.ContainsFunc(lv.Segments, func(s *lvm2.Segment) bool { _, is := s.Mapping.(*lvm2.ThinPool); return is })
+	return lv.ThinPool() != nil
 }
 
 func (c *completer) lvs(wanted func(*lvm2.LV) bool) []candidate {

@@ -5,9 +5,9 @@ import (
 	"cmp"
 	"os"
 	"slices"
-	"strings"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 	"lvm2fs/scan"
 )
 
@@ -66,8 +66,8 @@ func (c *listCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if l.cut {
-		a.warnf("lv_ancestors, lv_descendants and their like are left out of some LVs: there are more than %d names in them", mostRelatives)
+	if l.rows.Cut {
+		a.warnf("lv_ancestors, lv_descendants and their like are left out of some LVs: there are more than %d names in them", report.MostRelatives)
 	}
 	if err := out.Flush(); err != nil {
 		return err
@@ -83,8 +83,7 @@ type listing struct {
 	duplicate map[*lvm2.PV]bool // the PV is used from another device
 	found     *scan.Result
 
-	relatives int  // how many ancestors and descendants have been named
-	cut       bool // some have not
+	rows report.Rows
 }
 
 func newListing(found *scan.Result, all bool) *listing {
@@ -109,7 +108,7 @@ func newListing(found *scan.Result, all bool) *listing {
 			l.duplicate[pv] = true
 		}
 	}
-	slices.SortStableFunc(l.pvs, func(a, b *lvm2.PV) int { return cmp.Compare(pvName(a), pvName(b)) })
+	slices.SortStableFunc(l.pvs, func(a, b *lvm2.PV) int { return cmp.Compare(report.PVName(a), report.PVName(b)) })
 	return l
 }
 
@@ -128,33 +127,9 @@ func pvAsShownBy(d lvm2.Device) *lvm2.PV {
 	return nil
 }
 
-// pvName is what lvm calls a PV: by its device, or [unknown].
-func pvName(pv *lvm2.PV) string {
-	if pv.Device == nil {
-		return "[unknown]"
+func (l *listing) pvRow(pv *lvm2.PV) report.Row {
+	if l.duplicate[pv] {
+		return report.DuplicateRow(pv)
 	}
-	return pv.Device.Name()
-}
-
-// lvName is what lvm calls an LV: in brackets if it is internal; "" for none.
-func lvName(lv *lvm2.LV) string {
-	switch {
-	case lv == nil:
-		return ""
-	case lv.Listed():
-		return lv.Name
-	}
-	return "[" + lv.Name + "]"
-}
-
-func lvUUID(lv *lvm2.LV) string {
-	if lv == nil {
-		return ""
-	}
-	return lv.UUID.String()
-}
-
-// sortedTags are tags as lvm lists them, each once.
-func sortedTags(tags []string) string {
-	return strings.Join(slices.Compact(slices.Sorted(slices.Values(tags))), ",")
+	return report.PVRow(pv)
 }

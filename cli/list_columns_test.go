@@ -17,6 +17,7 @@ import (
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 )
 
 // twoVGs are va with a and b, and vb with a.
@@ -128,20 +129,20 @@ func TestTablesFitTheTerminal(t *testing.T) {
 
 const schemaFile = "docs/list.schema.json"
 
-// schema is the JSON schema of list --json, as allReports has its fields.
+// schema is the JSON schema of list --json, as report.All has its fields.
 func schema() []byte {
 	type object map[string]any
 	fields := object{}
-	for _, r := range allReports {
+	for _, r := range report.All {
 		properties := object{}
-		for _, c := range r.columns {
-			if c.size {
-				properties[c.name] = object{"type": "integer"}
+		for _, c := range r.Columns {
+			if c.Size {
+				properties[c.Name] = object{"type": "integer"}
 			} else {
-				properties[c.name] = object{"type": "string", "minLength": 1}
+				properties[c.Name] = object{"type": "string", "minLength": 1}
 			}
 		}
-		fields[r.name] = object{"type": "array", "items": object{"type": "object", "properties": properties, "additionalProperties": false}}
+		fields[r.Name] = object{"type": "array", "items": object{"type": "object", "properties": properties, "additionalProperties": false}}
 	}
 	text, err := json.MarshalIndent(object{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -10,70 +10,27 @@ import (
 	"unicode"
 
 	fit "lvm2fs/internal/printable"
-	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 )
-
-// row is a row of one of lvm's reports: its fields in lvm's order, without those that are
-// empty.
-type row []field
-
-type field struct {
-	name string
-	text string // as lvm prints it; "" for a size
-	size int64  // bytes
-}
-
-// text adds a field, unless it is empty.
-func (r *row) text(name, value string) {
-	if value != "" {
-		*r = append(*r, field{name: name, text: value})
-	}
-}
-
-// flag adds a field whose value says that it is set.
-func (r *row) flag(name, value string, set bool) {
-	if set {
-		r.text(name, value)
-	}
-}
-
-// list adds a field of several values.
-func (r *row) list(name string, values []string) { r.text(name, strings.Join(values, ",")) }
-
-// number adds a count.
-func (r *row) number(name string, n uint64) { r.text(name, strconv.FormatUint(n, 10)) }
-
-// count is number for what is counted here.
-func (r *row) count(name string, n int) { r.number(name, uint64(n)) }
-
-// size adds a number of bytes, one that lvm would show in any unit asked for.
-func (r *row) size(name string, bytes int64) { *r = append(*r, field{name: name, size: bytes}) }
-
-// sizeUnlessZero is size where 0 means that there is none.
-func (r *row) sizeUnlessZero(name string, bytes int64) {
-	if bytes != 0 {
-		r.size(name, bytes)
-	}
-}
 
 // writeJSON writes the listing as lvm's fullreport does, but all VGs in one report. If columns are chosen, the
 // reports have those of them that they know, and one that knows none has no rows.
 func (l *listing) writeJSON(w *bufio.Writer, chosen []string) error {
 	w.WriteString("{\n  \"report\": [\n    {\n")
-	writeRows(w, "vg", l.vgs, vgRow, chosen, ",")
+	writeRows(w, "vg", l.vgs, report.VGRow, chosen, ",")
 	writeRows(w, "pv", l.pvs, l.pvRow, chosen, ",")
-	writeRows(w, "lv", l.lvs, l.lvRow, chosen, ",")
-	var segments []*lvm2.Segment
+	writeRows(w, "lv", l.lvs, l.rows.LVRow, chosen, ",")
+	var segments []report.Segment
 	for _, lv := range l.lvs {
-		segments = append(segments, lv.Segments...)
+		segments = append(segments, report.Segments(lv)...)
 	}
-	writeRows(w, "seg", segments, segmentRow, chosen, "")
+	writeRows(w, "seg", segments, report.Segment.Row, chosen, "")
 	w.WriteString("    }\n  ]\n}\n")
 	return nil
 }
 
-func writeRows[T any](w *bufio.Writer, name string, items []T, toRow func(T) row, chosen []string, after string) {
-	if chosen != nil && !slices.ContainsFunc(chosen, reportOf(name).has) {
+func writeRows[T any](w *bufio.Writer, name string, items []T, toRow func(T) report.Row, chosen []string, after string) {
+	if chosen != nil && !slices.ContainsFunc(chosen, report.Of(name).Has) {
 		items = nil
 	}
 	fmt.Fprintf(w, "      %q: [", name)
@@ -84,9 +41,9 @@ func writeRows[T any](w *bufio.Writer, name string, items []T, toRow func(T) row
 		w.WriteString("\n        ")
 		r := toRow(item)
 		if chosen != nil {
-			r = slices.DeleteFunc(r, func(f field) bool { return !slices.Contains(chosen, f.name) })
+			r = slices.DeleteFunc(r, func(f report.Field) bool { return !slices.Contains(chosen, f.Name) })
 		}
-		r.write(w)
+		writeRow(w, r)
 	}
 	if len(items) > 0 {
 		w.WriteString("\n      ")
@@ -94,18 +51,18 @@ func writeRows[T any](w *bufio.Writer, name string, items []T, toRow func(T) row
 	w.WriteString("]" + after + "\n")
 }
 
-func (r row) write(w *bufio.Writer) {
+func writeRow(w *bufio.Writer, r report.Row) {
 	w.WriteByte('{')
 	for i, f := range r {
 		if i > 0 {
 			w.WriteString(", ")
 		}
-		w.WriteString(jsonString(f.name))
+		w.WriteString(jsonString(f.Name))
 		w.WriteString(": ")
-		if f.text != "" {
-			w.WriteString(jsonString(f.text))
+		if f.Text != "" {
+			w.WriteString(jsonString(f.Text))
 		} else {
-			w.WriteString(strconv.FormatInt(f.size, 10))
+			w.WriteString(strconv.FormatInt(f.Size, 10))
 		}
 	}
 	w.WriteByte('}')

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"bufio"
-	"fmt"
 	"slices"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 )
 
 // only leaves in the listing what belongs to the VGs and LVs that are named: of an LV its VG and that one's PVs too.
@@ -49,7 +49,7 @@ func (l *listing) writeColumns(w *bufio.Writer, chosen []string, headings bool) 
 	for _, r := range rows {
 		cells := make([]string, len(chosen))
 		for i, name := range chosen {
-			cells[i] = printable(r[name].value())
+			cells[i] = printable(r[name].Value())
 			if sizes[name] {
 				cells[i] = alignRight + cells[i]
 			}
@@ -60,22 +60,22 @@ func (l *listing) writeColumns(w *bufio.Writer, chosen []string, headings bool) 
 }
 
 // columnRows are the rows of a table with the columns that are chosen, and which of these are sizes.
-func (l *listing) columnRows(chosen []string) (rows []map[string]field, sizes map[string]bool, err error) {
+func (l *listing) columnRows(chosen []string) (rows []map[string]report.Field, sizes map[string]bool, err error) {
 	of, from, err := rowsOf(chosen)
 	if err != nil {
 		return nil, nil, err
 	}
 	sizes = map[string]bool{}
 	for _, r := range from {
-		for _, c := range r.columns {
-			sizes[c.name] = sizes[c.name] || c.size
+		for _, c := range r.Columns {
+			sizes[c.Name] = sizes[c.Name] || c.Size
 		}
 	}
-	add := func(parts ...row) { // the first that has a field counts
-		fields := map[string]field{}
+	add := func(parts ...report.Row) { // the first that has a field counts
+		fields := map[string]report.Field{}
 		for _, part := range slices.Backward(parts) {
 			for _, f := range part {
-				fields[f.name] = f
+				fields[f.Name] = f
 			}
 		}
 		rows = append(rows, fields)
@@ -83,35 +83,27 @@ func (l *listing) columnRows(chosen []string) (rows []map[string]field, sizes ma
 	switch of {
 	case "vg":
 		for _, vg := range l.vgs {
-			add(vgRow(vg))
+			add(report.VGRow(vg))
 		}
 	case "pv":
 		for _, pv := range l.pvs {
 			if pv.VG == nil {
 				add(l.pvRow(pv))
 			} else {
-				add(l.pvRow(pv), vgRow(pv.VG))
+				add(l.pvRow(pv), report.VGRow(pv.VG))
 			}
 		}
 	case "lv":
 		for _, lv := range l.lvs {
-			add(l.lvRow(lv), vgRow(lv.VG))
+			add(l.rows.LVRow(lv), report.VGRow(lv.VG))
 		}
 	case "seg":
 		for _, lv := range l.lvs {
-			lvFields, vgFields := l.lvRow(lv), vgRow(lv.VG)
-			for _, seg := range lv.Segments {
-				add(segmentRow(seg), lvFields, vgFields)
+			lvFields, vgFields := l.rows.LVRow(lv), report.VGRow(lv.VG)
+			for _, seg := range report.Segments(lv) {
+				add(seg.Row(), lvFields, vgFields)
 			}
 		}
 	}
 	return rows, sizes, nil
-}
-
-// value is the field as text, "" for none.
-func (f field) value() string {
-	if f.name == "" || f.text != "" {
-		return f.text
-	}
-	return fmt.Sprint(f.size)
 }

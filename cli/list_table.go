@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 )
 
 // writeTables writes the listing for people: VGs, PVs and LVs, and what is special about
@@ -20,20 +21,20 @@ func (l *listing) writeTables(w *bufio.Writer, look layout) error {
 	reasons := l.commonReasons()
 	for _, vg := range l.vgs {
 		vgs.row(printable(vg.DirName()), size(int64(vg.ExtentCount())*vg.ExtentSize), size(int64(vg.FreeExtentCount())*vg.ExtentSize),
-			size(vg.ExtentSize), number(len(vg.PVs)), number(listedCount(vg)), vg.Attr(), notes(vgNotes(vg, reasons[vg])))
+			size(vg.ExtentSize), number(len(vg.PVs)), number(listedCount(vg)), report.VGAttr(vg), notes(vgNotes(vg, reasons[vg])))
 	}
 	pvs.header("PV", "VG", "Size", "Free", "Attr", "Notes")
 	for _, pv := range l.pvs {
 		if l.duplicate[pv] {
-			pvs.row(printable(pvName(pv)), "", size(pv.Device.Size()), "", "d--", "duplicate, not used: UUID "+pv.UUID.String())
+			pvs.row(printable(report.PVName(pv)), "", size(pv.Device.Size()), "", "d--", "duplicate, not used: UUID "+pv.UUID.String())
 			continue
 		}
 		total, free, vg := pvSize(pv)
-		pvs.row(printable(pvName(pv)), printable(vg), size(total), size(free), pv.Attr(), notes(pvNotes(pv)))
+		pvs.row(printable(report.PVName(pv)), printable(vg), size(total), size(free), report.PVAttr(pv), notes(pvNotes(pv)))
 	}
 	lvs.header("LV", "VG", "Size", "Type", "Attr", "Devices", "Notes")
 	for _, lv := range l.lvs {
-		lvs.row(printable(lvName(lv)), printable(lv.VG.DirName()), size(lv.Size()), strings.Join(segmentTypes(lv), ","), lv.Attr(),
+		lvs.row(printable(report.LVName(lv.LV)), printable(lv.VG.DirName()), size(lv.Size()), strings.Join(segmentTypes(lv), ","), report.LVAttr(lv),
 			devices(lv), notes(lvNotes(lv, reasons[lv.VG])))
 	}
 	for i, section := range []struct {
@@ -196,12 +197,12 @@ func tagNote(tags []string) []string {
 	if len(tags) == 0 {
 		return nil
 	}
-	return []string{"tags " + sortedTags(tags)}
+	return []string{"tags " + report.Tags(tags)}
 }
 
 func vgNotes(vg *lvm2.VG, readOnly string) []string {
 	var remarks []string
-	if n := vg.MissingPVCount(); n > 0 {
+	if n := report.MissingPVs(vg); n > 0 {
 		remarks = append(remarks, fmt.Sprintf("partial: %d of %d PVs missing", n, len(vg.PVs)))
 	}
 	if vg.Damage() != nil {
@@ -272,10 +273,10 @@ func devices(lv *lvm2.LV) string {
 	const most = 6
 	var parts []string
 	more := 0
-	for _, seg := range lv.Segments {
+	for _, seg := range report.Segments(lv) {
 		if len(parts) >= most {
 			more++
-		} else if at := places(seg.Areas()); at != "" {
+		} else if at := seg.Places(); at != "" {
 			parts = append(parts, printable(at))
 		}
 	}
@@ -306,9 +307,9 @@ func usageNotes(u lvm2.Usage) []string {
 	case u.Data == nil:
 		return nil
 	case u.Metadata == nil:
-		return []string{u.Data.String() + "% used"}
+		return []string{report.Percent(*u.Data) + "% used"}
 	}
-	notes := []string{u.Data.String() + "% of data and " + u.Metadata.String() + "% of metadata used"}
+	notes := []string{report.Percent(*u.Data) + "% of data and " + report.Percent(*u.Metadata) + "% of metadata used"}
 	if u.Cache != nil && u.Cache.Dirty > 0 {
 		notes = append(notes, fmt.Sprintf("%d blocks are dirty", u.Cache.Dirty))
 	}
@@ -321,14 +322,14 @@ func kinNotes(lv *lvm2.LV) []string {
 	parent := lv.SnapshotParent()
 	switch {
 	case parent != nil && lv.Merging():
-		remarks = append(remarks, "to be merged into "+lvName(parent))
+		remarks = append(remarks, "to be merged into "+report.LVName(parent))
 	case parent != nil:
-		remarks = append(remarks, "snapshot of "+lvName(parent))
+		remarks = append(remarks, "snapshot of "+report.LVName(parent))
 	case lv.Merging():
 		remarks = append(remarks, "a snapshot is to be merged into it")
 	}
 	if pool := lv.Pool(); pool != nil {
-		remarks = append(remarks, "in "+lvName(pool))
+		remarks = append(remarks, "in "+report.LVName(pool))
 	}
 	return remarks
 }

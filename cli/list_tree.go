@@ -10,6 +10,7 @@ import (
 	"lvm2fs/layers/md"
 	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 	"lvm2fs/mapping"
 	"lvm2fs/scan"
 )
@@ -115,10 +116,10 @@ func (t *tree) addVG(vg *lvm2.VG) {
 		}
 		pvs, lvs := lv.Beneath()
 		for _, pv := range pvs {
-			t.onPV[pv] = append(t.onPV[pv], lv)
+			t.onPV[vg.PVOf(pv)] = append(t.onPV[vg.PVOf(pv)], lv)
 		}
 		for _, beneath := range lvs {
-			t.onLV[beneath] = append(t.onLV[beneath], lv)
+			t.onLV[vg.Of(beneath)] = append(t.onLV[vg.Of(beneath)], lv)
 		}
 	}
 }
@@ -184,7 +185,7 @@ const seeAbove = "see above for what lies on it"
 
 func (t *tree) pv(pv *lvm2.PV) item {
 	total, _, _ := pvSize(pv)
-	i := item{name: printable(pvName(pv)), size: size(total), typ: "PV", note: notes(pvNotes(pv))}
+	i := item{name: printable(report.PVName(pv)), size: size(total), typ: "PV", note: notes(pvNotes(pv))}
 	switch {
 	case t.shownPV[pv]:
 		i.note = also(i.note, seeAbove)
@@ -203,7 +204,7 @@ const maxTreeDepth = 80
 func (t *tree) lvs(lvs []*lvm2.LV, depth int) []item {
 	var items []item
 	for _, lv := range lvs {
-		i := item{name: printable(lvName(lv)), size: size(lv.Size()), typ: strings.Join(segmentTypes(lv), ","), note: notes(treeNotes(lv))}
+		i := item{name: printable(report.LVName(lv.LV)), size: size(lv.Size()), typ: strings.Join(segmentTypes(lv), ","), note: notes(treeNotes(lv))}
 		above, inner := t.onLV[lv], t.found.OnLV(lv)
 		if t.shown[lv] {
 			if len(above) > 0 || inner != nil && (inner.PV || len(inner.Children) > 0) {

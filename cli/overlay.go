@@ -9,7 +9,6 @@ import (
 
 	"lvm2fs/fusefs"
 	"lvm2fs/lvm2"
-	"lvm2fs/lvm2/fingerprint"
 	"lvm2fs/mapping"
 	"lvm2fs/overlay"
 )
@@ -21,14 +20,13 @@ type overlayOptions struct {
 
 // overlaid opens LVs with the changes of their overlays. Without a directory it opens them as they are.
 type overlaid struct {
-	dir    *overlay.Dir
-	prints map[*lvm2.VG]map[*lvm2.LV]fingerprint.Sum
-	open   []*overlay.Overlay
+	dir  *overlay.Dir
+	open []*overlay.Overlay
 }
 
 // openOverlays is for reading; path may be "".
 func openOverlays(path string) (*overlaid, error) {
-	o := &overlaid{prints: map[*lvm2.VG]map[*lvm2.LV]fingerprint.Sum{}}
+	o := &overlaid{}
 	if path == "" {
 		return o, nil
 	}
@@ -48,22 +46,12 @@ func (o *overlaid) close() {
 	}
 }
 
-// identity is what an overlay of an LV belongs to.
-func (o *overlaid) identity(lv *lvm2.LV, size int64) overlay.Identity {
-	prints := o.prints[lv.VG]
-	if prints == nil {
-		prints = fingerprint.Contents(lv.VG)
-		o.prints[lv.VG] = prints
-	}
-	return fusefs.OverlayIdentity(lv, size, prints[lv])
-}
-
 // contents is what lv, opened as v, reads as with its changes. path is the overlay's, "" if there is none.
 func (o *overlaid) contents(lv *lvm2.LV, v mapping.Volume) (_ mapping.Volume, path string, err error) {
 	if o.dir == nil || !lv.Visible() {
 		return v, "", nil
 	}
-	changes, err := o.dir.Open(o.identity(lv, v.Size()), false)
+	changes, err := o.dir.Open(fusefs.OverlayIdentity(lv, v.Size()), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, "", nil
 	} else if err != nil {
@@ -107,13 +95,12 @@ func (a *app) warnOverlays(dir *overlay.Dir, vgs []*lvm2.VG) {
 	if dir == nil {
 		return
 	}
-	o := &overlaid{dir: dir, prints: map[*lvm2.VG]map[*lvm2.LV]fingerprint.Sum{}}
 	for _, vg := range vgs {
 		for _, lv := range vg.LVs {
 			if !lv.Visible() {
 				continue
 			}
-			if err := dir.Check(o.identity(lv, lv.DeviceSize())); err != nil {
+			if err := dir.Check(fusefs.OverlayIdentity(lv, lv.DeviceSize())); err != nil {
 				a.warnf("%s cannot be opened: %w", lvPath(lv), err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/metadata"
 )
 
 type rescueCmd struct {
@@ -58,12 +59,8 @@ func (c *rescueCmd) Run(a *app) error {
 // rootVolumes are the names of the thin LVs that a root knows, and the IDs of its other devices.
 func rootVolumes(pool *lvm2.LV, root lvm2.ThinRoot) (names, others []string) {
 	byID := map[uint64]string{}
-	for _, lv := range pool.VG.LVs {
-		for _, seg := range lv.Segments {
-			if thin, ok := seg.Mapping.(*lvm2.Thin); ok && thin.Pool == pool {
-				byID[thin.DeviceID] = lv.FileName()
-			}
-		}
+	for seg := range pool.InPool() {
+		byID[seg.Mapping.(*metadata.Thin).DeviceID] = seg.LV.FileName()
 	}
 	for _, id := range root.Devices {
 		if name, ok := byID[id]; ok {

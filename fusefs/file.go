@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
-	"lvm2fs/lvm2/fingerprint"
 	"lvm2fs/mapping"
 	"lvm2fs/overlay"
 )
@@ -53,15 +52,13 @@ type lvFile struct {
 type currentLV struct {
 	*lvm2.LV
 	readOnly func() error // why it cannot be opened for writing; may have to open it for reading
-	print    fingerprint.Sum
-	contents fingerprint.Sum // if there are overlays
 	overlays overlays
 }
 
 var errGone = errors.New("the LV is gone")
 
-func newCurrentLV(lv *lvm2.LV, prints prints, o overlays) *currentLV {
-	c := &currentLV{LV: lv, print: prints.places[lv], contents: prints.contents[lv], overlays: o}
+func newCurrentLV(lv *lvm2.LV, o overlays) *currentLV {
+	c := &currentLV{LV: lv, overlays: o}
 	c.readOnly = c.askOnce()
 	return c
 }
@@ -98,7 +95,7 @@ func (c *currentLV) readOnlyReason() (reason, err error) {
 // sameContents says whether a volume of c can go on to serve as one of o.
 func (c *currentLV) sameContents(o *currentLV) bool {
 	// Others may have written what a stateful LV was opened from.
-	return !c.Stateful() && c.print == o.print && (c.readOnly() == nil) == (o.readOnly() == nil) && slices.Equal(c.Devices(), o.Devices())
+	return !c.Stateful() && c.InPlacesOf(o.LV) && (c.readOnly() == nil) == (o.readOnly() == nil) && slices.Equal(c.Devices(), o.Devices())
 }
 
 func newFile(key fileKey, ino uint64, c *currentLV, now time.Time) *lvFile {

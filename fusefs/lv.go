@@ -13,6 +13,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 )
 
 // lvNode is an LV: a file of a fixed size, but see [fileEnd]. It stays the same when the LV is renamed.
@@ -222,7 +223,7 @@ func (n *lvNode) xattrs() []xattr {
 		{"uuid", c.UUID.String()},
 		{"segtype", segmentTypes(c)},
 		{"tags", strings.Join(c.Tags, ",")},
-		{"attr", c.Attr()},
+		{"attr", report.LVAttr(c.LV)},
 		{"health", c.Health()},
 	}
 	if !c.CreationTime.IsZero() {

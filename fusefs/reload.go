@@ -198,7 +198,7 @@ func planSwitches(old *tree, lvs map[fileKey]*currentLV) []*switching {
 func (sw *switching) perform(now time.Time) {
 	f := sw.file
 	was := f.lv.Load()
-	if was == nil || sw.to == nil || was.print != sw.to.print {
+	if was == nil || sw.to == nil || !was.InPlacesOf(sw.to.LV) {
 		f.mtime.Store(now.UnixNano())
 	}
 	if was != nil && sw.to != nil {

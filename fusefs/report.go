@@ -140,7 +140,7 @@ func (c *currentLV) differences(is *currentLV) (phrases []string) {
 		phrases = append(phrases, "a part of it is missing now")
 	case c.Partial() && !is.Partial():
 		phrases = append(phrases, "whole now")
-	case c.print != is.print || !slices.Equal(c.Devices(), is.Devices()):
+	case !c.InPlacesOf(is.LV) || !slices.Equal(c.Devices(), is.Devices()):
 		phrases = append(phrases, "mapped otherwise")
 	}
 	// For a stateful LV that takes a look at the disks, which are no longer what they were.

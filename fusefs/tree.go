@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
-	"lvm2fs/lvm2/fingerprint"
 )
 
 // tree says which names there are. It does not change; a reload makes another.
@@ -58,7 +57,6 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 		t.dirs = append(t.dirs, d)
 		t.byName[d.name] = d
 		t.byUUID[vg.UUID] = d
-		prints := s.fingerprints(vg)
 		for _, lv := range vg.LVs {
 			if !lv.Visible() && !s.cfg.All {
 				continue
@@ -72,7 +70,7 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 				s.log.Warn("an LV is not shown", "vg", vg.Name, "lv", lv.Name, "uuid", lv.UUID, "err", err)
 				continue
 			}
-			lvs[key] = newCurrentLV(lv, prints, overlays{s.cfg.Overlays, s.cfg.ReadOnly})
+			lvs[key] = newCurrentLV(lv, overlays{s.cfg.Overlays, s.cfg.ReadOnly})
 			f := prev.files[key]
 			if f == nil {
 				f = newFile(key, numbers[key], lvs[key], now)
@@ -86,20 +84,6 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 		t.mtime = prev.mtime
 	}
 	return t, lvs
-}
-
-// prints are the fingerprints of the LVs of a VG.
-type prints struct {
-	places   map[*lvm2.LV]fingerprint.Sum
-	contents map[*lvm2.LV]fingerprint.Sum // if there are overlays
-}
-
-func (s *Server) fingerprints(vg *lvm2.VG) prints {
-	p := prints{places: fingerprint.Places(vg)}
-	if s.cfg.Overlays != nil {
-		p.contents = fingerprint.Contents(vg)
-	}
-	return p
 }
 
 // usable says why a name cannot be shown. Names come from disks; lvm2 has replaced those

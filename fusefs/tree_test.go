@@ -15,6 +15,7 @@ import (
 	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/metadata"
 )
 
 // allKinds has a file of each kind.
@@ -208,7 +209,7 @@ func TestDirectoriesCannotBeChanged(t *testing.T) {
 
 func TestStatfsTellsExtentsUsedAndFree(t *testing.T) {
 	vg := func(pvs, lvs, extentSize int64) *lvm2.VG {
-		v := &lvm2.VG{ExtentSize: extentSize, PVs: []*lvm2.PV{{ExtentCount: uint64(pvs)}}}
+		v := &lvm2.VG{VG: &metadata.VG{ExtentSize: extentSize, PVs: []*metadata.PV{{ExtentCount: uint64(pvs)}}}}
 		for range lvs {
 			v.LVs = append(v.LVs, &lvm2.LV{})
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/report"
 )
 
 // vgNode is a VG: a directory of LVs. It stays the same when the VG is renamed.
@@ -104,7 +105,7 @@ func (n *vgNode) xattrs() []xattr {
 	}
 	return []xattr{
 		{"uuid", d.vg.UUID.String()},
-		{"attr", d.vg.Attr()},
+		{"attr", report.VGAttr(d.vg)},
 		{"seqno", strconv.FormatUint(d.vg.Seqno, 10)},
 		{"tags", strings.Join(d.vg.Tags, ",")},
 		{"extent_size", strconv.FormatInt(d.vg.ExtentSize, 10)},

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 
 	"lvm2fs/lvm2"
-	"lvm2fs/lvm2/fingerprint"
 	"lvm2fs/mapping"
 	"lvm2fs/overlay"
 )
@@ -93,15 +92,15 @@ func (c *currentLV) overlayPath() string {
 
 // overlayIdentity is for finding the overlay's file.
 func (c *currentLV) overlayIdentity() overlay.Identity {
-	return OverlayIdentity(c.LV, c.DeviceSize(), c.contents)
+	return OverlayIdentity(c.LV, c.DeviceSize())
 }
 
-// OverlayIdentity is what an overlay of an LV of size bytes belongs to. contents is of [fingerprint.Contents].
-func OverlayIdentity(lv *lvm2.LV, size int64, contents fingerprint.Sum) overlay.Identity {
+// OverlayIdentity is what an overlay of an LV of size bytes belongs to.
+func OverlayIdentity(lv *lvm2.LV, size int64) overlay.Identity {
 	return overlay.Identity{
 		VG: lv.VG.UUID.String(), LV: lv.UUID.String(),
 		Size:        size,
-		Fingerprint: contents,
+		Fingerprint: lv.Fingerprint(),
 		VGName:      lv.VG.Name, LVName: lv.Name,
 	}
 }
@@ -110,7 +109,7 @@ func OverlayIdentity(lv *lvm2.LV, size int64, contents fingerprint.Sum) overlay.
 func (f *lvFile) openOverlay(c *currentLV, size int64, create bool) (*overlay.Overlay, error) {
 	f.overlaying.Lock()
 	defer f.overlaying.Unlock()
-	id := OverlayIdentity(c.LV, size, c.contents)
+	id := OverlayIdentity(c.LV, size)
 	if f.overlay != nil {
 		return f.overlay, f.overlay.Check(id)
 	}

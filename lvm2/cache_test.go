@@ -12,6 +12,7 @@ import (
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/pdata"
+	"lvm2fs/lvm2/metadata"
 )
 
 // withoutPV is the devices of a VG but for the one that an LV lies on.
@@ -56,7 +57,8 @@ func TestAWritebackCacheThatIsLostIsAnErrorUnlessTheUserSaysSo(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	chosen := Open(devices, Options{OriginOnly: func(lv *LV) bool { return lv.Name == "wbpool1" }}).VGs[0]
+	chosen := Open(devices, Options{}).VGs[0]
+	chosen.LV("wbpool1").Choose(Choice{OriginOnly: true})
 	v, err := chosen.LV("wbpool1").Open()
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +74,8 @@ func TestOfAWritebackCacheThatIsHalfLostTheDirtyBlocksAreErrors(t *testing.T) {
 	truth := readVG(t, vg)["wbpool2"]
 	data := vg.LV("wbpool2_fast_cpool_cdata")
 	// The cache's data are lost, its metadata are not.
-	data.Segments[0].Type, data.Segments[0].Mapping = "error", nil
-	vg.assembly = newAssembly(vg, Options{})
+	data.Segments[0].Type, data.Segments[0].Mapping = "error", &metadata.Error{}
+	vg.assemble(Options{})
 	v, err := vg.LV("wbpool2").Open()
 	if err != nil {
 		t.Fatal(err)
@@ -140,17 +142,18 @@ func TestAWritecacheWithoutItsSuperblockIsReadOnlyIfTheUserSaysSo(t *testing.T) 
 	vg := openImages(t, testimages.Load(t, "writecache")).VGs[0]
 	tried := 0
 	for _, lv := range vg.LVs {
-		m, ok := lv.mapping().(*Writecache)
+		m, ok := lv.Mapping().(*metadata.Writecache)
 		if !ok || !lv.Visible() {
 			continue
 		}
 		tried++
-		at := placeOf(t, m.Fast)
+		at := placeOf(t, vg.Of(m.Fast))
 		lost := patch(devicesOf(vg), at.device, at.offset, make([]byte, 4096))
 		if _, err := Open(lost, Options{}).VGs[0].LV(lv.Name).Open(); !errors.Is(err, dm.ErrWritecache) {
 			t.Errorf("%s: %v", lv, err)
 		}
-		alone := Open(lost, Options{OriginOnly: func(*LV) bool { return true }}).VGs[0].LV(lv.Name)
+		alone := Open(lost, Options{}).VGs[0].LV(lv.Name)
+		alone.Choose(Choice{OriginOnly: true})
 		if _, err := alone.read(make([]byte, 4096)); err != nil {
 			t.Errorf("%s, its origin alone: %v", lv, err)
 		}
@@ -165,7 +168,8 @@ func TestAWritecacheWithoutItsSuperblockIsReadOnlyIfTheUserSaysSo(t *testing.T) 
 
 func TestACacheThatIsNotReadIsNotWritten(t *testing.T) {
 	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
-	vg := Open(devices(disks...), Options{OriginOnly: func(lv *LV) bool { return lv.Name == "wbvol" }}).VGs[0]
+	vg := Open(devices(disks...), Options{}).VGs[0]
+	vg.LV("wbvol").Choose(Choice{OriginOnly: true})
 	if err := vg.LV("wbvol").ReadOnlyReason(); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("the origin alone: %v", err)
 	}
@@ -241,7 +245,11 @@ func TestAWrittenCacheIsReadBackWithItAndWithout(t *testing.T) {
 	sameContents(t, vg, want)
 	again := Open(devices(disks...), Options{}).VGs[0]
 	sameContents(t, again, want)
-	sameContents(t, Open(devices(disks...), Options{OriginOnly: func(*LV) bool { return true }}).VGs[0], want)
+	alone := Open(devices(disks...), Options{}).VGs[0]
+	for _, lv := range alone.LVs {
+		lv.Choose(Choice{OriginOnly: true})
+	}
+	sameContents(t, alone, want)
 	for _, lv := range []string{"wbpool", "wbvol"} {
 		if err := again.LV(lv).ReadOnlyReason(); !errors.Is(err, ErrReadOnly) {
 			t.Errorf("%s, whose cache has not been written back since: %v", lv, err)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"lvm2fs/lvm2/internal/assembly"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )
 
-// Checker looks for what is wrong with LVs, by reading everything. It reads through an assembly of its
-// own: what it finds has no influence on the health of LVs, and Options.LegFailed is not told. A RAID
+// Checker looks for what is wrong with LVs, by reading everything. It opens LVs on its own: what it finds has no influence on the health of LVs, and Options.LegFailed is not told. A RAID
 // or thin pool that several LVs lie on is verified once. It is for one goroutine.
 type Checker struct {
 	// Found is called for each finding. Its error ends the check.
@@ -23,8 +24,8 @@ type Checker struct {
 	// whose changes are kept elsewhere. What is beneath the LV is verified all the same.
 	Contents func(lv *LV, v mapping.Volume) (mapping.Volume, error)
 
-	assemblies map[*VG]*assembly
-	arrays     map[*LV]CheckSummary // and pools
+	assemblies map[*VG]*assembly.Assembly
+	arrays     map[*metadata.LV]CheckSummary // and pools
 }
 
 // Finding is one thing that is wrong.
@@ -91,40 +92,40 @@ func (s *CheckSummary) add(other CheckSummary) {
 // ctx only. An LV that cannot be opened has that in the summary.
 func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	var sum CheckSummary
-	var arrays, pools []*LV
-	lv.through(func(seg *Segment) bool {
+	var arrays, pools []*metadata.LV
+	lv.Through(func(seg *metadata.Segment) bool {
 		switch seg.Mapping.(type) {
-		case *RAID, *Mirror:
+		case *metadata.RAID, *metadata.Mirror:
 			if len(arrays) == 0 || arrays[len(arrays)-1] != seg.LV { // the segments of an LV come together
 				arrays = append(arrays, seg.LV)
 			}
-		case *ThinPool:
+		case *metadata.ThinPool:
 			pools = append(pools, seg.LV)
 		}
 		return false
 	})
 	for _, array := range arrays {
-		one, err := c.array(ctx, array)
+		one, err := c.array(ctx, lv.VG.Of(array))
 		if err != nil {
 			return sum, err
 		}
-		if array == lv {
+		if array == lv.LV {
 			one.Err = one.legs // why it cannot be opened is told below
 		}
 		sum.add(one)
 	}
 	for _, pool := range pools {
-		one, err := c.pool(ctx, pool)
+		one, err := c.pool(ctx, lv.VG.Of(pool))
 		if err != nil {
 			return sum, err
 		}
-		if pool != lv {
+		if pool != lv.LV {
 			one.Err = nil // it is why lv cannot be opened, which is told below
 		}
 		sum.add(one)
 	}
 	a := c.assembly(lv.VG)
-	v, err := a.contents(lv)
+	v, err := a.Contents(lv.LV)
 	switch {
 	case errors.Is(err, ErrNoContents):
 		return sum, nil
@@ -132,8 +133,8 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 		sum.Err = errors.Join(err, sum.Err)
 		return sum, nil
 	}
-	sum.Size, sum.Err = v.Size(), errors.Join(sum.Err, a.cachesLost(lv))
-	r := contentsCheck{Checker: c, ctx: ctx, lv: lv, volume: v, mapped: a.isArray(lv) && sum.Unreadable == 0}
+	sum.Size, sum.Err = v.Size(), errors.Join(sum.Err, a.CachesLost(lv.LV))
+	r := contentsCheck{Checker: c, ctx: ctx, lv: lv, volume: v, mapped: a.IsArray(lv.LV) && sum.Unreadable == 0}
 	if c.Contents != nil {
 		if r.volume, err = c.Contents(lv, v); err != nil {
 			sum.Err = errors.Join(err, sum.Err)
@@ -146,38 +147,34 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	return sum, err
 }
 
-func (c *Checker) assembly(vg *VG) *assembly {
-	if a := c.assemblies[vg]; a != nil {
-		return a
+// assembly is one that tells nobody of what fails.
+func (c *Checker) assembly(vg *VG) *assembly.Assembly {
+	if c.assemblies[vg] == nil {
+		if c.assemblies == nil {
+			c.assemblies = map[*VG]*assembly.Assembly{}
+		}
+		c.assemblies[vg] = vg.assembly.Apart()
 	}
-	if c.assemblies == nil {
-		c.assemblies = map[*VG]*assembly{}
-	}
-	opts := vg.assembly.opts
-	opts.LegFailed = nil
-	a := newAssembly(vg, opts)
-	a.kept = map[*LV][]keptArray{}
-	c.assemblies[vg] = a
-	return a
+	return c.assemblies[vg]
 }
 
 // array verifies a RAID or mirror, once.
 func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
-	if done, ok := c.arrays[lv]; ok {
+	if done, ok := c.arrays[lv.LV]; ok {
 		return done, nil
 	}
 	var sum CheckSummary
 	a := c.assembly(lv.VG)
-	if _, err := a.contents(lv); err != nil && !errors.Is(err, ErrNoContents) {
+	if _, err := a.Contents(lv.LV); err != nil && !errors.Is(err, ErrNoContents) {
 		sum.Err = err
 	}
-	for _, kept := range a.kept[lv] {
-		array, err := raid.New(kept.config)
+	for _, kept := range a.Arrays(lv.LV) {
+		array, err := raid.New(kept.Config)
 		if err != nil {
 			sum.Err = errors.Join(sum.Err, err)
 			continue
 		}
-		if kept.redundant() {
+		if kept.Redundant() {
 			sum.Redundant += array.Size()
 		}
 		unreadable := false
@@ -189,28 +186,31 @@ func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
 				} else {
 					sum.Differing += f.Length
 				}
-				return c.Found(kept.finding(lv, f))
+				return c.Found(finding(lv, kept, f))
 			},
-			Progress: func(done int64) { c.progress(lv, kept.start+done, lv.Size()) },
+			Progress: func(done int64) { c.progress(lv, kept.Start+done, lv.Size()) },
 		})
 		sum.Compared += compared
 		if err != nil {
 			return sum, err
 		}
-		if kept.redundant() && compared < array.Size() {
-			sum.Uncompared = append(sum.Uncompared, kept.uncompared(lv, unreadable)...)
+		if kept.Redundant() && compared < array.Size() {
+			sum.Uncompared = append(sum.Uncompared, kept.Uncompared...)
+			if len(kept.Uncompared) == 0 && !unreadable {
+				sum.Uncompared = append(sum.Uncompared, fmt.Errorf("%s: its bitmap or log says where legs may differ", lv.Name))
+			}
 		}
-		for _, leg := range kept.config.Legs {
-			if damaged(leg.Lost) {
+		for _, leg := range kept.Config.Legs {
+			if assembly.Damaged(leg.Lost) {
 				sum.legs = errors.Join(sum.legs, leg.Lost)
 			}
 		}
 	}
 	sum.Err = errors.Join(sum.Err, sum.legs)
 	if c.arrays == nil {
-		c.arrays = map[*LV]CheckSummary{}
+		c.arrays = map[*metadata.LV]CheckSummary{}
 	}
-	c.arrays[lv] = sum
+	c.arrays[lv.LV] = sum
 	return sum, nil
 }
 
@@ -220,91 +220,13 @@ func (c *Checker) progress(lv *LV, done, total int64) {
 	}
 }
 
-// keptArray is a RAID or mirror that can be verified: a segment.
-type keptArray struct {
-	start  int64 // byte of the LV
-	config raid.Config
-	data   []mapping.Volume // by leg: where its bytes lie; nil of a leg that is lost
-}
-
-// keep keeps an array to be verified. What dirty says is left out, even if it is of no consequence to
-// readers.
-func (a *assembly) keep(seg *Segment, c raid.Config, dirty func(off, max int64) (bool, int64)) {
-	if a.kept == nil {
-		return
-	}
-	c.OnError, c.Dirty = nil, dirty
-	if seg.LV.hasStatus("NOTSYNCED") {
-		c.InSync = 0
-	}
-	kept := keptArray{start: int64(seg.StartExtent) * a.vg.ExtentSize, config: c}
-	for i, leg := range c.Legs {
-		data := leg.Volume
-		if m, ok := seg.Mapping.(*RAID); ok && data != nil {
-			if layer, ok := m.Legs[i].Data.mapping().(*Integrity); ok {
-				// A checked leg has no place of its own, but its bytes are where those of its origin are.
-				if origin, err := a.volume(layer.Origin); err == nil {
-					data = origin
-				}
-			}
-		}
-		kept.data = append(kept.data, data)
-	}
-	a.kept[seg.LV] = append(a.kept[seg.LV], kept)
-}
-
-// uncompared is why not all of an array of lv was compared, besides that legs are unreadable in parts.
-func (k keptArray) uncompared(lv *LV, unreadable bool) (reasons []error) {
-	add := func(format string, args ...any) {
-		reasons = append(reasons, fmt.Errorf("%s: "+format, append([]any{lv.Name}, args...)...))
-	}
-	for i, leg := range k.config.Legs {
-		switch {
-		case leg.Volume == nil && leg.Lost != nil:
-			reasons = append(reasons, leg.Lost)
-		case leg.Volume == nil:
-			add("leg %d is lost", i)
-		case leg.InSync != raid.All:
-			add("leg %d is to be rebuilt from byte %d on", i, leg.InSync)
-		}
-	}
-	switch {
-	case k.config.Reshape != nil:
-		add("it is being reshaped")
-	case k.config.InSync == 0:
-		add("its legs are not known to be in sync")
-	case k.config.InSync != raid.All:
-		add("its legs are in sync up to byte %d", k.config.InSync)
-	case len(reasons) == 0 && lv.Partial():
-		add("parts of its legs are missing")
-	case len(reasons) == 0 && !unreadable:
-		add("its bitmap or log says where legs may differ")
-	}
-	return reasons
-}
-
-func (k keptArray) redundant() bool { return k.config.Geometry.Level != raid.RAID0 }
-
-// isArray says whether the bytes of an LV are those of RAIDs and mirrors that can be verified.
-func (a *assembly) isArray(lv *LV) bool {
-	if lv.snapshotOf() != nil || len(a.kept[lv]) != len(lv.Segments) {
-		return false
-	}
-	for _, m := range lv.snapshots() {
-		if m.Merging {
-			return false
-		}
-	}
-	return true
-}
-
-func (k keptArray) finding(lv *LV, f raid.Finding) Finding {
+func finding(lv *LV, k assembly.Array, f raid.Finding) Finding {
 	out := Finding{LV: lv, Length: f.Length, Err: f.Err, Legs: &f}
 	for i := range f.Places {
-		f.Places[i].Offset += k.start
+		f.Places[i].Offset += k.Start
 		var at FindingPlace
 		p := f.Places[i]
-		if e, err := k.data[p.Leg].Map(p.LegOffset, f.Length); err == nil && e.Kind == mapping.Data {
+		if e, err := k.Data[p.Leg].Map(p.LegOffset, f.Length); err == nil && e.Kind == mapping.Data {
 			at = FindingPlace{e.Device, e.Offset}
 		}
 		out.Places = append(out.Places, at)

@@ -4,31 +4,25 @@ import (
 	"context"
 
 	"lvm2fs/lvm2/internal/dm"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
 // pool verifies the metadata of a thin pool, once.
 func (c *Checker) pool(ctx context.Context, lv *LV) (CheckSummary, error) {
-	if done, ok := c.arrays[lv]; ok {
+	if done, ok := c.arrays[lv.LV]; ok {
 		return done, nil
 	}
 	var sum CheckSummary
-	a := c.assembly(lv.VG)
-	var opts ThinPoolOptions
-	if a.opts.ThinPool != nil {
-		opts = a.opts.ThinPool(lv)
+	pool, err := c.assembly(lv.VG).Pool(lv.LV)
+	if err == nil && !pool.Believed {
+		return sum, nil // its superblock, and with it what is in use
 	}
-	if opts.Root != 0 {
-		return sum, nil // its superblock, and with it what is in use, is not believed
-	}
-	a.mu.Lock()
-	m, metadata, data, err := a.thinPoolParts(lv, opts)
-	a.mu.Unlock()
 	if err != nil {
 		sum.Err = err
 		return sum, nil
 	}
-	used, err := dm.CheckThinPool(stoppable{metadata, ctx}, data, m.ChunkSize, func(err error) error {
+	used, err := dm.CheckThinPool(stoppable{pool.Metadata, ctx}, pool.Data, pool.ChunkSize, func(err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -40,9 +34,9 @@ func (c *Checker) pool(ctx context.Context, lv *LV) (CheckSummary, error) {
 	}
 	sum.Metadata = used
 	if c.arrays == nil {
-		c.arrays = map[*LV]CheckSummary{}
+		c.arrays = map[*metadata.LV]CheckSummary{}
 	}
-	c.arrays[lv] = sum
+	c.arrays[lv.LV] = sum
 	return sum, nil
 }
 

@@ -80,7 +80,7 @@ type mapped struct {
 
 func placeOf(t *testing.T, lv *LV) mapped {
 	t.Helper()
-	v, err := lv.VG.assembly.volume(lv)
+	v, err := lv.VG.assembly.Own(lv.LV)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testimages"
+	"lvm2fs/lvm2/metadata"
 )
 
 // flipped is a device of which one bit is the other way round.
@@ -56,10 +57,10 @@ func metadataLVs(vg *VG) []*LV {
 	for _, lv := range vg.LVs {
 		for _, seg := range lv.Segments {
 			switch m := seg.Mapping.(type) {
-			case *ThinPool:
-				lvs = append(lvs, m.Metadata)
-			case *CachePool:
-				lvs = append(lvs, m.Metadata)
+			case *metadata.ThinPool:
+				lvs = append(lvs, vg.Of(m.Metadata))
+			case *metadata.CachePool:
+				lvs = append(lvs, vg.Of(m.Metadata))
 			}
 		}
 	}
@@ -69,7 +70,7 @@ func metadataLVs(vg *VG) []*LV {
 // places are where on the devices the blocks of an LV lie that are not all zeros.
 func places(t *testing.T, lv *LV) []flipped {
 	t.Helper()
-	v, err := lv.VG.assembly.volume(lv)
+	v, err := lv.VG.assembly.Own(lv.LV)
 	if err != nil {
 		t.Fatal(err)
 	}

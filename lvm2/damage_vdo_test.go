@@ -12,6 +12,7 @@ import (
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/lvm2/internal/dm"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
@@ -36,8 +37,8 @@ func openVDOPool(t *testing.T, image string) *vdoPool {
 	vg := openImages(t, testimages.Load(t, image)).VGs[0]
 	p := &vdoPool{t: t, devices: devicesOf(vg), truth: readVG(t, vg), inner: map[uint64]bool{}, leaves: map[uint64]int64{}, compressed: map[uint64][]int64{}}
 	for _, lv := range vg.LVs {
-		if m, ok := lv.mapping().(*VDOPool); ok {
-			v, err := vg.assembly.volume(m.Data)
+		if m, ok := lv.Mapping().(*metadata.VDOPool); ok {
+			v, err := vg.assembly.Own(m.Data)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/lvm2/metadata"
 )
 
 // A PV that shows on several devices is read from the one that something on disk speaks for: a system would
@@ -17,7 +18,7 @@ import (
 
 // resolveDuplicates leaves at most one device for each PV.
 func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
-	byUUID := map[UUID][]*foundPV{}
+	byUUID := map[metadata.UUID][]*foundPV{}
 	for _, f := range found {
 		byUUID[f.uuid] = append(byUUID[f.uuid], f)
 	}
@@ -40,11 +41,11 @@ func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
 }
 
 // unread are the devices of Options.Unread by the PV that shows on them.
-func (s *scanner) unread() map[UUID][]Device {
-	all := map[UUID][]Device{}
+func (s *scanner) unread() map[metadata.UUID][]Device {
+	all := map[metadata.UUID][]Device{}
 	for _, dev := range s.opts.Unread {
 		if header, err := ondisk.ReadHeader(dev, dev.Size()); err == nil {
-			all[UUID(header.UUID)] = append(all[UUID(header.UUID)], dev)
+			all[metadata.UUID(header.UUID)] = append(all[metadata.UUID(header.UUID)], dev)
 		}
 	}
 	return all

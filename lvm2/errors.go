@@ -3,8 +3,10 @@ package lvm2
 import (
 	"errors"
 
+	"lvm2fs/lvm2/internal/assembly"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
@@ -29,16 +31,16 @@ var (
 	// ErrChecksum: a structure on disk does not match its checksum.
 	ErrChecksum = ondisk.ErrChecksum
 	// ErrMetadata: metadata that is whole but makes no sense.
-	ErrMetadata = errors.New("invalid metadata")
+	ErrMetadata = metadata.ErrMetadata
 )
 
 // Errors of opening an LV.
 var (
 	// ErrUnsupported: the LV is of a kind, or has a property, that is unknown to this
 	// release.
-	ErrUnsupported = errors.New("unsupported")
+	ErrUnsupported = assembly.ErrUnsupported
 	// ErrNoContents: the LV holds no bytes of its own that a user could read (a pool).
-	ErrNoContents = errors.New("no contents of its own")
+	ErrNoContents = assembly.ErrNoContents
 	// ErrInvalidSnapshot: the snapshot overflowed or was given up after an I/O error;
 	// its contents are lost for ever.
 	ErrInvalidSnapshot = dm.ErrInvalidSnapshot
@@ -46,11 +48,23 @@ var (
 	// to the VG's.
 	ErrThinPool = dm.ErrThinPool
 	// ErrLegs: the legs of a RAID contradict each other about which of them is right;
-	// see Options.TrustLegs.
-	ErrLegs = errors.New("the legs disagree")
+	// see [Choice].
+	ErrLegs = assembly.ErrLegs
 	// ErrNotActivated: the kernel would refuse to make a block device of the LV, for what
 	// it finds on disk. Such an LV is not [LV.Visible].
-	ErrNotActivated = errors.New("the kernel would not activate it")
+	ErrNotActivated = assembly.ErrNotActivated
+	// ErrSnapshots: the COW store of a snapshot does not make sense.
+	ErrSnapshots = dm.ErrExceptions
+	// ErrCache: the metadata of a cache does not make sense.
+	ErrCache = dm.ErrCache
+	// ErrWritecache: the metadata of a writecache does not make sense.
+	ErrWritecache = dm.ErrWritecache
+	// ErrVDO: the metadata of a VDO pool do not make sense.
+	ErrVDO = dm.ErrVDO
+	// ErrIntegrityMetadata: the metadata of an integrity layer do not make sense.
+	ErrIntegrityMetadata = dm.ErrIntegrityMetadata
+	// ErrDevice: a device failed to read or write.
+	ErrDevice = dm.ErrDevice
 	// ErrIntegrity: bytes do not match their checksum. Another leg of the RAID may have them.
 	ErrIntegrity = dm.ErrIntegrity
 	// ErrNotComparable: two LVs are not thin volumes of one pool.
@@ -60,7 +74,7 @@ var (
 	// ErrNoSpace: what is to be written has no room where copies are kept: in the COW store of a snapshot.
 	ErrNoSpace = dm.ErrFull
 	// ErrStale: the metadata on disk is not what was read by Open.
-	ErrStale = errors.New("metadata changed on disk")
+	ErrStale = assembly.ErrStale
 )
 
 // ErrMissing is wrapped by the error of reading or writing bytes that are lost.

@@ -46,7 +46,7 @@ func TestOriginsAndSnapshotsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 					if v, err = lv.Open(); err != nil {
 						t.Fatal(err)
 					}
-				} else if lv.familyOf() != nil {
+				} else if lv.FamilyOf() != nil {
 					written++
 				}
 				b := make([]byte, v.Size())
@@ -97,7 +97,7 @@ func TestOriginsAndSnapshotsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 					t.Fatal(err)
 				}
 				check("opened anew", v, contents[k])
-				if now, was := lv.Usage(), open[k].LV().Usage(); lv.snapshotOf() != nil && *now.Data != *was.Data {
+				if now, was := lv.Usage(), open[k].LV().Usage(); lv.SnapshotOf() != nil && *now.Data != *was.Data {
 					t.Errorf("%s: %v is in use, it was said to be %v", lv, now.Data, was.Data)
 				}
 			}
@@ -131,7 +131,7 @@ func TestNothingOfAFamilyIsWrittenDuringAMerge(t *testing.T) {
 		merging := 0
 		for _, vg := range s.VGs {
 			for _, lv := range vg.LVs {
-				if origin := lv.familyOf(); origin == nil || !origin.Merging() || !lv.Visible() {
+				if origin := lv.FamilyOf(); origin == nil || !origin.Merging() || !lv.Visible() {
 					continue
 				}
 				merging++
@@ -203,7 +203,7 @@ func TestASnapshotIsSacrificedOnlyWhereThatIsAskedFor(t *testing.T) {
 		if err != nil || !errors.Is(rerr, ErrInvalidSnapshot) || len(lost) != 1 || lost[0] != "vg/snap" {
 			t.Errorf("%v; reading the snapshot: %v; %v are lost", err, rerr, lost)
 		}
-		if !snap.InvalidSnapshot() || snap.Health() != "invalid" || snap.Usage().Data.String() != "100.00" {
+		if !snap.InvalidSnapshot() || snap.Health() != "invalid" || *snap.Usage().Data != (Share{uint64(snap.Size()), uint64(snap.Size())}) {
 			t.Errorf("invalid %v, health %q, usage %v", snap.InvalidSnapshot(), snap.Health(), snap.Usage().Data)
 		}
 		if err := v.Close(); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/lvm2/internal/dm"
+	"lvm2fs/lvm2/metadata"
 )
 
 // deaf is a device that fails from one byte to another.
@@ -29,15 +30,15 @@ func (d *deaf) ReadAt(p []byte, off int64) (int, error) {
 
 func TestWhateverKeepsAnLVFromBeingReadIsInItsHealth(t *testing.T) {
 	metadataOf := func(lv *LV) *LV {
-		switch m := lv.mapping().(type) {
-		case *Thin:
-			return m.Pool.ThinPool().Metadata
-		case *VDO:
-			return m.Pool.mapping().(*VDOPool).Data
-		case *Writecache:
-			return m.Fast
+		switch m := lv.Mapping().(type) {
+		case *metadata.Thin:
+			return lv.VG.Of(m.Pool.ThinPool().Metadata)
+		case *metadata.VDO:
+			return lv.VG.Of(m.Pool.Data())
+		case *metadata.Writecache:
+			return lv.VG.Of(m.Fast)
 		}
-		return lv.snapshotOf().Mapping.(*Snapshot).COW
+		return lv
 	}
 	for _, c := range []struct{ image, lv, pool string }{
 		{"thin", "vol_a", "pool"},
@@ -49,7 +50,7 @@ func TestWhateverKeepsAnLVFromBeingReadIsInItsHealth(t *testing.T) {
 			vg := openImages(t, testimages.Load(t, c.image)).VGs[0]
 			lv := vg.LV(c.lv)
 			for _, other := range vg.LVs {
-				if _, ok := other.mapping().(*Writecache); lv == nil && other.Visible() && (ok || other.snapshotOf() != nil) && other.Health() == "" {
+				if _, ok := other.Mapping().(*metadata.Writecache); lv == nil && other.Visible() && (ok || other.SnapshotOf() != nil) && other.Health() == "" {
 					lv = other
 				}
 			}
@@ -127,25 +128,25 @@ func TestWhatADeviceFailedToReadOnceIsReadTheNextTime(t *testing.T) {
 		t.Run(c.image+" "+c.metadata, func(t *testing.T) {
 			t.Parallel()
 			vg := openImages(t, testimages.Load(t, c.image)).VGs[0]
-			lv, metadata := vg.LV(c.lv), vg.LV(c.metadata)
+			lv, meta := vg.LV(c.lv), vg.LV(c.metadata)
 			for _, other := range vg.LVs {
-				switch m := other.mapping().(type) {
-				case *Writecache:
-					lv, metadata = other, m.Fast
-				case *RAID:
+				switch m := other.Mapping().(type) {
+				case *metadata.Writecache:
+					lv, meta = other, vg.Of(m.Fast)
+				case *metadata.RAID:
 					if c.lv == "" {
-						lv, metadata = other, m.Legs[0].Meta
+						lv, meta = other, vg.Of(m.Legs[0].Meta)
 					}
 				}
-				if seg := other.snapshotOf(); seg != nil && other.Health() == "" {
-					lv, metadata = other, seg.Mapping.(*Snapshot).COW
+				if seg := other.SnapshotOf(); seg != nil && other.Health() == "" {
+					lv, meta = other, vg.Of(seg.Mapping.(*metadata.Snapshot).COW)
 				}
 			}
 			truth := readBlocks(t, lv)
 			for skip := range int32(2) { // the first read that is wanted, and those that come later
-				devices, left, tried := failNext(t, metadata, 1<<20, 0)
+				devices, left, tried := failNext(t, meta, 1<<20, 0)
 				again := Open(devices, Options{}).VGs[0]
-				again.assembly.retryAfter = 0
+				again.assembly.RetryAfter = 0
 				if skip > 0 {
 					_, _ = again.LV(lv.Name).Open()
 				}
@@ -166,7 +167,7 @@ func TestADeviceThatGoesOnFailingIsNotAskedAtEveryOpen(t *testing.T) {
 	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
 	devices, _, tried := failNext(t, vg.LV("pool_tmeta"), 4096, 1<<20)
 	failing := Open(devices, Options{}).VGs[0]
-	failing.assembly.retryAfter = time.Hour
+	failing.assembly.RetryAfter = time.Hour
 	for range 3 {
 		if _, err := failing.LV("vol_a").Open(); !errors.Is(err, errDeaf) {
 			t.Error(err)
@@ -187,7 +188,7 @@ func TestADeviceThatGoesOnFailingIsNotAskedAtEveryOpen(t *testing.T) {
 			}
 		}
 		lv := Open(damaged, Options{}).VGs[0].LV("vol_a")
-		lv.VG.assembly.retryAfter = 0
+		lv.VG.assembly.RetryAfter = 0
 		for range 3 {
 			if _, err := lv.Open(); err == nil {
 				t.Error("opened")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,39 +16,9 @@ import (
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/internal/text"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
-
-// patternDisk is a device of any size that takes no memory: behind its head each byte
-// follows from the disk and the offset.
-type patternDisk struct {
-	name string
-	head []byte
-	size int64
-}
-
-func (d *patternDisk) Name() string { return d.name }
-func (d *patternDisk) Size() int64  { return d.size }
-
-func (d *patternDisk) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off > d.size {
-		return 0, io.EOF
-	}
-	n := int(min(int64(len(p)), d.size-off))
-	for i := 0; i < n; {
-		word := (off + int64(i)) / 8
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], (uint64(word)^uint64(len(d.name))<<56)*0x9e3779b97f4a7c15+uint64(d.name[len(d.name)-1]))
-		i += copy(p[i:n], b[(off+int64(i))%8:])
-	}
-	if off < int64(len(d.head)) {
-		copy(p[:n], d.head[off:])
-	}
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
 
 // disksOf makes a disk with a copy of the text for each PV that the text names, as far as
 // it can be read, and at least one.
@@ -68,12 +37,12 @@ func disksOf(src []byte) []Device {
 	}
 	var devices []Device
 	for i, uuid := range uuids {
-		parsed, err := ParseUUID(uuid)
+		parsed, err := metadata.ParseUUID(uuid)
 		if err != nil {
 			continue
 		}
 		d := testpv.New("pv"+string(rune('0'+i)), string(parsed), 64<<10, string(src))
-		devices = append(devices, &patternDisk{d.Label, d.Bytes, max(sizes[i], 64<<10)})
+		devices = append(devices, &testpv.PatternDisk{Label: d.Label, Head: d.Bytes, Bytes: max(sizes[i], 64<<10)})
 	}
 	return devices
 }
@@ -352,7 +321,7 @@ func checkExtents(t *testing.T, v *Volume) {
 func checkAgainstSegments(t *testing.T, v *Volume) {
 	t.Helper()
 	lv := v.LV()
-	if lv.snapshotOf() != nil || len(lv.snapshots()) > 0 {
+	if lv.SnapshotOf() != nil || len(lv.Snapshots()) > 0 {
 		return
 	}
 	var got, want [512]byte
@@ -402,7 +371,7 @@ func place(lv *LV, off int64, depth int) placed {
 			continue
 		}
 		within := off - int64(seg.StartExtent)*lv.VG.ExtentSize
-		m, striped := seg.Mapping.(*Striped)
+		m, striped := seg.Mapping.(*metadata.Striped)
 		switch {
 		case seg.Type == "zero":
 			return placed{}
@@ -421,9 +390,9 @@ func place(lv *LV, off int64, depth int) placed {
 		}
 		at += int64(area.Extent) * lv.VG.ExtentSize
 		if area.LV != nil {
-			return place(area.LV, at, depth+1)
+			return place(lv.VG.Of(area.LV), at, depth+1)
 		}
-		pv := area.PV
+		pv := lv.VG.PVOf(area.PV)
 		at += pv.DataStart
 		if pv.Device == nil || pv.FlaggedMissing() || at+512 > pv.Device.Size() {
 			return placed{lost: true}

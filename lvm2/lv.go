@@ -1,81 +1,210 @@
 package lvm2
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
+
+	"lvm2fs/lvm2/internal/assembly"
+	"lvm2fs/lvm2/internal/dm"
+	"lvm2fs/lvm2/metadata"
+	"lvm2fs/mapping"
 )
 
-// LV is a logical volume as the metadata describes it.
+// LV is a logical volume: what the metadata say of it, and what the devices of its VG do.
 type LV struct {
-	VG               *VG
-	Name             string // as in the metadata; see FileName for one that is fit for a path
-	UUID             UUID
-	Status           []string
-	Flags            []string
-	Tags             []string
-	CreationTime     time.Time // zero if not recorded
-	CreationHost     string
-	AllocationPolicy string
-	Profile          string
-	LockArgs         string
-	ReadAhead        int64      // sectors; 0 automatic, -1 none
-	Major, Minor     int64      // with status FIXED_MINOR; otherwise -1
-	Segments         []*Segment // in order, from extent 0, without gaps
-
-	extentCount uint64
-	fileName    string
-	users       []*Segment // the segments that refer to this LV
-	broken      error      // what is wrong with its metadata
-
-	cowOf          *Segment    // of type snapshot
-	originOf       []*Snapshot // in the order of the metadata
-	externalOrigin bool        // of a thin LV
-	mergesWith     *Thin       // the mapping of the thin LV that is to be merged into this one
-
-	allPVs         []*PV // beneath it, in the order of the VG
-	specialBeneath []*LV // see through
+	*metadata.LV
+	VG *VG
 }
 
-// HistoricalLV is what the metadata remembers of a removed thin LV.
-type HistoricalLV struct {
-	VG           *VG
-	Name         string
-	UUID         UUID
-	CreationTime time.Time
-	RemovalTime  time.Time
-	Origin       string // the name of an LV, or of a historical one with a leading "-"
-	Descendants  []string
+// Choice is what the user knows better of an LV than what is on disk. The zero value believes the disk.
+type Choice struct {
+	// TrustLegs are the legs, counted from 0, of a RAID or mirror that are to be
+	// read as in sync whatever its superblocks or log say, and to be believed about
+	// the others. It is for the user who knows better where [LV.Open] fails with ErrLegs or
+	// too many legs are stale.
+	TrustLegs []int
+	// ThinPool says how a thin pool is to be read, where not by its own metadata.
+	ThinPool ThinPoolChoice
+	// OriginOnly says of a cached LV that its cache is lost, and the origin to be read
+	// alone. What was only in the cache reads as it was before.
+	OriginOnly bool
 }
 
-// FileName is the name of the LV's file: its name; @UUID where the name is not one
-// that lvm would allow.
-func (lv *LV) FileName() string { return lv.fileName }
+// ThinPoolChoice is for the user who knows better where the pool itself would be refused. The zero
+// value believes the pool.
+type ThinPoolChoice struct {
+	// Metadata is read in place of the pool's metadata LV: a repaired copy. Nil for none.
+	Metadata Device
+	// MetadataLV is the name of an LV of the VG to be read in its place; "" for none.
+	MetadataLV string
+	// IgnoreTransactionID accepts metadata of another age than the VG's.
+	IgnoreTransactionID bool
+	// Root is the block of the metadata where the mappings begin, of those that
+	// [LV.ThinRoots] finds; the superblock is not read then. 0 for that of the superblock.
+	Root uint64
+}
 
-// ExtentCount is the number of logical extents.
-func (lv *LV) ExtentCount() uint64 { return lv.extentCount }
+// Choose has the LV, and all that lies on it, opened by a choice from now on. What is open
+// stays as it is. It is not for a VG of which an LV is open for writing.
+func (lv *LV) Choose(c Choice) {
+	lv.VG.assembly.Choose(lv.LV, assembly.Choice{TrustLegs: c.TrustLegs, ThinPool: assembly.ThinPoolChoice(c.ThinPool), OriginOnly: c.OriginOnly})
+}
 
-// Size is the size in bytes that lvm reports. [Volume.Size] is the size of the block
-// device that the kernel would make, which differs for a few.
-func (lv *LV) Size() int64 {
-	extents := lv.extentCount
-	for _, seg := range lv.Segments {
-		extents -= min(extents, seg.reshapeSpace())
+// Health is "" for an LV in good order, or what is wrong with it, separated by commas:
+// damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
+// invalid (a snapshot that overflowed), unreadable (it cannot be opened for another reason, which [LV.Fault] gives),
+// partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
+// built, but may be made up for), cache-lost (and not needed), needs-check
+// (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts, or not be written), in-use
+// (by somebody else), "bad name". It reads what the LV keeps on disk. What lvm calls health, package report has.
+func (lv *LV) Health() string {
+	a := lv.VG.assembly
+	var words []string
+	if word := faultWord(lv.Fault()); word != "" {
+		words = append(words, word)
 	}
-	return int64(extents) * lv.VG.ExtentSize
+	if lv.Partial() {
+		words = append(words, "partial")
+	}
+	words = append(words, a.ArrayHealth(lv.LV)...)
+	if a.CachesLost(lv.LV) != nil {
+		words = append(words, "cache-lost")
+	}
+	if lv.NeedsCheck() {
+		words = append(words, "needs-check")
+	}
+	if slices.ContainsFunc(lv.PVs(), func(pv *metadata.PV) bool { return lv.VG.pvs[pv].holder != "" }) {
+		words = append(words, "in-use")
+	}
+	if !metadata.ValidName(lv.Name) || !metadata.ValidName(lv.VG.Name) {
+		words = append(words, "bad name")
+	}
+	return strings.Join(words, ",")
 }
 
-// shownStatus says whether the status lets the LV be seen. One that has none is not hidden.
-func (lv *LV) shownStatus() bool { return lv.Status == nil || lv.hasStatus("VISIBLE") }
-
-func (lv *LV) hasStatus(flag string) bool { return slices.Contains(lv.Status, flag) }
-
-func (lv *LV) String() string { return lv.VG.Name + "/" + lv.Name }
-
-// fail records what is wrong with the metadata of an LV: the first thing counts.
-func (lv *LV) fail(err error) {
-	if lv.broken == nil {
-		lv.broken = fmt.Errorf("%w: LV %s: %w", ErrMetadata, lv.Name, err)
-		lv.VG.hasBroken = true
+// faultWord is a fault in the LV's health.
+func faultWord(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, ErrMetadata):
+		return "damaged"
+	case errors.Is(err, ErrUnsupported):
+		return "unsupported"
+	case errors.Is(err, ErrInvalidSnapshot):
+		return "invalid"
+	case assembly.Damaged(err):
+		return "damaged"
 	}
+	return "unreadable"
+}
+
+// Fault is why the LV cannot be read: what [LV.Open] fails with, or what is wrong with a table that is read when
+// its bytes are first asked for; nil if nothing is. Of a pool it is why the LVs in it cannot be read. Bytes that are
+// missing are no fault, nor are legs of a RAID that others make up for.
+func (lv *LV) Fault() error {
+	if err := lv.VG.assembly.Fault(lv.LV); err != nil {
+		return fmt.Errorf("LV %s: %w", lv, err)
+	}
+	return nil
+}
+
+// Partial says whether the LV has extents on a PV that is missing, or beyond the end of the device of one.
+func (lv *LV) Partial() bool { return lv.VG.partial()[lv.LV] }
+
+// Incomplete says whether the LV is Partial, or the COW store of a snapshot of it is, or of one that it lies on.
+func (lv *LV) Incomplete() bool { return lv.VG.incomplete()[lv.LV] }
+
+// NeedsCheck says whether lv is a thin pool, lies in one, or has a cache, whose metadata the kernel gave up
+// writing. Reading is as safe as ever.
+func (lv *LV) NeedsCheck() bool { return lv.VG.assembly.NeedsCheck(lv.LV) }
+
+// InvalidSnapshot says whether lv is a COW snapshot that has overflowed, and so shows nothing
+// any more. It reads the header of the COW store.
+func (lv *LV) InvalidSnapshot() bool { return lv.VG.assembly.Invalid(lv.LV) }
+
+// Reshaping says whether lv is a RAID that is being reshaped, by its superblocks.
+func (lv *LV) Reshaping() bool { return lv.VG.superblocks()[lv.LV].Reshaping() }
+
+// OutOfSync says whether lv is a leg of a RAID that waits for its data: it is being rebuilt, or the RAID
+// is being reshaped.
+func (lv *LV) OutOfSync() bool {
+	image := lv.Uses().As(metadata.RoleLeg, metadata.KindRAID)
+	if image == nil {
+		return false
+	}
+	leg := slices.IndexFunc(image.Mapping.(*metadata.RAID).Legs, func(l metadata.RAIDLeg) bool { return l.Data == lv.LV })
+	return lv.VG.superblocks()[image.LV].OutOfSync(leg)
+}
+
+// DataOffset is where the data begin in the legs of a RAID, or in this leg of one, in bytes;
+// until it is done, a reshape begins elsewhere. It is not ok where no superblock tells.
+func (lv *LV) DataOffset() (offset int64, ok bool) {
+	raid := lv.LV
+	if image := lv.Uses().As(metadata.RoleLeg, metadata.KindRAID); lv.RAID() == nil && image != nil {
+		raid = image.LV
+	}
+	return lv.VG.superblocks()[raid].DataOffset()
+}
+
+// InPlacesOf says whether the metadata have the bytes of the LV where they have those of old, an earlier reading of it.
+// What the LV keeps on disk may still have changed, if it is Stateful.
+func (lv *LV) InPlacesOf(old *LV) bool { return lv.VG.places()[lv.LV] == old.VG.places()[old.LV] }
+
+// Fingerprint is equal for two readings of the LV, whenever and by whomever, if the metadata say the same of what its bytes
+// are. Whether a PV is there makes no difference.
+func (lv *LV) Fingerprint() metadata.Fingerprint { return lv.VG.prints()[lv.LV] }
+
+// Devices are the devices beneath the LV that were found, each once.
+func (lv *LV) Devices() []Device { return lv.VG.found(lv.PVs()) }
+
+// ThinRoot is a place in the metadata of a thin pool where its mappings may begin.
+type ThinRoot struct {
+	Block    uint64
+	Devices  []uint64 // IDs, in order
+	Known    int      // how many of them the VG knows of
+	Mappings uint64   // of all devices, as far as they can be read
+	Damaged  int      // nodes that should be there and cannot be read
+	Newest   uint64   // the highest time of a mapping
+}
+
+// ThinRoots looks through all metadata of the thin pool that lv is for places where its mappings may
+// begin, whatever its superblock says, with the most plausible first. It reads all of the
+// metadata, and believes checksums only; what it finds may be of the past. One is chosen by
+// [ThinPoolChoice].
+func (lv *LV) ThinRoots() ([]ThinRoot, error) {
+	found, err := lv.VG.assembly.ThinRoots(lv.LV)
+	roots := make([]ThinRoot, len(found))
+	for i, r := range found {
+		roots[i] = ThinRoot(r)
+	}
+	return roots, err
+}
+
+// Differences calls visit for each run of bytes of lv that is mapped otherwise than in since, another
+// thin LV of the same pool, such as a snapshot of it. Only mappings are compared, and no data
+// are read: equal bytes in different chunks differ. It fails with ErrNotComparable, or the first
+// error of visit.
+func (lv *LV) Differences(since *LV, visit func(off, length int64) error) error {
+	contents := func(lv *LV) (mapping.Volume, error) {
+		v, err := lv.VG.assembly.Contents(lv.LV)
+		if err != nil {
+			return nil, fmt.Errorf("LV %s: %w", lv, err)
+		}
+		return v, nil
+	}
+	v, err := contents(lv)
+	if err != nil {
+		return err
+	}
+	old, err := contents(since)
+	if err != nil {
+		return err
+	}
+	if err := dm.ThinDifferences(v, old, visit); err != nil {
+		return fmt.Errorf("LVs %s and %s: %w", lv, since, err)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/metadata"
 )
 
 // outcome is what became of an odd text, in the words of testpv.OddText.
@@ -74,7 +75,7 @@ func TestAVGOfWhichMoreMayBeLostIsNotWritten(t *testing.T) {
 func TestAHostileNumberOfOdditiesIsToldInAFewLines(t *testing.T) {
 	text := strings.Replace(testpv.OddTexts()[0].Text, "seqno = 3", strings.Repeat("seqno = 3\n", 3000), 1)
 	s := Open(devices(testpv.OddDisks(text)...), Options{})
-	if got := outcome(s); got != "alpha 3 beta 5" || len(s.Warnings) != mostTold+1 || !warned(s, "2979 more") {
+	if got := outcome(s); got != "alpha 3 beta 5" || len(s.Warnings) != metadata.MostTold+1 || !warned(s, "2979 more") {
 		t.Errorf("%s, %d warnings: %v", got, len(s.Warnings), s.Warnings)
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"lvm2fs/layers/signature"
 	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/lvm2/metadata"
 )
 
 // Options change what Open does. The zero value is fit for use.
@@ -32,16 +34,6 @@ type Options struct {
 	// InUse says who else uses a device ("" for nobody). LVs on it get health
 	// in-use.
 	InUse func(Device) string
-	// TrustLegs gives the legs, counted from 0, of a RAID or mirror that are to be
-	// read as in sync whatever its superblocks or log say, and to be believed about
-	// the others. It is for the user who knows better where [LV.Open] fails with ErrLegs or
-	// too many legs are stale.
-	TrustLegs func(*LV) []int
-	// ThinPool says how a thin pool is to be read, where not by its own metadata.
-	ThinPool func(pool *LV) ThinPoolOptions
-	// OriginOnly says of a cached LV that its cache is lost, and the origin to be read
-	// alone. What was only in the cache reads as it was before.
-	OriginOnly func(*LV) bool
 	// CacheLost is told of a cached LV that is read from its origin alone because its cache
 	// is missing or damaged. Nothing is lost by that: the cache was in a mode in which all
 	// that was written is in the origin too.
@@ -54,20 +46,6 @@ type Options struct {
 	// that could not be read and will be read from the others. It may be called at
 	// any time, by several goroutines.
 	LegFailed func(lv *LV, leg int, off, n int64, err error)
-}
-
-// ThinPoolOptions are for the user who knows better where the pool itself would be refused. The zero
-// value believes the pool.
-type ThinPoolOptions struct {
-	// Metadata is read in place of the pool's metadata LV: a repaired copy. Nil for none.
-	Metadata Device
-	// MetadataLV is the name of an LV of the VG to be read in its place; "" for none.
-	MetadataLV string
-	// IgnoreTransactionID accepts metadata of another age than the VG's.
-	IgnoreTransactionID bool
-	// Root is the block of the metadata where the mappings begin, of those that
-	// [LV.ThinRoots] finds; the superblock is not read then. 0 for that of the superblock.
-	Root uint64
 }
 
 // Scan is what Open found on a set of devices. It does not change.
@@ -88,7 +66,7 @@ type Rejected struct {
 // the VGs they hold. A device that gives nothing is in Rejected.
 // (docs/format/01-label-and-metadata-area.md, section 7)
 func Open(devices []Device, opts Options) *Scan {
-	s := &scanner{opts: opts, texts: map[[sha256.Size]byte]*metadata{}}
+	s := &scanner{opts: opts, texts: map[[sha256.Size]byte]*copyOfText{}}
 	var found []*foundPV
 	seen := map[Device]bool{}
 	for _, dev := range devices {
@@ -105,7 +83,7 @@ func Open(devices []Device, opts Options) *Scan {
 	found = s.resolveDuplicates(found)
 	s.chooseVGs(found)
 	s.placePVs(found)
-	nameFiles(s.VGs)
+	nameDirectories(s.VGs)
 	s.reviewVGs()
 	return &s.Scan
 }
@@ -113,12 +91,12 @@ func Open(devices []Device, opts Options) *Scan {
 type scanner struct {
 	Scan
 	opts  Options
-	texts map[[sha256.Size]byte]*metadata // so that equal copies are decoded once
+	texts map[[sha256.Size]byte]*copyOfText // so that equal copies are decoded once
 }
 
-// metadata is one text, of which there can be many copies.
-type metadata struct {
-	vg     *VG
+// copyOfText is one metadata text, of which there can be many copies.
+type copyOfText struct {
+	vg     *metadata.VG
 	err    error
 	copies int
 }
@@ -126,10 +104,10 @@ type metadata struct {
 // foundPV is a device with a PV label.
 type foundPV struct {
 	device      Device
-	uuid        UUID
+	uuid        metadata.UUID
 	header      *ondisk.Header
 	areas       []MetadataArea
-	newest      *metadata         // of the texts on this device; nil if there are none
+	newest      *copyOfText       // of the texts on this device; nil if there are none
 	copies      []Device          // the other devices that show the PV, and nothing tells which is right
 	duplicate   bool              // seen on another device too
 	damaged     bool              // has areas in use, of which none can be read
@@ -163,7 +141,7 @@ func (s *scanner) readPV(dev Device) (*foundPV, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", dev.Name(), ErrNoPV, err)
 	}
-	f := &foundPV{device: dev, uuid: UUID(header.UUID), header: header}
+	f := &foundPV{device: dev, uuid: metadata.UUID(header.UUID), header: header}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%+v", *header)
 	inUse, good := 0, 0
@@ -190,7 +168,7 @@ func (s *scanner) readPV(dev Device) (*foundPV, error) {
 
 // readArea reads one metadata area. The metadata is nil if the area holds none that may
 // be used.
-func (s *scanner) readArea(f *foundPV, a ondisk.Area, sum io.Writer) (MetadataArea, *metadata) {
+func (s *scanner) readArea(f *foundPV, a ondisk.Area, sum io.Writer) (MetadataArea, *copyOfText) {
 	area := MetadataArea{Offset: a.Offset, Size: a.Size}
 	mda, err := ondisk.ReadMetadataArea(f.device, a, f.device.Size())
 	if err != nil {
@@ -203,17 +181,17 @@ func (s *scanner) readArea(f *foundPV, a ondisk.Area, sum io.Writer) (MetadataAr
 	if mda.Ignored || mda.Empty() {
 		return area, nil
 	}
-	text, err := mda.ReadText(f.device)
+	src, err := mda.ReadText(f.device)
 	if err != nil {
 		area.Err = err
 		return area, nil
 	}
-	key := sha256.Sum256(text)
+	key := sha256.Sum256(src)
 	_, _ = sum.Write(key[:])
 	m := s.texts[key]
 	if m == nil {
-		m = &metadata{}
-		m.vg, m.err = decodeVG(text)
+		m = &copyOfText{}
+		m.vg, m.err = metadata.Decode(src)
 		s.texts[key] = m
 	}
 	if m.err != nil {
@@ -245,17 +223,17 @@ func looksLike(dev Device) string {
 
 // chooseVGs takes the newest metadata of each VG.
 func (s *scanner) chooseVGs(found []*foundPV) {
-	candidates := map[UUID][]*metadata{}
+	candidates := map[metadata.UUID][]*copyOfText{}
 	for _, f := range found {
 		if m := f.newest; m != nil && !slices.Contains(candidates[m.vg.UUID], m) {
 			candidates[m.vg.UUID] = append(candidates[m.vg.UUID], m)
 		}
 	}
 	for _, ms := range candidates {
-		slices.SortStableFunc(ms, func(a, b *metadata) int {
+		slices.SortStableFunc(ms, func(a, b *copyOfText) int {
 			return cmp.Or(cmp.Compare(b.vg.Seqno, a.vg.Seqno), cmp.Compare(b.copies, a.copies))
 		})
-		vg := ms[0].vg
+		vg := newVG(ms[0].vg)
 		if len(ms) > 1 && ms[1].vg.Seqno == vg.Seqno {
 			vg.ambiguous = true
 			s.warn("VG %s: copies of the metadata with seqno %d differ; using the one that %d areas hold, read-only", vg.Name, vg.Seqno, ms[0].copies)
@@ -269,9 +247,9 @@ func (s *scanner) chooseVGs(found []*foundPV) {
 
 // placePVs gives each PV of the metadata its device.
 func (s *scanner) placePVs(found []*foundPV) {
-	listed := map[UUID][]*PV{}
+	listed := map[metadata.UUID][]*PV{}
 	for _, vg := range s.VGs {
-		own := map[UUID]bool{}
+		own := map[metadata.UUID]bool{}
 		for _, pv := range vg.PVs {
 			if !own[pv.UUID] { // or else neither is used
 				own[pv.UUID] = true
@@ -296,7 +274,7 @@ func (s *scanner) placePVs(found []*foundPV) {
 		case f.newest != nil:
 			s.reject(f.device, fmt.Errorf("%s: %w: PV %s has been removed from VG %s", name, ErrOutdated, f.uuid, f.newest.vg.Name))
 		default:
-			pv := &PV{UUID: f.uuid, DevSize: f.header.DeviceSize}
+			pv := &PV{PV: &metadata.PV{UUID: f.uuid, DevSize: f.header.DeviceSize}}
 			if len(f.header.DataAreas) > 0 {
 				pv.DataStart = f.header.DataAreas[0].Offset
 			}
@@ -320,11 +298,11 @@ func (f *foundPV) place(pv *PV) {
 // reviewVGs reports what a user should know of the VGs as a whole.
 func (s *scanner) reviewVGs() {
 	for _, vg := range s.VGs {
-		vg.assembly = newAssembly(vg, s.opts)
+		vg.assemble(s.opts)
 		for _, pv := range vg.PVs {
 			switch {
-			case pv.broken != nil:
-				s.warn("VG %s: %w", vg.Name, pv.broken)
+			case pv.Broken() != nil:
+				s.warn("VG %s: %w", vg.Name, pv.Broken())
 			case pv.Device == nil:
 				s.warn("VG %s: %s is missing", vg.Name, pv)
 			case pv.FlaggedMissing():
@@ -334,7 +312,7 @@ func (s *scanner) reviewVGs() {
 			}
 			s.warnOfShortfall(pv)
 		}
-		if flags := unknown(vg.Status, knownVGStatus); len(flags) > 0 {
+		if flags := vg.Unknown(); len(flags) > 0 {
 			s.warn("VG %s: %w: status %v", vg.Name, ErrUnsupported, flags)
 		}
 		s.warnOfOddities(vg)
@@ -343,23 +321,24 @@ func (s *scanner) reviewVGs() {
 
 // warnOfOddities names what is odd, but of thousands of things of a kind only the first.
 func (s *scanner) warnOfOddities(vg *VG) {
-	for _, odd := range vg.oddities.told {
+	told, more := vg.Oddities()
+	for _, odd := range told {
 		s.warn("VG %s: %w", vg.Name, odd)
 	}
-	if n := vg.oddities.more; n > 0 {
-		s.warn("VG %s: %w: %d more oddities of this kind", vg.Name, ErrMetadata, n)
+	if more > 0 {
+		s.warn("VG %s: %w: %d more oddities of this kind", vg.Name, ErrMetadata, more)
 	}
 	broken := 0
 	for _, lv := range vg.LVs {
-		if lv.broken == nil {
+		if lv.Broken() == nil {
 			continue
 		}
-		if broken++; broken <= mostTold {
-			s.warn("VG %s: %w", vg.Name, lv.broken)
+		if broken++; broken <= metadata.MostTold {
+			s.warn("VG %s: %w", vg.Name, lv.Broken())
 		}
 	}
-	if broken > mostTold {
-		s.warn("VG %s: %w: %d more LVs", vg.Name, ErrMetadata, broken-mostTold)
+	if broken > metadata.MostTold {
+		s.warn("VG %s: %w: %d more LVs", vg.Name, ErrMetadata, broken-metadata.MostTold)
 	}
 }
 
@@ -373,7 +352,7 @@ func (s *scanner) warnOfShortfall(pv *PV) {
 // recheck reads label and metadata of every PV of the VG again. It fails with ErrStale if
 // they are not what Open read.
 func (vg *VG) recheck() error {
-	s := &scanner{opts: vg.assembly.opts, texts: map[[sha256.Size]byte]*metadata{}}
+	s := &scanner{opts: vg.opts, texts: map[[sha256.Size]byte]*copyOfText{}}
 	for _, pv := range vg.PVs {
 		if pv.Device == nil {
 			continue
@@ -387,4 +366,12 @@ func (vg *VG) recheck() error {
 		}
 	}
 	return nil
+}
+
+// article puts "a" or "an" before a phrase.
+func article(phrase string) string {
+	if phrase != "" && strings.ContainsRune("aeioAEIO", rune(phrase[0])) {
+		return "an " + phrase
+	}
+	return "a " + phrase
 }

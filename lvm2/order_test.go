@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/metadata"
 )
 
 // TestLVsInLongChains holds that what is said of LVs that refer to one another in a chain is right at both
@@ -30,11 +31,12 @@ func TestLVsInLongChains(t *testing.T) {
 		}
 		add(thin(i), fmt.Sprintf("start_extent = 0\nextent_count = 1\ntype = \"thin\"\nthin_pool = \"pool\"\ntransaction_id = 0\ndevice_id = %d\n%s", i+1, origin))
 	}
-	got, err := decodeVG([]byte(vg.Text()))
+	decoded, err := metadata.Decode([]byte(vg.Text()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.assembly = newAssembly(got, Options{})
+	got := newVG(decoded)
+	got.assemble(Options{})
 	last := got.LV(thin(n - 1))
 	ancestors, descendants := 0, 0
 	for range last.Ancestors(true) {
@@ -47,17 +49,17 @@ func TestLVsInLongChains(t *testing.T) {
 		t.Errorf("%d ancestors of the last, %d descendants of the first", ancestors, descendants)
 	}
 	for _, lv := range got.LVs {
-		if len(lv.Modules()) == 0 && lv.Pool() != nil || len(lv.pvs()) != 1 || !lv.Partial() || lv.HealthStatus() != "partial" {
-			t.Fatalf("%s: on %d PVs, partial %t, health %s", lv, len(lv.pvs()), lv.Partial(), lv.HealthStatus())
+		if len(lv.Modules()) == 0 && lv.Pool() != nil || len(lv.PVs()) != 1 || !lv.Partial() || !lv.Incomplete() {
+			t.Fatalf("%s: on %d PVs, partial %t, incomplete %t", lv, len(lv.PVs()), lv.Partial(), lv.Incomplete())
 		}
 		if lv.Stateful() != (lv.Pool() != nil || lv.Data() != nil) {
 			t.Fatalf("%s: stateful is %t", lv, lv.Stateful())
 		}
 	}
-	if _, err := got.LV(stacked(maxDepth)).Open(); err != nil {
-		t.Errorf("on %d others: %v", maxDepth, err)
+	if _, err := got.LV(stacked(metadata.MaxDepth)).Open(); err != nil {
+		t.Errorf("on %d others: %v", metadata.MaxDepth, err)
 	}
-	if _, err := got.LV(stacked(maxDepth + 1)).Open(); !errors.Is(err, ErrMetadata) {
-		t.Errorf("on %d others: %v", maxDepth+1, err)
+	if _, err := got.LV(stacked(metadata.MaxDepth + 1)).Open(); !errors.Is(err, ErrMetadata) {
+		t.Errorf("on %d others: %v", metadata.MaxDepth+1, err)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
@@ -17,30 +17,18 @@ type Device = mapping.Device
 // PV is a physical volume: as its VG's metadata describes it, with the device it was
 // found on, or an orphan that belongs to no VG.
 type PV struct {
+	*metadata.PV
 	VG     *VG    // nil for an orphan
-	Label  string // pv0, pv1, ...: what areas of this metadata call it
-	UUID   UUID
 	Device Device // nil if the PV is missing
-	Status []string
-	Flags  []string
-	Tags   []string
 
-	DeviceHint    string // path at the time of writing
-	DevSize       int64  // bytes, at the time of writing
-	DataStart     int64  // bytes from the start of the device to extent 0 (pe_start)
-	ExtentCount   uint64
-	BootAreaStart int64  // bytes; 0 with BootAreaSize 0 for none
-	BootAreaSize  int64  // bytes
 	HeaderVersion uint32 // of the PV header's extension; 0 for none
 	InUse         bool   // the header says that a VG uses the PV
 	MetadataAreas []MetadataArea
 
-	allocated   uint64            // extents in use
 	holder      string            // who else uses the device
 	labelSize   int64             // bytes of the PV by its label
 	copies      []Device          // with which the device is compared at each read
 	duplicate   bool              // on another device too
-	broken      error             // what is wrong with its metadata
 	damaged     bool              // none of its metadata areas can be read
 	fingerprint [sha256.Size]byte // of label and metadata, as Open read them
 }
@@ -56,22 +44,18 @@ type MetadataArea struct {
 	Err      error  // what is wrong with it
 }
 
-// AllocatedExtentCount is the number of extents that LVs use.
-func (pv *PV) AllocatedExtentCount() uint64 { return pv.allocated }
-
-// FlaggedMissing says whether the metadata remembers that the PV was absent while
-// the VG was changed. Its contents are suspect until vgextend --restoremissing, even
-// when the device is back.
-func (pv *PV) FlaggedMissing() bool {
-	return slices.Contains(pv.Flags, "MISSING") || slices.Contains(pv.Status, "MISSING")
+// Free is the number of bytes that the next text of the metadata may grow by: half of the
+// area holds a text while the other half gets the next. It is in whole sectors.
+// (docs/format/01-label-and-metadata-area.md, section 6)
+func (m *MetadataArea) Free() int64 {
+	const header, sectorSize = 512, 512
+	largest := (m.Size-header)/2 - sectorSize
+	return max(0, largest-m.TextSize) / sectorSize * sectorSize
 }
 
-// fail records what is wrong with the metadata of a PV: the first thing counts.
-func (pv *PV) fail(err error) {
-	if pv.broken == nil {
-		pv.broken = fmt.Errorf("%w: PV %s: %w", ErrMetadata, pv.Label, err)
-	}
-}
+// Missing says whether lvm would treat the PV as absent: it is, or its metadata says that
+// it was while the VG was changed.
+func (pv *PV) Missing() bool { return pv.Device == nil || pv.FlaggedMissing() }
 
 // MetadataLost is why none of the PV's copies of its VG's metadata can be read, so that which VG it is of is not
 // known from it; nil if one can be read, or it has none.
@@ -110,9 +94,9 @@ func (pv *PV) present() int64 {
 	return size
 }
 
-// lacks says whether any of the extents of an area cannot be there: the PV is missing, or its device ends
+// Lacks says whether any of the extents of an area cannot be there: the PV is missing, or its device ends
 // before them.
-func (pv *PV) lacks(first, extents uint64) bool {
+func (pv *PV) Lacks(first, extents uint64) bool {
 	if pv.Missing() {
 		return true
 	}
@@ -134,3 +118,6 @@ func (pv *PV) String() string {
 	}
 	return fmt.Sprintf("PV %s (last seen as %s)", pv.UUID, pv.DeviceHint)
 }
+
+// UUID is a PV's, VG's or LV's identifier.
+type UUID = metadata.UUID

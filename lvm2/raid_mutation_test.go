@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testimages"
+	"lvm2fs/lvm2/metadata"
 )
 
 // Half-synced, degraded and stale arrays, with one superblock changed: its events by one or two, or all of it zeros, or
@@ -66,7 +67,7 @@ func holdLegsChanged(t *testing.T, c *testimages.Case, changes map[string]func([
 		}
 		for leg := range m.Legs {
 			for what, change := range changes {
-				devices, ok := withSuperblockChanged(base, m.Legs[leg].Meta, func(b []byte) { change(part(b)) })
+				devices, ok := withSuperblockChanged(base, base.find(want.Path()).VG.Of(m.Legs[leg].Meta), func(b []byte) { change(part(b)) })
 				if !ok {
 					continue
 				}
@@ -94,7 +95,7 @@ func withSuperblockChanged(s *Scan, meta *LV, change func([]byte)) (devices []De
 	if meta == nil || len(meta.Segments) == 0 {
 		return nil, false
 	}
-	m, _ := meta.Segments[0].Mapping.(*Striped)
+	m, _ := meta.Segments[0].Mapping.(*metadata.Striped)
 	if m == nil {
 		return nil, false
 	}
@@ -104,7 +105,7 @@ func withSuperblockChanged(s *Scan, meta *LV, change func([]byte)) (devices []De
 				continue
 			}
 			o := &overlay{Device: pv.Device, changed: map[int64][]byte{}}
-			if area := m.Stripes[0]; area.PV == pv {
+			if area := m.Stripes[0]; area.PV == pv.PV {
 				off := pv.DataStart + int64(area.Extent)*vg.ExtentSize
 				b := make([]byte, 8192)
 				if _, err := o.ReadAt(b, off); err != nil || string(b[:4]) != "DmRd" {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )
@@ -46,10 +47,15 @@ type testRAID struct {
 
 const testLegExtents = 4
 
+func (r testRAID) raidType() metadata.RAIDType {
+	typ, _ := metadata.RAIDTypeOf(r.typ)
+	return typ
+}
+
 func (r testRAID) vg() testpv.VG {
 	vg := testpv.VG{Name: "vg", Seqno: 1, PVExtents: 40}
 	var raids []string
-	data := r.legs - raid.Geometry{Level: raidTypes[r.typ].level}.ParityLegs()
+	data := r.legs - raid.Geometry{Level: r.raidType().Level}.ParityLegs()
 	count := testLegExtents * data
 	if r.typ == "raid1" {
 		count = testLegExtents
@@ -75,7 +81,7 @@ func (r testRAID) vg() testpv.VG {
 // disks have a different byte in each extent of each leg.
 func (r testRAID) disks() []*testpv.Disk {
 	disks := r.vg().Disks()
-	typ := raidTypes[r.typ]
+	typ := r.raidType()
 	for i, d := range disks {
 		s, ok := r.supers[i]
 		if !ok {
@@ -95,7 +101,7 @@ func (r testRAID) disks() []*testpv.Disk {
 		m := testpv.RAIDMeta{
 			Devices: max(s.devices, r.legs*boolInt(s.devices == 0)), Position: i + s.position, Events: s.events, Failed: s.failed,
 			Recovery: sectors(s.recovery), Resync: sectors(s.resync),
-			Level: uint32(typ.level), Layout: typ.layout, Chunk: uint32(r.stripe), LegSize: 8 + s.legSize,
+			Level: uint32(typ.Level), Layout: typ.Layout, Chunk: uint32(r.stripe), LegSize: 8 + s.legSize,
 			BitmapEvents: s.events - uint64(boolInt(s.bitmapBehind)), Covered: testLegExtents * testpv.ExtentSize / 512 * 10, Region: 8192,
 		}
 		if s.dropped {
@@ -314,11 +320,8 @@ func TestWhichLegsOfARAID1AreRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := testRAID{typ: "raid1", legs: 3, supers: c.supers, status: c.status}
 			disks := r.disks()
-			opts := Options{}
-			if c.trust != nil {
-				opts.TrustLegs = func(*LV) []int { return c.trust }
-			}
-			lv := r.open(t, disks, opts, c.without...)
+			lv := r.open(t, disks, Options{}, c.without...)
+			lv.Choose(Choice{TrustLegs: c.trust})
 			if c.err != nil {
 				if _, err := lv.Open(); !errors.Is(err, c.err) {
 					t.Errorf("%v, want %v", err, c.err)
@@ -469,11 +472,8 @@ func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T)
 			if c.broken {
 				disks[0].Break(testpv.DataStart+12*testpv.ExtentSize, testpv.DataStart+14*testpv.ExtentSize)
 			}
-			opts := Options{}
-			if c.trust != nil {
-				opts.TrustLegs = func(*LV) []int { return c.trust }
-			}
-			lv := testRAID{}.open(t, disks, opts, c.without...)
+			lv := testRAID{}.open(t, disks, Options{}, c.without...)
+			lv.Choose(Choice{TrustLegs: c.trust})
 			if got := fromLegs(t, lv, disks[:2]); fmt.Sprint(got) != fmt.Sprint(c.from) {
 				t.Errorf("read from legs %v, want %v", got, c.from)
 			}

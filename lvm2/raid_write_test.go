@@ -250,10 +250,9 @@ func TestARAIDThatChangesWhileItIsJudgedIsNotWritten(t *testing.T) {
 			if err := lv.ReadOnlyReason(); err != nil {
 				t.Fatal(err)
 			}
-			judged := lv.VG.assembly.states.of(lv.Segments[0]).(*arrayWriting)
 			change(metaOf(disks[1].Bytes))
-			if w := newArrayWriting(judged.array, judged.notes, ""); !strings.Contains(w.ReadOnlyReason(), "leg 1 is not that of an array in order") {
-				t.Errorf("got %q", w.ReadOnlyReason())
+			if _, err := lv.OpenWritable(); !errors.Is(err, ErrStale) || !strings.Contains(err.Error(), "leg 1 is not that of an array in order") {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

@@ -32,12 +32,12 @@ func poolsOf(t *testing.T, c *testimages.Case) (pools []testPool) {
 			if lv.ThinPool() == nil {
 				continue
 			}
-			m, metadata, data, err := vg.assembly.thinPoolParts(lv, ThinPoolOptions{})
+			pool, err := vg.assembly.Pool(lv.LV)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := testPool{c.Name + "/" + lv.Name, make([]byte, metadata.Size()), data, m.ChunkSize}
-			if _, err := metadata.ReadAt(p.metadata, 0); err != nil {
+			p := testPool{c.Name + "/" + lv.Name, make([]byte, pool.Metadata.Size()), pool.Data, pool.ChunkSize}
+			if _, err := pool.Metadata.ReadAt(p.metadata, 0); err != nil {
 				t.Fatal(err)
 			}
 			pools = append(pools, p)

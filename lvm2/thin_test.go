@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testimages"
+	"lvm2fs/lvm2/metadata"
 )
 
 // overlaid is a device with other bytes in some place.
@@ -38,7 +39,7 @@ func devicesOf(vg *VG) []Device {
 // withBytes puts other bytes at off of an LV.
 func withBytes(t *testing.T, lv *LV, off int64, b []byte) []Device {
 	t.Helper()
-	v, err := lv.VG.assembly.volume(lv)
+	v, err := lv.VG.assembly.Own(lv.LV)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func withBytes(t *testing.T, lv *LV, off int64, b []byte) []Device {
 	return devices
 }
 
-func poolMapping(lv *LV) *ThinPool { return lv.Segments[0].Mapping.(*ThinPool) }
+func poolMapping(lv *LV) *metadata.ThinPool { return lv.Segments[0].Mapping.(*metadata.ThinPool) }
 
 func sameContents(t *testing.T, vg *VG, truth map[string][]byte) {
 	t.Helper()
@@ -75,7 +76,7 @@ func TestAPoolWithoutASuperblockIsReadFromARootThatWasFound(t *testing.T) {
 	for _, name := range []string{"thin", "thin-external"} {
 		vg := openImages(t, testimages.Load(t, name)).VGs[0]
 		truth := readVG(t, vg)
-		damaged := Open(withBytes(t, poolMapping(vg.LV("pool")).Metadata, 0, make([]byte, 4096)), Options{}).VGs[0]
+		damaged := Open(withBytes(t, vg.Of(poolMapping(vg.LV("pool")).Metadata), 0, make([]byte, 4096)), Options{}).VGs[0]
 		pool := damaged.LV("pool")
 		for lv := range truth {
 			if _, err := damaged.LV(lv).Open(); err == nil && damaged.LV(lv).Segments[0].Type == "thin" {
@@ -86,9 +87,8 @@ func TestAPoolWithoutASuperblockIsReadFromARootThatWasFound(t *testing.T) {
 		if err != nil || len(roots) == 0 {
 			t.Fatalf("%s: %d roots: %v", name, len(roots), err)
 		}
-		rescued := Open(devicesOf(damaged), Options{ThinPool: func(*LV) ThinPoolOptions {
-			return ThinPoolOptions{Root: roots[0].Block}
-		}}).VGs[0]
+		rescued := Open(devicesOf(damaged), Options{}).VGs[0]
+		rescued.LV("pool").Choose(Choice{ThinPool: ThinPoolChoice{Root: roots[0].Block}})
 		sameContents(t, rescued, truth)
 		for _, lv := range rescued.LVs {
 			if thin := lv.Segments[0].Type; (thin == "thin" || thin == "thin-pool") && lv.Usage() != (Usage{}) {
@@ -101,7 +101,7 @@ func TestAPoolWithoutASuperblockIsReadFromARootThatWasFound(t *testing.T) {
 func TestAPoolIsReadWithOtherMetadataIfTheUserSaysSo(t *testing.T) {
 	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
 	truth := readVG(t, vg)
-	meta, err := vg.assembly.volume(poolMapping(vg.LV("pool")).Metadata)
+	meta, err := vg.assembly.Own(poolMapping(vg.LV("pool")).Metadata)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,16 +109,12 @@ func TestAPoolIsReadWithOtherMetadataIfTheUserSaysSo(t *testing.T) {
 	if _, err := meta.ReadAt(repaired, 0); err != nil {
 		t.Fatal(err)
 	}
-	damaged := withBytes(t, poolMapping(vg.LV("pool")).Metadata, 0, make([]byte, 4096))
-	sameContents(t, Open(damaged, Options{ThinPool: func(pool *LV) ThinPoolOptions {
-		if pool.Name != "pool" {
-			t.Errorf("asked for %s", pool)
-		}
-		return ThinPoolOptions{Metadata: &bytesDevice{bytes.NewReader(repaired)}}
-	}}).VGs[0], truth)
-	if _, err := Open(damaged, Options{ThinPool: func(*LV) ThinPoolOptions {
-		return ThinPoolOptions{MetadataLV: "lvol0_pmspare"}
-	}}).VGs[0].LV("vol_a").Open(); err == nil {
+	damaged := withBytes(t, vg.Of(poolMapping(vg.LV("pool")).Metadata), 0, make([]byte, 4096))
+	other := Open(damaged, Options{}).VGs[0]
+	other.LV("pool").Choose(Choice{ThinPool: ThinPoolChoice{Metadata: &bytesDevice{bytes.NewReader(repaired)}}})
+	sameContents(t, other, truth)
+	other.LV("pool").Choose(Choice{ThinPool: ThinPoolChoice{MetadataLV: "lvol0_pmspare"}})
+	if _, err := other.LV("vol_a").Open(); err == nil {
 		t.Error("opens with an empty spare")
 	}
 }
@@ -131,13 +127,11 @@ func TestMetadataOfAnotherAgeAreRefusedUnlessTheUserSaysSo(t *testing.T) {
 	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
 	truth := readVG(t, vg)
 	poolMapping(vg.LV("pool")).TransactionID += 2
-	vg.assembly = newAssembly(vg, Options{})
+	vg.assemble(Options{})
 	if _, err := vg.LV("vol_a").Open(); !errors.Is(err, ErrThinPool) {
 		t.Errorf("opened: %v", err)
 	}
-	vg.assembly = newAssembly(vg, Options{ThinPool: func(*LV) ThinPoolOptions {
-		return ThinPoolOptions{IgnoreTransactionID: true}
-	}})
+	vg.LV("pool").Choose(Choice{ThinPool: ThinPoolChoice{IgnoreTransactionID: true}})
 	sameContents(t, vg, truth)
 }
 
@@ -177,7 +171,7 @@ func TestAPoolThatNeedsACheckIsReadAndSaysSo(t *testing.T) {
 	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
 	truth := readVG(t, vg)
 	meta := poolMapping(vg.LV("pool")).Metadata
-	v, err := vg.assembly.volume(meta)
+	v, err := vg.assembly.Own(meta)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +182,7 @@ func TestAPoolThatNeedsACheckIsReadAndSaysSo(t *testing.T) {
 	b[4] |= 1
 	castagnoli := crc32.MakeTable(crc32.Castagnoli)
 	binary.LittleEndian.PutUint32(b, ^crc32.Checksum(b[4:], castagnoli)^160774)
-	flagged := Open(withBytes(t, meta, 0, b), Options{}).VGs[0]
+	flagged := Open(withBytes(t, vg.Of(meta), 0, b), Options{}).VGs[0]
 	sameContents(t, flagged, truth)
 	if a, b := flagged.LV("vol_a").Health(), vg.LV("vol_a").Health(); a != "needs-check" || b != "" {
 		t.Errorf("health %q, and %q without the flag", a, b)

@@ -3,10 +3,9 @@ package lvm2
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 
+	"lvm2fs/lvm2/internal/assembly"
 	"lvm2fs/mapping"
 )
 
@@ -18,7 +17,7 @@ type Volume struct {
 
 	release sync.Once
 	claims  []mapping.WritableDevice // held until Close
-	started []state                  // stopped at Close
+	writing *assembly.Writing        // stopped at Close
 }
 
 var _ mapping.Writable = (*Volume)(nil)
@@ -27,7 +26,7 @@ var _ mapping.Writable = (*Volume)(nil)
 // where there is nothing to read. It succeeds for an LV with lost ranges; reading those
 // fails with ErrMissing.
 func (lv *LV) Open() (*Volume, error) {
-	contents, err := lv.VG.assembly.contents(lv)
+	contents, err := lv.VG.assembly.Contents(lv.LV)
 	if err != nil {
 		return nil, fmt.Errorf("LV %s: %w", lv, err)
 	}
@@ -46,7 +45,7 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 	if err := lv.ReadOnlyReason(); err != nil {
 		return nil, err
 	}
-	for _, dev := range foundOn(lv.claimed()) {
+	for _, dev := range lv.VG.found(lv.FamilyPVs()) {
 		w, ok := dev.(mapping.WritableDevice)
 		if !ok {
 			return nil, errors.Join(fmt.Errorf("LV %s: %s: %w", lv, dev.Name(), mapping.ErrNotWritable), v.Close())
@@ -58,7 +57,7 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 	}
 	err = lv.VG.recheck()
 	if err == nil {
-		v.started, err = lv.VG.assembly.startWriting(lv)
+		v.writing, err = lv.VG.assembly.StartWriting(lv.LV)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, err), v.Close())
@@ -68,27 +67,6 @@ func (lv *LV) OpenWritable() (*Volume, error) {
 		return nil, errors.Join(fmt.Errorf("LV %s: %w", lv, mapping.ErrNotWritable), v.Close())
 	}
 	return v, nil
-}
-
-// DeviceSize is the size in bytes of the block device that the kernel would make, as far
-// as the metadata tells: [Volume.Size] without opening the LV.
-func (lv *LV) DeviceSize() int64 {
-	if seg := lv.snapshotOf(); seg != nil {
-		return int64(seg.ExtentCount) * lv.VG.ExtentSize
-	}
-	return lv.Size()
-}
-
-// Stateful says whether more than the VG's metadata tells where the LV's bytes are: superblocks, tables
-// and trees on its devices, as they were when it was opened.
-func (lv *LV) Stateful() bool {
-	if lv.snapshotOf() != nil || len(lv.snapshots()) > 0 {
-		return true
-	}
-	return lv.through(func(seg *Segment) bool {
-		_, striped := seg.Mapping.(*Striped)
-		return !striped && seg.Type != "error" && seg.Type != "zero"
-	})
 }
 
 // LV is the logical volume.
@@ -102,7 +80,7 @@ func (v *Volume) Writable() bool { return v.writer != nil }
 
 // Moves says whether bytes of the volume may come to lie elsewhere while it is open: those of a snapshot do when
 // its origin is written. What Map then said of them is to be used at once, by one who knows that nobody writes.
-func (v *Volume) Moves() bool { return v.lv.snapshotOf() != nil }
+func (v *Volume) Moves() bool { return v.lv.SnapshotOf() != nil }
 
 // Map answers where bytes are; see [mapping.Volume].
 func (v *Volume) Map(off, max int64) (mapping.Extent, error) { return v.contents.Map(off, max) }
@@ -141,7 +119,7 @@ func (v *Volume) Sync() error {
 func (v *Volume) Close() error {
 	var errs []error
 	v.release.Do(func() {
-		errs = append(errs, v.Sync(), v.lv.VG.assembly.states.stop(v.started))
+		errs = append(errs, v.Sync(), v.writing.Stop())
 		for _, w := range v.claims {
 			errs = append(errs, w.Release())
 		}
@@ -152,77 +130,3 @@ func (v *Volume) Close() error {
 func (v *Volume) errReadOnly() error {
 	return fmt.Errorf("LV %s: %w: it was opened for reading", v.lv, ErrReadOnly)
 }
-
-// ReadOnlyError is why an LV cannot be written. It wraps ErrReadOnly.
-type ReadOnlyError struct {
-	LV     *LV
-	Reason string // a phrase
-	Own    bool   // it is about this LV, and not about its VG, its devices or all segments of a type
-}
-
-func (e *ReadOnlyError) Error() string {
-	return fmt.Sprintf("LV %s: %v: %s", e.LV, ErrReadOnly, e.Reason)
-}
-
-// Unwrap makes the error one of [ErrReadOnly].
-func (e *ReadOnlyError) Unwrap() error { return ErrReadOnly }
-
-// ReadOnlyReason says why the LV cannot be written, with a [*ReadOnlyError]; nil when it can.
-func (lv *LV) ReadOnlyReason() error {
-	if reason, own := lv.readOnlyReason(); reason != "" {
-		return &ReadOnlyError{lv, reason, own}
-	}
-	return nil
-}
-
-// Health is "" for an LV in good order, or what is wrong with it, separated by commas:
-// damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
-// invalid (a snapshot that overflowed), unreadable (it cannot be opened for another reason, which [LV.Fault] gives),
-// partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
-// built, but may be made up for), cache-lost (and not needed), needs-check
-// (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts, or not be written), in-use
-// (by somebody else), "bad name".
-func (lv *LV) Health() string {
-	var words []string
-	if word := faultWord(lv.Fault()); word != "" {
-		words = append(words, word)
-	}
-	if lv.Partial() {
-		words = append(words, "partial")
-	}
-	words = append(words, lv.VG.assembly.arrayHealth(lv)...)
-	if lv.VG.assembly.cachesLost(lv) != nil {
-		words = append(words, "cache-lost")
-	}
-	if lv.VG.assembly.needsCheck(lv) {
-		words = append(words, "needs-check")
-	}
-	if slices.ContainsFunc(lv.pvs(), func(pv *PV) bool { return pv.holder != "" }) {
-		words = append(words, "in-use")
-	}
-	if !validName(lv.Name) || !validName(lv.VG.Name) {
-		words = append(words, "bad name")
-	}
-	return strings.Join(words, ",")
-}
-
-// Partial says whether the LV has extents on a PV that is missing, or beyond the end of the device of one.
-func (lv *LV) Partial() bool { return lv.VG.partialLVs()[lv] }
-
-// Devices are the devices beneath the LV that were found, each once.
-func (lv *LV) Devices() []Device {
-	return foundOn(lv.pvs())
-}
-
-func foundOn(pvs []*PV) []Device {
-	var devices []Device
-	for _, pv := range pvs {
-		if pv.Device != nil {
-			devices = append(devices, pv.Device)
-		}
-	}
-	return devices
-}
-
-// pvs are the PVs beneath the LV, each once, in the order of the VG. Not to be changed.
-func (lv *LV) pvs() []*PV { return lv.allPVs }

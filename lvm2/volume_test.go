@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
@@ -234,7 +235,7 @@ func TestLVsThatLieOnTooManyOthersAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		deep int
 		ok   bool
-	}{{10, true}, {maxDepth + 1, true}, {maxDepth + 2, false}, {3000, false}} {
+	}{{10, true}, {metadata.MaxDepth + 1, true}, {metadata.MaxDepth + 2, false}, {3000, false}} {
 		vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}}
 		on := "pv0"
 		for i := range c.deep {
@@ -242,12 +243,12 @@ func TestLVsThatLieOnTooManyOthersAreRefused(t *testing.T) {
 			vg.LVs = append(vg.LVs, testpv.LV{Name: name, Segments: []string{testpv.Linear(0, 1, on, 0)}})
 			on = name
 		}
-		opened, err := decodeVG([]byte(vg.Text()))
+		opened, err := metadata.Decode([]byte(vg.Text()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if top := opened.LV(on); (top.broken == nil) != c.ok {
-			t.Errorf("%d LVs: %v", c.deep, top.broken)
+		if top := opened.LV(on); (top.Broken() == nil) != c.ok {
+			t.Errorf("%d LVs: %v", c.deep, top.Broken())
 		}
 	}
 }

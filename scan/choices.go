@@ -7,53 +7,43 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// choices are Options.Choices, for the LVs that they name.
-type choices struct {
-	legs       map[*lvm2.LV][]int
-	pools      map[*lvm2.LV]lvm2.ThinPoolOptions
-	originOnly map[*lvm2.LV]bool
-}
-
-// apply makes lvm2 ask for the choices, which resolve fills in before any LV is opened.
-func (c *choices) apply(o *lvm2.Options) {
-	o.TrustLegs = func(lv *lvm2.LV) []int { return c.legs[lv] }
-	o.OriginOnly = func(lv *lvm2.LV) bool { return c.originOnly[lv] }
-	o.ThinPool = func(pool *lvm2.LV) lvm2.ThinPoolOptions { return c.pools[pool] }
-}
-
-// resolve finds the LVs that the choices name. Files with metadata become devices of the session.
-func (c *choices) resolve(s *Session, scan *lvm2.Scan) error {
-	c.legs, c.pools, c.originOnly = map[*lvm2.LV][]int{}, map[*lvm2.LV]lvm2.ThinPoolOptions{}, map[*lvm2.LV]bool{}
+// choose has the LVs that Options.Choices name opened by them. Files with metadata become devices of the session.
+func (s *Session) choose(scan *lvm2.Scan) error {
 	r := &Result{VGs: scan.VGs}
 	if len(r.VGs) == 0 {
 		return nil // which says enough
 	}
+	sums := map[*lvm2.LV]lvm2.Choice{}
 	for i, choice := range s.opts.Choices {
-		if err := c.add(s, r, choice); err != nil {
+		lv, err := r.LV(choice.LV)
+		if err == nil {
+			sums[lv], err = s.add(sums[lv], choice)
+		}
+		if err != nil {
 			return &OptionError{"Choices", i, choice.LV, err, nil}
 		}
+	}
+	for lv, sum := range sums {
+		lv.Choose(sum)
 	}
 	return nil
 }
 
-func (c *choices) add(s *Session, r *Result, choice Choice) error {
-	lv, err := r.LV(choice.LV)
-	if err != nil {
-		return err
-	}
-	c.legs[lv] = append(c.legs[lv], choice.TrustLegs...)
-	c.originOnly[lv] = c.originOnly[lv] || choice.OriginOnly
-	pool := c.pools[lv]
-	if path := choice.ThinMetadataFile; path != "" {
-		if pool.Metadata, err = s.metadataFile(path); err != nil {
-			return err
+func (s *Session) add(sum lvm2.Choice, c Choice) (lvm2.Choice, error) {
+	sum.TrustLegs = append(sum.TrustLegs, c.TrustLegs...)
+	sum.OriginOnly = sum.OriginOnly || c.OriginOnly
+	pool := &sum.ThinPool
+	if path := c.ThinMetadataFile; path != "" {
+		d, err := s.metadataFile(path)
+		if err != nil {
+			return sum, err
 		}
+		pool.Metadata = d
 	}
-	pool.MetadataLV = cmp.Or(choice.ThinMetadataLV, pool.MetadataLV)
-	pool.Root = cmp.Or(choice.ThinRoot, pool.Root)
-	pool.IgnoreTransactionID = pool.IgnoreTransactionID || choice.IgnoreTransactionID
-	c.pools[lv] = pool
-	return nil
+	pool.MetadataLV = cmp.Or(c.ThinMetadataLV, pool.MetadataLV)
+	pool.Root = cmp.Or(c.ThinRoot, pool.Root)
+	pool.IgnoreTransactionID = pool.IgnoreTransactionID || c.IgnoreTransactionID
+	return sum, nil
 }
 
 // metadataFile opens a file with the metadata of a pool, once for the session.

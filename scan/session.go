@@ -164,7 +164,6 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	var inner []mapping.Device
 	var found *probe.Result
 	var scan *lvm2.Scan
-	var chosen choices
 	var inUse []Problem
 	users := blockdev.LookForUsers()
 	for range maxNesting {
@@ -177,14 +176,13 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		if exclusive && len(inUse) > 0 {
 			return nil, inUse[0].Err
 		}
-		chosen = choices{}
-		scan = lvm2.Open(found.Candidates, s.options(found, &chosen, holder))
+		scan = lvm2.Open(found.Candidates, s.options(found, holder))
 		if !s.opts.Nested {
 			break
 		}
 		// Choices count when the LVs that PVs may lie in are opened. That all of them are for LVs that exist
 		// is seen in the end.
-		_ = chosen.resolve(s, scan)
+		_ = s.choose(scan)
 		next := s.inner.of(scan)
 		if len(next) <= len(inner) {
 			break
@@ -205,7 +203,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	s.inner.keep(inner)
 	s.prober.Forget()
 	r.Problems = s.problems(found, scan, inUse)
-	return r, chosen.resolve(s, scan)
+	return r, s.choose(scan)
 }
 
 // unmatched is the first option for a device that is not there.
@@ -267,7 +265,7 @@ func (s *Session) problems(found *probe.Result, scan *lvm2.Scan, inUse []Problem
 	return all
 }
 
-func (s *Session) options(found *probe.Result, chosen *choices, holder map[lvm2.Device]string) lvm2.Options {
+func (s *Session) options(found *probe.Result, holder map[lvm2.Device]string) lvm2.Options {
 	options := lvm2.Options{
 		AtWord: func(d lvm2.Device) bool { return found.AtWord[d] },
 		Chosen: func(d lvm2.Device) bool {
@@ -289,6 +287,5 @@ func (s *Session) options(found *probe.Result, chosen *choices, holder map[lvm2.
 			s.warn("LV %s: the snapshot is lost, because its origin was written: %w", lv, err)
 		}
 	}
-	chosen.apply(&options)
 	return options
 }

@@ -1,0 +1,36 @@
+package assembly
+
+import (
+	"errors"
+	"maps"
+	"time"
+
+	"lvm2fs/lvm2/internal/dm"
+	"lvm2fs/lvm2/metadata"
+)
+
+// forget says whether what has failed is to be tried again: if a device failed, since that may have been for once, and
+// the last attempt was not just now. It forgets all that failed so. What metadata are to blame for stays as it is
+// until they are read again. The caller holds a.mu.
+func (a *Assembly) forget(err error) bool {
+	if !errors.Is(err, dm.ErrDevice) || time.Since(a.tried) < a.RetryAfter {
+		return false
+	}
+	failed := func(_ *metadata.LV, done assembled) bool { return errors.Is(done.err, dm.ErrDevice) }
+	maps.DeleteFunc(a.views, failed)
+	maps.DeleteFunc(a.volumes, failed)
+	maps.DeleteFunc(a.spaces, failed)
+	maps.DeleteFunc(a.pools, func(_ *metadata.LV, p *thinPool) bool { return errors.Is(p.err, dm.ErrDevice) })
+	maps.DeleteFunc(a.vdoUsages, func(_ *metadata.LV, u *dm.VDOUsage) bool { return u == nil })
+	return true
+}
+
+// again calls read, and once more if a device failed: for what an LV does without where it cannot be read, as a leg of
+// a RAID, and which is not read again later.
+func again[T any](read func() (T, error)) (T, error) {
+	v, err := read()
+	if errors.Is(err, dm.ErrDevice) {
+		v, err = read()
+	}
+	return v, err
+}
