@@ -51,6 +51,16 @@ func (vg *VG) LV(name string) *LV {
 	return nil
 }
 
+// PV finds a physical volume by its UUID; nil if there is none.
+func (vg *VG) PV(uuid UUID) *PV {
+	for _, pv := range vg.PVs {
+		if pv.UUID == uuid {
+			return pv
+		}
+	}
+	return nil
+}
+
 // Exported says whether the VG was given away by vgexport. lvm2 activates none of
 // its LVs until vgimport.
 func (vg *VG) Exported() bool { return slices.Contains(vg.Status, "EXPORTED") }

@@ -1,0 +1,51 @@
+package ondisk
+
+import (
+	"io"
+	"slices"
+)
+
+// Where the areas of a PV lie unless lvm2 was told otherwise, and how far from both ends of a device their headers are looked
+// for. (docs/format/01-label-and-metadata-area.md, section 9)
+const (
+	defaultAreaStart = 4096
+	defaultAreaEnd   = 1 << 20
+	areaSearch       = 2 << 20
+)
+
+// FindAreas says where metadata areas may be on a device whose label cannot be read: wherever a header shows by
+// its magic, whole or damaged, in the first and the last MiB; and where lvm2 puts the first one. Of a damaged header the size is not believed, and
+// the area taken to go on to where the usual one ends, or to the end of the device.
+// (docs/format/01-label-and-metadata-area.md, section 8)
+func FindAreas(r io.ReaderAt, size int64) []Area {
+	var areas []Area
+	add := func(a Area) {
+		if a.Size > mdaHeaderSize && !slices.ContainsFunc(areas, func(b Area) bool { return a.Offset == b.Offset }) {
+			areas = append(areas, a)
+		}
+	}
+	for _, from := range []int64{0, max(0, size-areaSearch) / SectorSize * SectorSize} {
+		b := make([]byte, min(areaSearch, size-from))
+		_ = readAround(r, b, from) // what cannot be read is not found
+		for at := 0; at+mdaHeaderSize <= len(b); at += SectorSize {
+			sector := structure(b[at : at+mdaHeaderSize])
+			if string(sector[mdaMagic:mdaMagic+len(mdaMagicText)]) == mdaMagicText {
+				add(areaOf(sector, from+int64(at), size))
+			}
+		}
+	}
+	add(Area{defaultAreaStart, min(size, defaultAreaEnd) - defaultAreaStart})
+	return areas
+}
+
+// areaOf is the area whose header, whole or damaged, is at off.
+func areaOf(header structure, off, size int64) Area {
+	if m, err := decodeMetadataArea(header); err == nil && m.Offset == off {
+		return m.Area
+	}
+	end := size
+	if off < defaultAreaEnd {
+		end = min(size, defaultAreaEnd)
+	}
+	return Area{off, end - off}
+}

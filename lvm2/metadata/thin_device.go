@@ -1,0 +1,32 @@
+package metadata
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// ThinDevice is a thin device that no LV of the VG is there for, as an LV: called POOL#ID, of as many extents as hold size bytes. It is
+// not one of VG.LVs. Its UUID is made of the pool's and the ID.
+func ThinDevice(pool *LV, id uint64, size int64) *LV {
+	lv := &LV{VG: pool.VG, Name: fmt.Sprintf("%s#%d", pool.Name, id), Status: []string{"READ", "VISIBLE"}, Major: -1, Minor: -1}
+	lv.UUID = madeUUID(fmt.Sprintf("%s#%d", pool.UUID, id))
+	lv.fileName = fmt.Sprintf("%s#%d", pool.fileName, id)
+	extent := pool.VG.ExtentSize
+	lv.extentCount = max(1, uint64((size+extent-1)/extent))
+	seg := &Segment{LV: lv, ExtentCount: lv.extentCount, Type: "thin", kind: thinKind, Mapping: &Thin{Pool: pool, DeviceID: id}}
+	seg.refs = []Reference{{Area: Area{LV: pool}, Role: RolePool, Beside: true, Hidden: true}}
+	lv.Segments = []*Segment{seg}
+	lv.allPVs = pool.allPVs
+	return lv
+}
+
+// madeUUID is a UUID that depends on a name alone.
+func madeUUID(name string) UUID {
+	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	sum := sha256.Sum256([]byte(name))
+	b := make([]byte, 32)
+	for i := range b {
+		b[i] = letters[int(sum[i])%len(letters)]
+	}
+	return UUID(b)
+}
