@@ -16,6 +16,8 @@ import (
 type LV struct {
 	*metadata.LV
 	VG *VG
+
+	device *LV // the pool, of a thin device that the VG has no LV for
 }
 
 // Choice is what the user knows better of an LV than what is on disk. The zero value believes the disk.
@@ -44,6 +46,8 @@ type ThinPoolChoice struct {
 	// Root is the block of the metadata where the mappings begin, of those that
 	// [LV.ThinRoots] finds; the superblock is not read then. 0 for that of the superblock.
 	Root uint64
+	// ReadReused reads chunks of a Root that belong to something else by now as they are.
+	ReadReused bool
 }
 
 // Choose has the LV, and all that lies on it, opened by a choice from now on. What is open
@@ -78,7 +82,7 @@ func (lv *LV) Health() string {
 	if slices.ContainsFunc(lv.PVs(), func(pv *metadata.PV) bool { return lv.VG.pvs[pv].holder != "" }) {
 		words = append(words, "in-use")
 	}
-	if !metadata.ValidName(lv.Name) || !metadata.ValidName(lv.VG.Name) {
+	if !metadata.ValidName(lv.Name) && lv.device == nil || !metadata.ValidName(lv.VG.Name) {
 		words = append(words, "bad name")
 	}
 	return strings.Join(words, ",")
@@ -112,7 +116,12 @@ func (lv *LV) Fault() error {
 }
 
 // Partial says whether the LV has extents on a PV that is missing, or beyond the end of the device of one.
-func (lv *LV) Partial() bool { return lv.VG.partial()[lv.LV] }
+func (lv *LV) Partial() bool {
+	if lv.device != nil {
+		return lv.device.Partial()
+	}
+	return lv.VG.partial()[lv.LV]
+}
 
 // Incomplete says whether the LV is Partial, or the COW store of a snapshot of it is, or of one that it lies on.
 func (lv *LV) Incomplete() bool { return lv.VG.incomplete()[lv.LV] }
@@ -174,8 +183,10 @@ type ThinRoot struct {
 // begin, whatever its superblock says, with the most plausible first. It reads all of the
 // metadata, and believes checksums only; what it finds may be of the past. One is chosen by
 // [ThinPoolChoice].
-func (lv *LV) ThinRoots() ([]ThinRoot, error) {
-	found, err := lv.VG.assembly.ThinRoots(lv.LV)
+//
+// also are IDs of devices that are looked for beside those of the LVs in the pool: of LVs that were removed.
+func (lv *LV) ThinRoots(also ...uint64) ([]ThinRoot, error) {
+	found, err := lv.VG.assembly.ThinRoots(lv.LV, also)
 	roots := make([]ThinRoot, len(found))
 	for i, r := range found {
 		roots[i] = ThinRoot(r)

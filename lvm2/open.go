@@ -34,6 +34,17 @@ type Options struct {
 	// InUse says who else uses a device ("" for nobody). LVs on it get health
 	// in-use.
 	InUse func(Device) string
+	// Views are shown in place of what the devices have of those VGs, or beside what they have now.
+	Views []View
+	// IsPV gives the UUID of the PV that a device is, by the user's word, whatever its label says; "" for
+	// what the label says. May be nil.
+	IsPV func(Device) metadata.UUID
+	// Overwritten are the runs of a device of IsPV that what shows on it now may have overwritten. May be nil.
+	Overwritten func(Device) []metadata.Reused
+	// ReadReused reads what may have been overwritten, or is of another age than the metadata, as it is now.
+	ReadReused bool
+	// UseMissing says whether to read a PV that was missing when its VG was changed, and is back. May be nil.
+	UseMissing func(*PV) bool
 	// CacheLost is told of a cached LV that is read from its origin alone because its cache
 	// is missing or damaged. Nothing is lost by that: the cache was in a mode in which all
 	// that was written is in the origin too.
@@ -74,9 +85,17 @@ func Open(devices []Device, opts Options) *Scan {
 			continue
 		}
 		seen[dev] = true
-		if f, err := s.readPV(dev); err != nil {
+		f, err := s.readPV(dev)
+		told := s.byWord(dev, f)
+		switch {
+		case told != nil:
+			found = append(found, told)
+			if f != nil {
+				found = append(found, f)
+			}
+		case err != nil:
 			s.reject(dev, err)
-		} else {
+		default:
 			found = append(found, f)
 		}
 	}
@@ -109,6 +128,8 @@ type foundPV struct {
 	areas       []MetadataArea
 	newest      *copyOfText       // of the texts on this device; nil if there are none
 	copies      []Device          // the other devices that show the PV, and nothing tells which is right
+	told        bool              // it is the PV by the user's word alone
+	past        bool              // it has its place in a VG as it was
 	duplicate   bool              // seen on another device too
 	damaged     bool              // has areas in use, of which none can be read
 	doubtful    bool              // has an area in use that cannot be read
@@ -229,7 +250,10 @@ func (s *scanner) chooseVGs(found []*foundPV) {
 			candidates[m.vg.UUID] = append(candidates[m.vg.UUID], m)
 		}
 	}
-	for _, ms := range candidates {
+	for uuid, ms := range candidates {
+		if s.pastOf(uuid) != nil {
+			continue
+		}
 		slices.SortStableFunc(ms, func(a, b *copyOfText) int {
 			return cmp.Or(cmp.Compare(b.vg.Seqno, a.vg.Seqno), cmp.Compare(b.copies, a.copies))
 		})
@@ -240,6 +264,9 @@ func (s *scanner) chooseVGs(found []*foundPV) {
 		}
 		s.VGs = append(s.VGs, vg)
 	}
+	for i := range s.opts.Views {
+		s.view(&s.opts.Views[i])
+	}
 	slices.SortFunc(s.VGs, func(a, b *VG) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
 	})
@@ -247,8 +274,12 @@ func (s *scanner) chooseVGs(found []*foundPV) {
 
 // placePVs gives each PV of the metadata its device.
 func (s *scanner) placePVs(found []*foundPV) {
+	s.placePast(found)
 	listed := map[metadata.UUID][]*PV{}
 	for _, vg := range s.VGs {
+		if vg.past != nil {
+			continue
+		}
 		own := map[metadata.UUID]bool{}
 		for _, pv := range vg.PVs {
 			if !own[pv.UUID] { // or else neither is used
@@ -264,6 +295,7 @@ func (s *scanner) placePVs(found []*foundPV) {
 			pvs = slices.DeleteFunc(pvs, func(pv *PV) bool { return pv.VG.UUID != f.newest.vg.UUID })
 		}
 		switch {
+		case f.past && (len(pvs) == 0 || f.newest != nil && s.pastOf(f.newest.vg.UUID) != nil):
 		case len(pvs) == 1:
 			f.place(pvs[0])
 			if f.newest != nil && f.seqno() < pvs[0].VG.Seqno {
@@ -289,7 +321,7 @@ func (s *scanner) placePVs(found []*foundPV) {
 }
 
 func (f *foundPV) place(pv *PV) {
-	pv.Device = f.device
+	pv.Device, pv.told = f.device, f.told
 	pv.HeaderVersion, pv.InUse = f.header.Version, f.header.InUse()
 	pv.labelSize, pv.MetadataAreas = f.header.DeviceSize, f.areas
 	pv.copies, pv.duplicate, pv.damaged, pv.fingerprint = f.copies, f.duplicate, f.damaged, f.fingerprint
@@ -298,6 +330,9 @@ func (f *foundPV) place(pv *PV) {
 // reviewVGs reports what a user should know of the VGs as a whole.
 func (s *scanner) reviewVGs() {
 	for _, vg := range s.VGs {
+		if vg.past != nil {
+			s.warn("VG %s is shown as it was: %s", vg.Name, vg.past.From)
+		}
 		vg.assemble(s.opts)
 		for _, pv := range vg.PVs {
 			switch {
@@ -305,8 +340,11 @@ func (s *scanner) reviewVGs() {
 				s.warn("VG %s: %w", vg.Name, pv.Broken())
 			case pv.Device == nil:
 				s.warn("VG %s: %s is missing", vg.Name, pv)
+			case pv.FlaggedMissing() && s.opts.UseMissing != nil && s.opts.UseMissing(pv):
+				pv.use = true
+				s.warn("VG %s: %s was missing when the VG was changed: what it holds may be older than the rest", vg.Name, pv)
 			case pv.FlaggedMissing():
-				s.warn("VG %s: %s is back, but was missing when the VG was changed, and is not used (vgextend --restoremissing)", vg.Name, pv)
+				s.warn("VG %s: %s is back, but was missing when the VG was changed, and is not used (--use-missing reads it all the same; vgextend --restoremissing ends it)", vg.Name, pv)
 			case s.opts.InUse != nil:
 				pv.holder = s.opts.InUse(pv.Device)
 			}

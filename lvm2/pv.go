@@ -27,6 +27,8 @@ type PV struct {
 
 	holder      string            // who else uses the device
 	labelSize   int64             // bytes of the PV by its label
+	told        bool              // the device is this PV by the user's word alone
+	use         bool              // although it was missing when the VG was changed
 	copies      []Device          // with which the device is compared at each read
 	duplicate   bool              // on another device too
 	damaged     bool              // none of its metadata areas can be read
@@ -54,8 +56,8 @@ func (m *MetadataArea) Free() int64 {
 }
 
 // Missing says whether lvm would treat the PV as absent: it is, or its metadata says that
-// it was while the VG was changed.
-func (pv *PV) Missing() bool { return pv.Device == nil || pv.FlaggedMissing() }
+// it was while the VG was changed. [Options].UseMissing has such a one read.
+func (pv *PV) Missing() bool { return pv.Device == nil || pv.FlaggedMissing() && !pv.use }
 
 // MetadataLost is why none of the PV's copies of its VG's metadata can be read, so that which VG it is of is not
 // known from it; nil if one can be read, or it has none.
@@ -94,22 +96,26 @@ func (pv *PV) present() int64 {
 	return size
 }
 
-// Lacks says whether any of the extents of an area cannot be there: the PV is missing, or its device ends
-// before them.
+// Lacks says whether any of the extents of an area cannot be there: the PV is missing, its device ends
+// before them, or they may have been overwritten.
 func (pv *PV) Lacks(first, extents uint64) bool {
 	if pv.Missing() {
 		return true
 	}
 	whole := max(0, pv.present()-pv.DataStart) / pv.VG.ExtentSize
-	return extents > 0 && first+extents > uint64(whole)
+	if extents > 0 && first+extents > uint64(whole) {
+		return true
+	}
+	start := pv.DataStart + int64(first)*pv.VG.ExtentSize
+	return metadata.Overlap(pv.reused(), start, start+int64(extents)*pv.VG.ExtentSize)
 }
 
 // contents is what the PV is read from: the device, compared with its copies.
 func (pv *PV) contents() Device {
 	if len(pv.copies) == 0 {
-		return pv.Device
+		return pv.withoutReused(pv.Device)
 	}
-	return mapping.NewTwins(append([]Device{pv.Device}, pv.copies...), fmt.Errorf("%w: nothing tells which is right: name only one of them", ErrAmbiguous))
+	return pv.withoutReused(mapping.NewTwins(append([]Device{pv.Device}, pv.copies...), fmt.Errorf("%w: nothing tells which is right: name only one of them", ErrAmbiguous)))
 }
 
 func (pv *PV) String() string {

@@ -19,6 +19,8 @@ type VG struct {
 
 	dirName   string
 	ambiguous bool // copies with the same seqno differ
+	past      *View
+	devices   thinDevices
 	opts      Options
 	assembly  *assembly.Assembly
 	pvs       map[*metadata.PV]*PV
@@ -92,7 +94,9 @@ func (s source) Device(pv *metadata.PV) mapping.Device {
 }
 
 func (s source) Describe(pv *metadata.PV) string { return s.vg.pvs[pv].String() }
+func (s source) Missing(pv *metadata.PV) bool    { return s.vg.pvs[pv].Missing() }
 func (s source) Partial(lv *metadata.LV) bool    { return s.vg.partial()[lv] }
+func (s source) OtherAge(lv *metadata.LV) error  { return s.vg.otherAge(lv) }
 
 // DirName is the name of the VG's directory: its name; NAME@XXXXXX, with the first
 // group of the UUID, where two VGs of a scan share the name; @UUID where the name is

@@ -64,6 +64,8 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 // readOnlyReason is why no LV of the VG is to be written, as a phrase; "" if nothing keeps all of them from it.
 func (vg *VG) readOnlyReason() string {
 	switch {
+	case vg.past != nil:
+		return "the VG is shown as it was: " + vg.past.From
 	case vg.Exported():
 		return "the VG is exported"
 	case vg.SystemID != "":
@@ -102,6 +104,10 @@ func (pv *PV) doubt() string {
 		return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label)
 	case pv.Missing():
 		return fmt.Sprintf("%s is missing", pv)
+	case pv.FlaggedMissing():
+		return fmt.Sprintf("%s was missing when the VG was changed", pv)
+	case pv.told:
+		return fmt.Sprintf("%s has no label that says that it is the PV", pv)
 	case pv.Shortfall() > 0:
 		return fmt.Sprintf("%s is smaller than its PV", pv)
 	case pv.duplicate:

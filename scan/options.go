@@ -52,6 +52,22 @@ type Options struct {
 	// AnyBackingFile lets images name files outside of their directory that are not among the paths.
 	AnyBackingFile bool
 
+	// At shows VGs as older metadata texts describe them, read-only. Of one VG there is at most one.
+	At []At
+	// MetadataFiles are more metadata texts. Without At, each is shown in place of what the devices have of its VG.
+	MetadataFiles []MetadataFile
+	// Carve searches all of the devices for metadata texts for At to choose among.
+	Carve bool
+	// CarveProgress is told how many bytes of a device have been searched, now and then. May be nil.
+	CarveProgress func(device string, done, size int64)
+	// IsPV say which PVs devices are. The last one for a device counts.
+	IsPV []IsPV
+	// UseMissing names devices with PVs to be read although they were missing when their VG was changed, by
+	// their names or the UUIDs of the PVs.
+	UseMissing []string
+	// ReadReused reads what may have been overwritten since the metadata that At chooses, or is of another age, as it is now.
+	ReadReused bool
+
 	// Choices are for LVs that would be refused without them.
 	Choices []Choice
 

@@ -82,7 +82,7 @@ func findLV(vg *lvm2.VG, name string) (*lvm2.LV, error) {
 			return lv, nil
 		}
 	}
-	return nil, fmt.Errorf("no LV %q in VG %s", name, vg.DirName())
+	return vg.ThinDevice(name)
 }
 
 // VG finds the VG of a name, as the VG of [Result.LV].

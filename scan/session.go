@@ -52,6 +52,9 @@ func Open(ctx context.Context, paths []string, opts Options) (*Session, error) {
 	for _, o := range opts.Offsets {
 		s.offsets = append(s.offsets, &offset{Offset: o})
 	}
+	for _, p := range opts.IsPV {
+		s.offsets = append(s.offsets, &offset{Offset: Offset{Device: p.Device, Bytes: p.Offset}})
+	}
 	s.layers = newLayers(opts, paths)
 	// What is open stays so.
 	defer s.layers.keys.forget()
@@ -176,7 +179,13 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		if exclusive && len(inUse) > 0 {
 			return nil, inUse[0].Err
 		}
-		scan = lvm2.Open(found.Candidates, s.options(found, holder))
+		views, _, err := s.views(ctx, found)
+		if err != nil {
+			return nil, err
+		}
+		options := s.options(found, holder)
+		options.Views = views
+		scan = lvm2.Open(found.Candidates, options)
 		if !s.opts.Nested {
 			break
 		}
@@ -211,6 +220,9 @@ func (s *Session) unmatched(scan *lvm2.Scan) error {
 	others := refusals(s.notOpened)
 	for i, o := range s.offsets {
 		if o.Device != "" && !o.used {
+			if n := len(s.opts.Offsets); i >= n {
+				return &OptionError{"IsPV", i - n, o.Device, ErrNoDevice, others}
+			}
 			return &OptionError{"Offsets", i, o.Device, ErrNoDevice, others}
 		}
 	}
@@ -275,6 +287,11 @@ func (s *Session) options(found *probe.Result, holder map[lvm2.Device]string) lv
 		Unread: found.Unread,
 		Rival:  found.MayBeBeneath,
 		InUse:  func(d lvm2.Device) string { return holder[d] },
+
+		IsPV:        s.isPV,
+		Overwritten: overwritten,
+		ReadReused:  s.opts.ReadReused,
+		UseMissing:  s.useMissing,
 		CacheLost: func(lv *lvm2.LV, err error) {
 			s.warn("LV %s: its cache is lost, and its origin read alone, which has all that was written: %w", lv, err)
 		},

@@ -18,6 +18,10 @@ type Source interface {
 	Device(*metadata.PV) mapping.Device
 	// Describe is what messages call a PV.
 	Describe(*metadata.PV) string
+	// Missing says whether a PV is to be treated as absent although it has a device.
+	Missing(*metadata.PV) bool
+	// OtherAge is why what the parts of an LV hold may be of another age than the metadata; nil if it is not.
+	OtherAge(*metadata.LV) error
 	// Partial says whether the LV, or what it lies on, has extents that are not there.
 	Partial(*metadata.LV) bool
 }
@@ -46,6 +50,7 @@ type ThinPoolChoice struct {
 	MetadataLV          string
 	IgnoreTransactionID bool
 	Root                uint64
+	ReadReused          bool // what belongs to something else by the superblock
 }
 
 // Assembly makes volumes of the LVs of a VG, each once, when it is first asked for.
@@ -214,6 +219,9 @@ func (a *Assembly) assemble(lv *metadata.LV) (mapping.Volume, error) {
 	if lv.Broken() != nil {
 		return nil, lv.Broken()
 	}
+	if err := a.source.OtherAge(lv); err != nil {
+		return nil, err
+	}
 	if flags := append(lv.VG.Unknown(), lv.Unknown()...); len(flags) > 0 {
 		return nil, fmt.Errorf("%w: status %v", ErrUnsupported, flags)
 	}
@@ -340,7 +348,7 @@ func (a *Assembly) pv(pv *metadata.PV) (mapping.Volume, error) {
 	switch dev := a.source.Device(pv); {
 	case dev == nil:
 		v = dm.Missing(size, fmt.Errorf("%s: %w", a.source.Describe(pv), ErrMissing))
-	case pv.FlaggedMissing():
+	case a.source.Missing(pv):
 		v = dm.Missing(size, fmt.Errorf("%s: was missing when the VG was changed: %w", a.source.Describe(pv), ErrMissing))
 	default:
 		v = dm.Device(dev, pv.DataStart, size)

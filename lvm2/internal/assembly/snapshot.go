@@ -106,6 +106,9 @@ func (a *Assembly) exceptionStore(m *metadata.Snapshot) (*dm.ExceptionStore, err
 	if m.ChunkSize <= 0 || m.ChunkSize&(m.ChunkSize-1) != 0 {
 		return nil, fmt.Errorf("%w: chunk_size of %d bytes", metadata.ErrMetadata, m.ChunkSize)
 	}
+	if err := a.source.OtherAge(m.COW.SnapshotOf().LV); err != nil {
+		return nil, err
+	}
 	store, err := dm.OpenExceptionStore(cow, m.ChunkSize)
 	if err != nil {
 		return nil, fmt.Errorf("COW store %s: %w", m.COW.Name, err)

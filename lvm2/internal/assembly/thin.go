@@ -113,7 +113,11 @@ func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
 		return fail(err)
 	}
 	if opts.Root != 0 {
-		return &thinPool{ThinPool: dm.ThinPoolAt(meta, data, m.ChunkSize, opts.Root), devices: map[*metadata.LV]thinDevice{}}
+		p := dm.ThinPoolAt(meta, data, m.ChunkSize, opts.Root)
+		if now, err := dm.OpenThinPool(meta, data, m.ChunkSize); err == nil && now != nil && !opts.ReadReused {
+			p.Since(now)
+		}
+		return &thinPool{ThinPool: p, devices: map[*metadata.LV]thinDevice{}}
 	}
 	opened, err := dm.OpenThinPool(meta, data, m.ChunkSize)
 	if err != nil {

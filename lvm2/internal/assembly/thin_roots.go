@@ -2,6 +2,7 @@ package assembly
 
 import (
 	"fmt"
+	"slices"
 
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/metadata"
@@ -9,14 +10,16 @@ import (
 
 // ThinRoots looks through all metadata of the thin pool that lv is for places where its mappings may
 // begin, whatever its superblock says, with the most plausible first.
-func (a *Assembly) ThinRoots(lv *metadata.LV) ([]dm.ThinRoot, error) {
+//
+// also are IDs of devices that are looked for beside those of the LVs in the pool.
+func (a *Assembly) ThinRoots(lv *metadata.LV, also []uint64) ([]dm.ThinRoot, error) {
 	a.lock()
 	defer a.unlock()
 	m, meta, data, err := a.thinPoolParts(lv, a.choices[lv].ThinPool)
 	if err != nil {
 		return nil, fmt.Errorf("thin pool %s: %w", lv, err)
 	}
-	var devices []uint64
+	devices := slices.Clone(also)
 	for seg := range lv.InPool() {
 		devices = append(devices, seg.Mapping.(*metadata.Thin).DeviceID)
 	}
@@ -25,4 +28,29 @@ func (a *Assembly) ThinRoots(lv *metadata.LV) ([]dm.ThinRoot, error) {
 		return nil, fmt.Errorf("thin pool %s: %w", lv, err)
 	}
 	return roots, nil
+}
+
+// ThinDevices are the thin devices in the pool that lv is, also those that no LV is there for.
+func (a *Assembly) ThinDevices(lv *metadata.LV) ([]dm.ThinDevice, error) {
+	a.lock()
+	defer a.unlock()
+	pool := a.thinPool(lv)
+	if pool.err != nil {
+		return nil, fmt.Errorf("thin pool %s: %w", lv, pool.err)
+	}
+	if pool.ThinPool == nil {
+		return nil, nil
+	}
+	devices, err := pool.Devices()
+	if err != nil {
+		return nil, fmt.Errorf("thin pool %s: %w", lv, err)
+	}
+	return devices, nil
+}
+
+// Rooted says whether the pool is read from a root that was chosen for it.
+func (a *Assembly) Rooted(lv *metadata.LV) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.choices[lv].ThinPool.Root != 0
 }

@@ -38,6 +38,7 @@ type ThinPool struct {
 	level1    pdata.Tree
 	details   pdata.Tree
 	usage     ThinUsage
+	since     *thinSince // of a pool from an older root; nil if nothing is known
 
 	dataMap     pdata.SpaceMap
 	metadataMap pdata.SpaceMap
@@ -206,7 +207,7 @@ func (p *ThinPool) Thin(device uint64, size int64, external mapping.Volume) (map
 	if !found {
 		return nil, fmt.Errorf("%w: no thin device %d", ErrThinPool, device)
 	}
-	return &thin{pool: p, size: size, external: external, unprovisioned: Unprovisioned(size, external), level2: p.tree(binary.LittleEndian.Uint64(root))}, nil
+	return &thin{pool: p, device: device, size: size, external: external, unprovisioned: Unprovisioned(size, external), level2: p.tree(binary.LittleEndian.Uint64(root))}, nil
 }
 
 // tree is the level 2 of a device.
@@ -228,6 +229,7 @@ func Unprovisioned(size int64, external mapping.Volume) mapping.Volume {
 
 type thin struct {
 	pool          *ThinPool
+	device        uint64
 	level2        pdata.Tree
 	size          int64
 	external      mapping.Volume // nil for none
@@ -282,8 +284,15 @@ func (t *thin) locate(off int64) (mapping.Volume, int64, int64) {
 		length := until(chunk + 1)
 		return &missing{off + length, fmt.Errorf("%w: %w: chunk %d lies in chunk %d of the pool, which has %d", mapping.ErrMissing, ErrThinPool, chunk, first, t.pool.chunks)}, off, length
 	}
+	reused := func(n uint64) bool {
+		return t.pool.since != nil && t.pool.since.reused(t.device, chunk+n, first+n, leaf.Block())
+	}
+	if reused(0) {
+		length := until(chunk + 1)
+		return &missing{off + length, fmt.Errorf("%w: chunk %d of the pool belongs to something else now", ErrChunkReused, first)}, off, length
+	}
 	n := uint64(1)
-	for i+int(n) < leaf.Len() && leaf.Key(i+int(n)) == chunk+n && dataChunk(leaf.Value(i+int(n))) == first+n && first+n < t.pool.chunks {
+	for i+int(n) < leaf.Len() && leaf.Key(i+int(n)) == chunk+n && dataChunk(leaf.Value(i+int(n))) == first+n && first+n < t.pool.chunks && !reused(n) {
 		n++
 	}
 	return t.pool.data, int64(first*size) + within, until(chunk + n)

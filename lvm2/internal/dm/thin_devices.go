@@ -1,0 +1,61 @@
+package dm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"lvm2fs/lvm2/internal/pdata"
+)
+
+// ThinDevice is a thin device of a pool.
+type ThinDevice struct {
+	ID     uint64
+	End    int64  // bytes up to the end of its last chunk; the pool does not know its size
+	Mapped uint64 // chunks, by its details; 0 if there are none
+}
+
+// maxThinDevices bounds the list of [ThinPool.Devices].
+const maxThinDevices = 1 << 20
+
+// Devices are the thin devices that the pool has, by ID, whether an LV is there for them or not. It reads one path of nodes for each. Of
+// one whose mappings are damaged End is 0. It fails where level 1 is damaged.
+func (p *ThinPool) Devices() ([]ThinDevice, error) {
+	var devices []ThinDevice
+	for key := uint64(0); ; {
+		leaf, err := p.level1.Leaf(key)
+		if err != nil {
+			return devices, fmt.Errorf("thin devices: %w", err)
+		}
+		for i := range leaf.Len() {
+			if len(devices) == maxThinDevices {
+				return devices, fmt.Errorf("%w: more than %d thin devices", ErrThinPool, maxThinDevices)
+			}
+			devices = append(devices, p.device(leaf.Key(i), binary.LittleEndian.Uint64(leaf.Value(i))))
+		}
+		if leaf.To == math.MaxUint64 {
+			return devices, nil
+		}
+		key = leaf.To + 1
+	}
+}
+
+func (p *ThinPool) device(id, root uint64) ThinDevice {
+	d := ThinDevice{ID: id}
+	if p.Counted() {
+		d.Mapped, _ = p.Mapped(id) // 0 is what is told then
+	}
+	if last, ok := lastKey(p.tree(root)); ok && last < math.MaxInt64/uint64(p.chunkSize)/2 {
+		d.End = int64(last+1) * p.chunkSize
+	}
+	return d
+}
+
+// lastKey is the highest key of a tree; false if there is none, or a node on the way to it is damaged.
+func lastKey(t pdata.Tree) (uint64, bool) {
+	leaf, err := t.Leaf(math.MaxUint64)
+	if err != nil || leaf.Len() == 0 {
+		return 0, false
+	}
+	return leaf.Key(leaf.Len() - 1), true
+}

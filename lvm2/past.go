@@ -1,0 +1,144 @@
+package lvm2
+
+import (
+	"errors"
+	"fmt"
+
+	"lvm2fs/lvm2/internal/ondisk"
+	"lvm2fs/lvm2/metadata"
+	"lvm2fs/mapping"
+)
+
+// View is a VG as an older text or a file describes it, to be shown in place of what counts now. It is read-only. Package history
+// makes them.
+type View struct {
+	VG   *metadata.VG
+	From string // what to call it
+	// Since is what has become of its places; nil if that is not known.
+	Since *metadata.Since
+}
+
+var (
+	// ErrReused is wrapped, with ErrMissing, by the error of reading what may have been overwritten since.
+	ErrReused = errors.New("may have been overwritten")
+	// ErrOtherAge: what the parts of an LV hold may not be of the age of the metadata that is shown.
+	ErrOtherAge = errors.New("of another age than the metadata")
+)
+
+// Past is what is shown of the VG in place of what counts now; nil if that is shown.
+func (vg *VG) Past() *View { return vg.past }
+
+// view shows what a View does.
+func (s *scanner) view(v *View) {
+	vg := newVG(v.VG)
+	vg.past = v
+	s.VGs = append(s.VGs, vg)
+}
+
+// past is the view of a VG; nil for none.
+func (s *scanner) pastOf(uuid metadata.UUID) *View {
+	for i := range s.opts.Views {
+		if s.opts.Views[i].VG.UUID == uuid {
+			return &s.opts.Views[i]
+		}
+	}
+	return nil
+}
+
+// placePast gives the PVs of VGs as they were their devices. What counts now may use the same ones.
+func (s *scanner) placePast(found []*foundPV) {
+	for _, vg := range s.VGs {
+		if vg.past == nil {
+			continue
+		}
+		for _, pv := range vg.PVs {
+			for _, f := range found {
+				if f.uuid == pv.UUID {
+					f.place(pv)
+					f.past = true
+				}
+			}
+		}
+	}
+}
+
+// byWord is the PV that a device is by the user's word; nil if the user has not said so, or the label says the same.
+func (s *scanner) byWord(dev Device, labelled *foundPV) *foundPV {
+	if s.opts.IsPV == nil {
+		return nil
+	}
+	uuid := s.opts.IsPV(dev)
+	if uuid == "" || labelled != nil && labelled.uuid == uuid {
+		return nil
+	}
+	f := &foundPV{device: dev, uuid: uuid, header: &ondisk.Header{UUID: string(uuid), DeviceSize: dev.Size()}, told: true}
+	for _, a := range ondisk.FindAreas(dev, dev.Size()) {
+		area, m := s.readArea(f, a, discard{})
+		if area.Err != nil || m == nil || m.vg.PV(uuid) == nil {
+			continue
+		}
+		f.areas = append(f.areas, area)
+		if f.newest == nil || m.vg.Seqno > f.newest.vg.Seqno {
+			f.newest = m
+		}
+	}
+	return f
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// reused are the runs of the PV's device that may not hold what the metadata say.
+func (pv *PV) reused() []metadata.Reused {
+	if pv.VG == nil || pv.Device == nil || pv.VG.opts.ReadReused {
+		return nil
+	}
+	var ranges []metadata.Reused
+	if past := pv.VG.past; past != nil {
+		ranges = past.Since.Ranges(pv.UUID)
+	}
+	if pv.told && pv.VG.opts.Overwritten != nil {
+		ranges = metadata.Join(append(ranges, pv.VG.opts.Overwritten(pv.Device)...))
+	}
+	return ranges
+}
+
+// withoutReused is the PV's device without what may have been overwritten.
+func (pv *PV) withoutReused(d Device) Device {
+	ranges := pv.reused()
+	if len(ranges) == 0 {
+		return d
+	}
+	lost := make([]mapping.LostRange, len(ranges))
+	for i, r := range ranges {
+		lost[i] = mapping.LostRange{Start: r.Start, End: r.End, Err: reusedError(r)}
+	}
+	return mapping.WithLost(d, lost)
+}
+
+func reusedError(r metadata.Reused) error {
+	return fmt.Errorf("%w by %s: %w", ErrReused, r.By, ErrMissing)
+}
+
+// Overwritten is how many bytes beneath the LV, of PVs that are there, may have been overwritten since the metadata that are shown were written, by whom,
+// and of how many.
+func (lv *LV) Overwritten() (bytes, of int64, by []string) {
+	ranges := map[metadata.UUID][]metadata.Reused{}
+	for _, pv := range lv.PVs() {
+		ranges[pv.UUID] = lv.VG.pvs[pv].reused()
+	}
+	return metadata.Overwritten(lv.LV, ranges)
+}
+
+// otherAge is why what the parts of an LV hold may be of another age than the metadata; nil if it is not, or the user has it read all
+// the same.
+func (vg *VG) otherAge(lv *metadata.LV) error {
+	if vg.past == nil || vg.opts.ReadReused {
+		return nil
+	}
+	if why := vg.past.Since.Reassembled(lv); why != "" {
+		return fmt.Errorf("%w: %s", ErrOtherAge, why)
+	}
+	return nil
+}
