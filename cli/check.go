@@ -40,6 +40,9 @@ code is 3 if anything is wrong.`
 }
 
 func (c *checkCmd) Run(a *app) error {
+	if err := c.chooseTexts(c.LV); err != nil {
+		return err
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -61,7 +64,10 @@ func (c *checkCmd) Run(a *app) error {
 	if !run.named {
 		run.damagedVGs = damagedVGs(s.Result().VGs)
 	}
-	return run.run(ctx, lvs)
+	if run.named {
+		return run.run(ctx, lvs)
+	}
+	return firstOf(run.run(ctx, lvs), unknownPVs(s.Result()))
 }
 
 // checkable are the LVs that are named, or all visible ones and all pools.

@@ -42,6 +42,8 @@ type CLI struct {
 	List       listCmd       `cmd:"" help:"Show physical volumes, volume groups and logical volumes." usage:"lvm2fs list [flags] DEVICE..."`
 	Map        mapCmd        `cmd:"" help:"Show where the bytes of a logical volume are." usage:"lvm2fs map [flags] --lv VG/LV DEVICE..."`
 	Check      checkCmd      `cmd:"" help:"Read everything, and compare the legs of RAIDs and mirrors." usage:"lvm2fs check [flags] DEVICE..."`
+	Undelete   undeleteCmd   `cmd:"" help:"List the logical volumes that are gone, and how much of them is untouched." usage:"lvm2fs undelete [flags] DEVICE..."`
+	History    historyCmd    `cmd:"" help:"Show the metadata that volume groups had, and what has changed." usage:"lvm2fs history [flags] DEVICE..."`
 	Rescue     rescueCmd     `cmd:"" help:"Search the metadata of a thin pool that does not activate." usage:"lvm2fs rescue [flags] --pool VG/POOL DEVICE..."`
 	Attach     attachCmd     `cmd:"" help:"Make block devices of logical volumes." usage:"lvm2fs attach [flags] (--lv VG/LV | --all) DEVICE..."`
 	Detach     detachCmd     `cmd:"" help:"Take block devices of logical volumes away." usage:"lvm2fs detach VG/LV|DEVICE... | --all"`

@@ -24,18 +24,22 @@ type deviceOptions struct {
 	Nested      bool     `help:"Look for PVs inside of LVs too; those are read-only."`
 	Offset      []string `sep:"none" placeholder:"[DEVICE=]BYTES" help:"A PV begins at this byte of each DEVICE, or the disk in an image, or of this one DEVICE, partition or array, whatever else shows there."`
 	RAID0Layout string   `name:"raid0-layout" enum:"unknown,original,alternate" default:"unknown" placeholder:"LAYOUT" help:"The layout of MD raid0 arrays over unequal members that do not tell: original (made before Linux 3.14) or alternate."`
-	PV          []string `name:"pv" sep:"none" placeholder:"DEVICE" help:"Where a PV shows on several devices, read it from this one, or from what lies on it."`
+	PV          []string `name:"pv" sep:"none" placeholder:"DEVICE[[@BYTES]=UUID]" help:"Where a PV shows on several devices, read it from this one, or from what lies on it. With =UUID: this device, or what begins at a byte of it, is that PV, whatever its label says."`
 	keyOptions
 	imageOptions
 	choiceOptions
+	pastOptions
 
 	// sacrifice lets snapshots be lost rather than writes to their origins fail.
 	sacrifice bool
 
-	// orphans lets a command go on that found PVs, but no volume group.
-	orphans bool
 	// ours says that it is lvm2fs that uses a device, for the command's own purpose; nil for none.
 	ours func(mapping.Device) bool
+	// texts are those of paths VG/LV@SEQNO.
+	texts []scan.At
+
+	// orphans lets a command go on that found PVs, but no volume group; anything, that found no PV at all.
+	orphans, anything bool
 }
 
 // imageOptions are the flags, of every command, about virtual disk images.
@@ -70,6 +74,7 @@ func openDevices(a *app, paths []string, opts deviceOptions) (*session, error) {
 	for _, warning := range keys.warnings {
 		a.warnf("%w", warning)
 	}
+	options.CarveProgress = a.carving()
 	options.Logger = slog.New(&warner{lineHandler{target: a.logTo}, a, &s.heard})
 	if s.Session, err = scan.Open(context.Background(), paths, options); err != nil {
 		return nil, s.inWords(err)
@@ -104,13 +109,18 @@ func (s *session) options(keys *keyring, paths []string) (options scan.Options, 
 		Nested:         opts.Nested,
 		Exclusive:      opts.Exclusive,
 		Pieces:         opts.Pieces,
-		Prefer:         opts.PV,
 		AnyBackingFile: opts.AnyBackingFile,
 
 		SacrificeSnapshots: opts.sacrifice,
 
 		RAID0Layout: map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[opts.RAID0Layout],
 		Passphrase:  keys.passphrase,
+	}
+	if options.Prefer, options.IsPV, err = parsePVs(opts.PV); err != nil {
+		return options, err
+	}
+	if err = opts.past(&options); err != nil {
+		return options, err
 	}
 	if options.Offsets, err = parseOffsets(opts.Offset); err != nil {
 		return options, err
@@ -173,8 +183,9 @@ func (s *session) tell(a *app, r *scan.Result, first bool) error {
 			a.warnf("%w", hinted(p.Err))
 		}
 	}
-	knownOrphan := func(pv *lvm2.PV) bool { return pv.MetadataLost() == nil && !pv.InUse }
-	if err := r.NoVG(); err != nil && (!s.opts.orphans || !slices.ContainsFunc(r.Orphans, knownOrphan)) {
+	s.advise(a, r)
+	knownOrphan := func(pv *lvm2.PV) bool { return !unknownVG(pv) }
+	if err := r.NoVG(); err != nil && !s.opts.anything && (!s.opts.orphans || !slices.ContainsFunc(r.Orphans, knownOrphan)) {
 		return s.inWords(err)
 	}
 	for _, p := range r.Problems {
@@ -224,7 +235,17 @@ func (s *session) ofFlag(e *scan.OptionError) error {
 	case "Offsets":
 		return fmt.Errorf("--offset %s: %w (list --tree names them)", s.opts.Offset[e.Index], e.Err)
 	case "Prefer":
-		return fmt.Errorf("--pv %s: %w", s.opts.PV[e.Index], e.Err)
+		return fmt.Errorf("--pv %s: %w", e.Name, e.Err)
+	case "IsPV":
+		return fmt.Errorf("--pv %s: %w (list --tree names devices)", s.opts.PV[e.Index], e.Err)
+	case "At":
+		if n := len(s.opts.At); e.Index >= n {
+			at := s.opts.texts[e.Index-n]
+			return fmt.Errorf("--lv %s/%s@%d: %w (lvm2fs history shows what there is)", at.VG, at.LV, at.Seqno, e.Err)
+		}
+		return fmt.Errorf("--at %s: %w (lvm2fs history shows what there is)", s.opts.At[e.Index], e.Err)
+	case "MetadataFiles":
+		return fmt.Errorf("--vgcfg %s: %w", s.opts.VGCfg[e.Index], e.Err)
 	case "Choices":
 		return asUsage(fmt.Errorf("%s: %w", s.choices[e.Index].flag, e.Err))
 	}

@@ -48,6 +48,9 @@ func (c *dumpCmd) Run(a *app) error {
 			return err
 		}
 	}
+	if err := c.chooseTexts(c.LV); err != nil {
+		return err
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -81,7 +84,10 @@ func (c *dumpCmd) Run(a *app) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal kills
-	return d.run(ctx)
+	if len(c.LV) > 0 {
+		return d.run(ctx)
+	}
+	return firstOf(d.run(ctx), unknownPVs(s.Result()))
 }
 
 // dump is one run of the command.
@@ -114,10 +120,14 @@ type dumpJob struct {
 func (d *dump) choose(found *scan.Result, names []string) error {
 	d.explicit = len(names) > 0
 	named := map[*lvm2.LV]bool{}
+	var devices []*lvm2.LV // of thin pools, which no LV is there for
 	for _, name := range names {
 		lv, err := findLV(found, name)
 		if err != nil {
 			return err
+		}
+		if !named[lv] && lv.VG.Of(lv.LV) == nil {
+			devices = append(devices, lv)
 		}
 		named[lv] = true
 	}
@@ -131,6 +141,7 @@ func (d *dump) choose(found *scan.Result, names []string) error {
 			}
 		}
 	}
+	d.lvs = append(d.lvs, devices...)
 	return d.checkNames()
 }
 

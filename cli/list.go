@@ -42,6 +42,9 @@ func (c *listCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := c.chooseTexts(c.LV); err != nil {
+		return err
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
@@ -72,7 +75,7 @@ func (c *listCmd) Run(a *app) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	return a.warnFaults(l.vgs, (*lvm2.LV).Fault)
+	return firstOf(a.warnFaults(l.vgs, (*lvm2.LV).Fault), unknownPVs(s.Result()))
 }
 
 // listing is what list shows, in the order of vgs, pvs and lvs: by name.
@@ -95,6 +98,9 @@ func newListing(found *scan.Result, all bool) *listing {
 			if lv.Listed() || all && !lv.IsSnapshotRelation() {
 				lvs = append(lvs, lv)
 			}
+		}
+		if all {
+			lvs = append(lvs, unnamedDevices(lvs)...)
 		}
 		slices.SortFunc(lvs, func(a, b *lvm2.LV) int { return cmp.Compare(a.Name, b.Name) })
 		l.lvs = append(l.lvs, lvs...)
@@ -132,4 +138,15 @@ func (l *listing) pvRow(pv *lvm2.PV) report.Row {
 		return report.DuplicateRow(pv)
 	}
 	return report.PVRow(pv)
+}
+
+// unnamedDevices are the thin devices in the pools among lvs that no LV is there for. What is wrong with a pool is told otherwise.
+func unnamedDevices(lvs []*lvm2.LV) (devices []*lvm2.LV) {
+	for _, lv := range lvs {
+		if isThinPool(lv) {
+			found, _ := lv.ThinDevices()
+			devices = append(devices, found...)
+		}
+	}
+	return devices
 }

@@ -44,12 +44,16 @@ func (c *mapCmd) Run(a *app) error {
 	if c.Since != "" && c.Overlay != "" {
 		return usagef("--since and --overlay: what is in an overlay has no place in the pool")
 	}
+	path := []string{c.LV}
+	if err := c.chooseTexts(path); err != nil {
+		return err
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	lv, err := findLV(s.Result(), c.LV)
+	lv, err := findLV(s.Result(), path[0])
 	if err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ func TestFlagsAreMountOptionsTooAndThoseOfTheCommandLineComeAfterThem(t *testing
 	}
 	want := mountCmd{ReadOnly: true, LogFile: "/x", Args: []string{"a.img", "/mnt", "-o"}}
 	want.Exclusive, want.Nested, want.Offset, want.RAID0Layout = true, true, []string{"1048576", "0"}, "original"
+	want.Reused = "fail"
 	want.KeyFile, want.KeySlot, want.TrustLeg = []string{"a.img=b,c", "-", "d"}, []string{"3"}, []string{"vg/lv:1"}
 	if diff := cmp.Diff(want, *command, cmp.AllowUnexported(mountCmd{}, deviceOptions{})); diff != "" {
 		t.Error(diff)

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,25 @@ func (c *rescueCmd) Run(a *app) error {
 		names, others := rootVolumes(pool, root)
 		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", root.Block, orDash(names), root.Mappings, root.Newest, root.Damaged, orDash(others))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	writeUnnamed(a.stdout, pool)
+	args := append([]string{"--thin-root", fmt.Sprintf("%s=%d", c.Pool, roots[0].Block)}, c.Devices...)
+	fmt.Fprintf(a.stdout, "\nTo see what a root leads to: lvm2fs list -a %s\n", commandLine(args))
+	return nil
+}
+
+// writeUnnamed lists the devices that the pool has now and no LV is there for.
+func writeUnnamed(w io.Writer, pool *lvm2.LV) {
+	devices, _ := pool.ThinDevices() // of a pool that does not activate nothing is known
+	if len(devices) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nDevices that no LV is there for, as --lv takes them:")
+	for _, lv := range devices {
+		fmt.Fprintf(w, "  %s  %s mapped up to there\n", printable(lvPath(lv)), humanSize(lv.DeviceSize()))
+	}
 }
 
 // rootVolumes are the names of the thin LVs that a root knows, and the IDs of its other devices.
