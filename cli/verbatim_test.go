@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -61,11 +62,14 @@ func TestBytesOfArgumentsStayWhatTheyAre(t *testing.T) {
 				check(flag.Value, "-"+string(flag.Short)+latin1)
 			}
 		}
+		var before []string // what stands in front of a positional
 		for _, positional := range command.Positional {
-			check(positional, latin1)
+			check(positional, append(before, latin1)...)
 			if positional.IsSlice() {
-				check(positional, "first", "--", latin1)
+				check(positional, append(before, "first", "--", latin1)...)
 			}
+			word, _, _ := strings.Cut(positional.Enum, ",")
+			before = append(before, cmp.Or(word, "x"))
 		}
 	}
 }

@@ -20,10 +20,7 @@ func (a *Assembly) Fault(lv *metadata.LV) error {
 	if err == nil && v != nil {
 		err = a.tables(lv, v)
 	}
-	if err != nil {
-		return fmt.Errorf("LV %s: %w", lv, err)
-	}
-	return nil
+	return err
 }
 
 // poolContents is what the LVs in a pool are made of; nil if that tells nothing, or lv is no pool.
@@ -59,7 +56,7 @@ func (a *Assembly) tables(lv *metadata.LV, v mapping.Volume) error {
 		}
 		if m, ok := seg.Mapping.(*metadata.Thin); ok {
 			if err := a.Fault(m.Pool); err != nil {
-				return err
+				return fmt.Errorf("LV %s: %w", m.Pool, err)
 			}
 		}
 	}
