@@ -55,6 +55,7 @@ func (c *historyCmd) Run(a *app) error {
 		err = writeHistoryJSON(out, vgs)
 	} else {
 		writeHistory(out, vgs)
+		writeLabels(out, found)
 		writeNext(out, vgs, c.Devices)
 	}
 	if flushErr := out.Flush(); err == nil {
@@ -166,6 +167,17 @@ func changeLine(c metadata.Change) string {
 		return fmt.Sprintf("%s from %s to %s", c, humanSize(c.Before), humanSize(c.After))
 	}
 	return c.String()
+}
+
+// writeLabels lists the labels that were carved where no PV was looked for.
+func writeLabels(w io.Writer, found *history.Found) {
+	for _, l := range found.Carved {
+		if found.Labels[l.Device] == l.UUID && l.Start == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\nThe label of PV %s is at byte %d of %s: --offset %s reads what begins there\n", l.UUID, l.Start, printable(l.Device.Name()),
+			commandLine([]string{fmt.Sprintf("%s=%d", l.Device.Name(), l.Start)}))
+	}
 }
 
 // writeNext says how to see a VG as it was.

@@ -293,6 +293,9 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 	if health := lv.Health(); health != "" {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
+	if n, of, by := lv.Overwritten(); n > 0 {
+		remarks = append(remarks, fmt.Sprintf("%s of %s may have been overwritten by %s", humanSize(n), humanSize(of), some(by)))
+	}
 	remarks = append(remarks, kinNotes(lv)...)
 	remarks = append(remarks, usageNotes(lv.Usage())...)
 	if reason := readOnlyReason(lv); reason != nil && reason.Reason != common {
