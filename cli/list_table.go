@@ -296,7 +296,7 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 	if n, of, by := lv.Overwritten(); n > 0 {
 		remarks = append(remarks, fmt.Sprintf("%s of %s may have been overwritten by %s", humanSize(n), humanSize(of), some(by)))
 	}
-	remarks = append(remarks, kinNotes(lv)...)
+	remarks = append(remarks, relationNotes(lv)...)
 	remarks = append(remarks, usageNotes(lv.Usage())...)
 	if reason := readOnlyReason(lv); reason != nil && reason.Reason != common {
 		remarks = append(remarks, "read-only: "+reason.Reason)
@@ -319,8 +319,8 @@ func usageNotes(u lvm2.Usage) []string {
 	return notes
 }
 
-// kinNotes say what an LV is to the LVs that it was made from.
-func kinNotes(lv *lvm2.LV) []string {
+// relationNotes say what an LV is to the LVs that it was made from.
+func relationNotes(lv *lvm2.LV) []string {
 	var remarks []string
 	parent := lv.SnapshotParent()
 	switch {

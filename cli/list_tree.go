@@ -260,7 +260,7 @@ func treeNotes(lv *lvm2.LV) []string {
 		remarks = append(remarks, strings.ReplaceAll(health, ",", ", "))
 	}
 	if lv.SnapshotParent() != nil || lv.Merging() {
-		remarks = append(remarks, kinNotes(lv)...)
+		remarks = append(remarks, relationNotes(lv)...)
 	}
 	if n := len(lv.Segments); n > 1 {
 		remarks = append(remarks, fmt.Sprintf("%d segments", n))

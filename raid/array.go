@@ -126,9 +126,9 @@ func (a *Array) add(c Config, g Geometry, start, end int64, f *faults) error {
 	s := synced{c.InSync, a.dirty(c.Dirty)}
 	switch {
 	case g.Level == RAID1:
-		a.parts = append(a.parts, part{start: start, end: end, body: &copies{l, s, one{g.Legs}}})
+		a.parts = append(a.parts, part{start: start, end: end, body: &copies{l, s, raid1Layout{g.Legs}}})
 	case g.Level == RAID10:
-		t, err := newTen(g)
+		t, err := newRAID10Layout(g)
 		if err != nil {
 			return err
 		}

@@ -184,7 +184,7 @@ func (c *copies) readChosen(p []byte, off int64) (int, error) {
 			holes = append(holes, hole{p.off, p.buf})
 		}
 	}
-	if n, err := fill(holes, c.persist); err != nil {
+	if n, err := fill(holes, c.readAny); err != nil {
 		return int(n - off), err
 	}
 	return len(p), nil
@@ -197,8 +197,8 @@ func (p *piece) follows(at place, off int64) bool {
 	return p.leg == at.leg && p.x+n == at.x && p.off+n == off
 }
 
-// persist reads p from off, one copy after another.
-func (c *copies) persist(p []byte, off int64) (int, error) {
+// readAny reads p from off, one copy after another.
+func (c *copies) readAny(p []byte, off int64) (int, error) {
 	f := c.faults
 	var failure error
 	done := 0

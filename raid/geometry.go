@@ -67,7 +67,7 @@ func (g Geometry) Size() int64 {
 	case g.Level == RAID1:
 		return g.LegSize
 	case g.Level == RAID10:
-		t, _ := newTen(g)
+		t, _ := newRAID10Layout(g)
 		return t.chunks * g.Chunk
 	case g.LegSizes != nil:
 		zones := zonesOf(g)
@@ -109,7 +109,7 @@ func (g Geometry) check() error {
 	}
 	var err error
 	if g.Level == RAID10 {
-		_, err = newTen(g)
+		_, err = newRAID10Layout(g)
 	} else {
 		_, err = rowsOf(g)
 	}

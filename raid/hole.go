@@ -14,11 +14,11 @@ type hole struct {
 	buf []byte
 }
 
-// fill has all holes read by persist. Of an error it returns the first bad byte's offset.
-func fill(holes []hole, persist func(p []byte, off int64) (int, error)) (int64, error) {
+// fill has all holes read by readAny. Of an error it returns the first bad byte's offset.
+func fill(holes []hole, readAny func(p []byte, off int64) (int, error)) (int64, error) {
 	slices.SortFunc(holes, func(a, b hole) int { return cmp.Compare(a.off, b.off) })
 	for _, h := range holes {
-		if n, err := persist(h.buf, h.off); err != nil {
+		if n, err := readAny(h.buf, h.off); err != nil {
 			return h.off + int64(n), err
 		}
 	}

@@ -65,7 +65,7 @@ func laidOut(t *testing.T, g Geometry, rows int) drawing {
 		out[r] = make([]cell, g.Legs)
 	}
 	if g.Level == RAID10 {
-		ten, err := newTen(g)
+		ten, err := newRAID10Layout(g)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func geometries(n int) []Geometry {
 		for far := uint32(1); far <= 3; far++ {
 			for _, flags := range []uint32{0, 1 << 16, 1 << 17, 2 << 17, 1<<16 | 2<<17} {
 				g := Geometry{Layout: far<<8 | near | flags, Legs: n, Chunk: 4096}
-				if _, err := newTen(g); err == nil && (far > 1 || flags == 0) {
+				if _, err := newRAID10Layout(g); err == nil && (far > 1 || flags == 0) {
 					add(RAID10, g.Layout)
 				}
 			}

@@ -6,9 +6,9 @@ package raid
 //
 // (docs/format/03-mapping-linear-striped-raid.md, section 5.2)
 
-type one struct{ legs int }
+type raid1Layout struct{ legs int }
 
-func (o one) places(off int64, into []place) ([]place, int64) {
+func (o raid1Layout) places(off int64, into []place) ([]place, int64) {
 	for i := range o.legs {
 		into = append(into, place{i, off})
 	}

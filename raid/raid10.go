@@ -23,7 +23,7 @@ import "fmt"
 //	row 1 | D1   D0   D3   D2   row 1 | D1   D0   D4   D2   D3
 //
 // (docs/format/03-mapping-linear-striped-raid.md, section 5.6)
-type ten struct {
+type raid10Layout struct {
 	legs, near, far int64
 	offset          bool
 	setSize         int64 // legs of a far set
@@ -35,8 +35,8 @@ type ten struct {
 // Near2 is the layout of RAID10 that LVM2 makes: two copies, side by side.
 const Near2 = 0x102
 
-func newTen(g Geometry) (ten, error) {
-	t := ten{
+func newRAID10Layout(g Geometry) (raid10Layout, error) {
+	t := raid10Layout{
 		legs:   int64(g.Legs),
 		near:   int64(g.Layout & 0xff),
 		far:    int64(g.Layout >> 8 & 0xff),
@@ -44,7 +44,7 @@ func newTen(g Geometry) (ten, error) {
 		chunk:  g.Chunk,
 	}
 	if t.near < 1 || t.far < 1 || t.near*t.far > t.legs || t.chunk < sector {
-		return ten{}, fmt.Errorf("%w: raid10 layout %#x with %d legs", ErrGeometry, g.Layout, g.Legs)
+		return raid10Layout{}, fmt.Errorf("%w: raid10 layout %#x with %d legs", ErrGeometry, g.Layout, g.Legs)
 	}
 	switch g.Layout >> 17 {
 	case 0:
@@ -54,7 +54,7 @@ func newTen(g Geometry) (ten, error) {
 	case 2:
 		t.setSize = t.far * t.near
 	default:
-		return ten{}, fmt.Errorf("%w: raid10 layout %#x", ErrGeometry, g.Layout)
+		return raid10Layout{}, fmt.Errorf("%w: raid10 layout %#x", ErrGeometry, g.Layout)
 	}
 	t.chunks = g.LegSize / t.chunk / t.far * t.legs / t.near
 	t.stride = 1
@@ -63,14 +63,14 @@ func newTen(g Geometry) (ten, error) {
 		t.stride = used / t.far
 	}
 	if t.collides() {
-		return ten{}, fmt.Errorf("%w: raid10 layout %#x with %d legs puts two chunks in one place", ErrGeometry, g.Layout, g.Legs)
+		return raid10Layout{}, fmt.Errorf("%w: raid10 layout %#x with %d legs puts two chunks in one place", ErrGeometry, g.Layout, g.Legs)
 	}
 	return t, nil
 }
 
 // collides says whether copies of two chunks fall on one place: the rules for odd
 // combinations of near copies with offset or with far sets do that.
-func (t ten) collides() bool {
+func (t raid10Layout) collides() bool {
 	if t.offset && t.legs%t.near != 0 {
 		return true
 	}
@@ -88,7 +88,7 @@ func (t ten) collides() bool {
 	return false
 }
 
-func (t ten) places(off int64, into []place) ([]place, int64) {
+func (t raid10Layout) places(off int64, into []place) ([]place, int64) {
 	chunk, o := off/t.chunk, off%t.chunk
 	leg := chunk * t.near % t.legs
 	r := chunk * t.near / t.legs
@@ -111,7 +111,7 @@ func (t ten) places(off int64, into []place) ([]place, int64) {
 
 // next is the leg of the far copy that follows the one on leg. The last set holds the
 // legs that are left over.
-func (t ten) next(leg int64) int64 {
+func (t raid10Layout) next(leg int64) int64 {
 	set := leg / t.setSize
 	last := (t.legs/t.setSize - 1) * t.setSize
 	to := leg + t.near

@@ -169,9 +169,9 @@ func (r *rows) readChunk(p []byte, off int64) bool {
 	return err == nil
 }
 
-// persist reads p, which is within a chunk, from off: from its own leg or by rebuilding,
+// readAny reads p, which is within a chunk, from off: from its own leg or by rebuilding,
 // whatever each leg can still give at each place.
-func (r *rows) persist(p []byte, off int64) (int, error) {
+func (r *rows) readAny(p []byte, off int64) (int, error) {
 	f := r.faults
 	var failure error
 	done := 0

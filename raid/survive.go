@@ -19,7 +19,7 @@ func (g Geometry) Survives(lost func(leg int) bool) bool {
 		return gone < g.Legs
 	}
 	// After as many chunks as there are legs, copies fall on the same legs again.
-	t, err := newTen(g)
+	t, err := newRAID10Layout(g)
 	if err != nil {
 		return false
 	}

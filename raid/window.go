@@ -66,7 +66,7 @@ func (w *window) read() (int, error) {
 	if len(w.holes) > 0 && !someLost {
 		defer w.lockRows(first, last+1)()
 	}
-	if at, err := fill(w.holes, w.persist); err != nil {
+	if at, err := fill(w.holes, w.readAny); err != nil {
 		return int(at - w.off), err
 	}
 	return len(w.p), nil

@@ -220,7 +220,7 @@ func (u *update) computeWhole(s *sum) error {
 			continue
 		}
 		buf := u.arena.take(int(s.b - s.a))
-		if _, err := u.persist(buf, s.row*u.stripe+int64(k)*u.chunk+s.a); err != nil {
+		if _, err := u.readAny(buf, s.row*u.stripe+int64(k)*u.chunk+s.a); err != nil {
 			return err
 		}
 		shards = append(shards, buf)
