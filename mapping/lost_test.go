@@ -31,8 +31,14 @@ func TestLostRangesOfADeviceAreMissingAndAllElseIsThere(t *testing.T) {
 		good   int
 		err    error
 	}{
-		{0, 2, 2, nil}, {0, 3, 2, ErrMissing}, {2, 1, 0, ErrMissing}, {4, 3, 3, nil}, {4, 6, 3, ErrMissing},
-		{8, 2, 2, nil}, {8, 5, 2, io.EOF}, {10, 1, 0, io.EOF},
+		{0, 2, 2, nil},
+		{0, 3, 2, ErrMissing},
+		{2, 1, 0, ErrMissing},
+		{4, 3, 3, nil},
+		{4, 6, 3, ErrMissing},
+		{8, 2, 2, nil},
+		{8, 5, 2, io.EOF},
+		{10, 1, 0, io.EOF},
 	} {
 		p := make([]byte, c.n)
 		n, err := d.ReadAt(p, c.off)

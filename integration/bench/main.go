@@ -102,6 +102,7 @@ func (b *bench) measure() error {
 		{"overlay", b.overlay},
 		{"computing", b.inMemory},
 		{"list", b.list},
+		{"history", b.history},
 		{"memory", b.memory},
 	} {
 		if len(only) > 0 && !slices.Contains(only, part.name) {

@@ -37,8 +37,12 @@ type CarvedArea struct {
 // maxCarved bounds the bytes of all texts that Carve keeps.
 const maxCarved = 64 << 20
 
-// carveStep is how much is read at a time: little enough to stay in the processor's cache until it is looked at.
-const carveStep = 512 << 10
+// carveStep is how much is read at a time: little enough to stay in the processor's cache until it is looked at. carveAhead is how
+// many such pieces there are.
+const (
+	carveStep  = 256 << 10
+	carveAhead = 4
+)
 
 // Carve searches size bytes of r for labels, headers of metadata areas and metadata texts at every sector. It reads
 // everything once, in order, and keeps no more than maxCarved bytes; what cannot be read is passed over. progress is told now and then how many bytes have
@@ -46,23 +50,50 @@ const carveStep = 512 << 10
 // (docs/format/01-label-and-metadata-area.md, section 8)
 func Carve(ctx context.Context, r io.ReaderAt, size int64, progress func(done int64)) (*Carved, error) {
 	c := carver{seen: map[[sha256.Size]byte]bool{}}
-	buf := make([]byte, carveStep)
-	for off := int64(0); off < size; off += carveStep {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		b := buf[:min(size-off, carveStep)]
-		if readFull(r, b, off) != nil {
-			unread, _ := readSectors(r, b, off)
-			c.found.Unread += unread
-		}
-		c.search(b, off)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	free, full := make(chan []byte, carveAhead), make(chan piece, carveAhead)
+	for range carveAhead {
+		free <- make([]byte, carveStep)
+	}
+	go readPieces(ctx, r, size, free, full)
+	for p := range full {
+		c.found.Unread += p.unread
+		c.search(p.bytes, p.off)
 		if progress != nil {
-			progress(off + int64(len(b)))
+			progress(p.off + int64(len(p.bytes)))
 		}
+		free <- p.bytes[:carveStep]
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	c.endText(false)
 	return &c.found, nil
+}
+
+// piece is what was read at an offset.
+type piece struct {
+	bytes  []byte
+	off    int64
+	unread int64 // bytes that could not be read, and are zeros
+}
+
+// readPieces reads all of r, into buffers that are free, while what was read before is searched.
+func readPieces(ctx context.Context, r io.ReaderAt, size int64, free <-chan []byte, full chan<- piece) {
+	defer close(full)
+	for off := int64(0); off < size; off += carveStep {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-free:
+			p := piece{bytes: b[:min(size-off, carveStep)], off: off}
+			if readFull(r, p.bytes, off) != nil {
+				p.unread, _ = readSectors(r, p.bytes, off)
+			}
+			full <- p
+		}
+	}
 }
 
 type carver struct {

@@ -151,7 +151,8 @@ func startsText(b []byte) bool {
 	if name == 0 || name > maxNameSize {
 		return false
 	}
-	rest, ok := b[name:], true
+	rest := b[name:]
+	var ok bool
 	for _, word := range []string{"{", "id", "=", `"`} {
 		if rest, ok = cutWord(rest, word); !ok {
 			return false

@@ -22,9 +22,8 @@ func vgText(seqno, n int) string {
 
 // writer writes texts one after the other as lvm2 does.
 type writer struct {
-	d    disk
-	at   int // in the area
-	last []byte
+	d  disk
+	at int // in the area
 }
 
 func newWriter() *writer {
