@@ -19,9 +19,9 @@ func (s *session) advise(a *app, r *scan.Result) {
 			devices = append(devices, pv.Device)
 		}
 	}
-	for _, root := range r.Roots {
-		if root.Device != nil && !root.LeadsToPV() {
-			devices = append(devices, root.Device)
+	for _, p := range r.Problems {
+		if p.Refused && p.Reason == scan.NoPV && p.Device != nil {
+			devices = append(devices, p.Device)
 		}
 	}
 	if len(devices) == 0 || s.opts.anything {
