@@ -44,7 +44,8 @@ type Options struct {
 	LUKSHeaders []LUKSHeader
 	// Passphrase is asked for the passphrase of a container that no key opens, and again, up to three times in all,
 	// where it does not fit. What it gives is zeroed when Open or Reload ends. No bytes: to give up.
-	// An error that wraps ErrNobody means that there is nobody to ask. May be nil.
+	// An error that wraps ErrNobody means that there is nobody to ask. It must not call methods of the session but
+	// Result: Reload waits for it. May be nil.
 	Passphrase func(context.Context, Question) ([]byte, error)
 
 	// ImageSnapshots are internal snapshots of qcow2 images to show in place of what is in them now.
