@@ -33,9 +33,13 @@ func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
 		if len(same) > 1 {
 			best = s.bestDuplicate(slices.Clone(same))
 		}
-		if best != nil && s.standsAgainst(best, unread[f.uuid]) {
-			kept = append(kept, best)
+		if best == nil || !s.standsAgainst(best, unread[f.uuid]) {
+			continue
 		}
+		for _, g := range same {
+			best.shownBy = append(best.shownBy, g.device)
+		}
+		kept = append(kept, best)
 	}
 	return kept
 }
@@ -201,6 +205,18 @@ func selectFound(all []*foundPV, keep func(*foundPV) bool) []*foundPV {
 		}
 	}
 	return kept
+}
+
+// holder says who else uses one of the devices that show a PV: what is written to another than the one that is read may
+// be written to the same disk.
+func (s *scanner) holder(shownBy []Device) string {
+	var holders []string
+	for _, d := range shownBy {
+		if h := s.opts.InUse(d); h != "" && !slices.Contains(holders, h) {
+			holders = append(holders, h)
+		}
+	}
+	return strings.Join(holders, ", ")
 }
 
 func (f *foundPV) seqno() uint64 {

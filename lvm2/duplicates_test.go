@@ -154,6 +154,21 @@ func TestAPVThatShowsOnAPartOfWhatCannotBeReadIsNotRead(t *testing.T) {
 	}
 }
 
+func TestAPVIsInUseIfAnotherDeviceWithItIs(t *testing.T) {
+	_, a, b := twinsOfOnePV()
+	for _, used := range []Device{a, b} {
+		opts := Options{
+			Chosen: func(d Device) bool { return d == Device(a) },
+			InUse:  func(d Device) string { return map[bool]string{true: "mounted"}[d == used] },
+		}
+		inBothOrders(t, opts, a, b, func(t *testing.T, s *Scan) {
+			if got := s.VGs[0].LVs[0].Health(); got != "in-use" {
+				t.Errorf("with %s in use: health %q", used.Name(), got)
+			}
+		})
+	}
+}
+
 func TestOneDeviceNamedTwiceIsOne(t *testing.T) {
 	_, a, _ := twinsOfOnePV()
 	s := Open(devices(a, a), Options{})

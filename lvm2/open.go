@@ -31,8 +31,8 @@ type Options struct {
 	// Rival names what cannot be read and may have the newer state of what shows on a device, "" for nothing. A PV
 	// there is not read unless it is Chosen.
 	Rival func(Device) string
-	// InUse says who else uses a device ("" for nobody). LVs on it get health
-	// in-use.
+	// InUse says who else uses a device ("" for nobody). LVs on it, or on a PV that shows on it and is read from
+	// another, get health in-use.
 	InUse func(Device) string
 	// Views are shown in place of what the devices have of those VGs, or beside what they have now.
 	Views []View
@@ -130,6 +130,7 @@ type foundPV struct {
 	copies      []Device          // the other devices that show the PV, and nothing tells which is right
 	told        bool              // it is the PV by the user's word alone
 	past        bool              // it has its place in a VG as it was
+	shownBy     []Device          // all devices with the PV, this one too
 	duplicate   bool              // seen on another device too
 	damaged     bool              // has areas in use, of which none can be read
 	doubtful    bool              // has an area in use that cannot be read
@@ -323,6 +324,7 @@ func (s *scanner) placePVs(found []*foundPV) {
 func (f *foundPV) place(pv *PV) {
 	pv.Device, pv.told = f.device, f.told
 	pv.HeaderVersion, pv.InUse = f.header.Version, f.header.InUse()
+	pv.shownBy = f.shownBy
 	pv.labelSize, pv.MetadataAreas = f.header.DeviceSize, f.areas
 	pv.copies, pv.duplicate, pv.damaged, pv.fingerprint = f.copies, f.duplicate, f.damaged, f.fingerprint
 }
@@ -346,7 +348,7 @@ func (s *scanner) reviewVGs() {
 			case pv.FlaggedMissing():
 				s.warn("VG %s: %s is back, but was missing when the VG was changed, and is not used (--use-missing reads it all the same; vgextend --restoremissing ends it)", vg.Name, pv)
 			case s.opts.InUse != nil:
-				pv.holder = s.opts.InUse(pv.Device)
+				pv.holder = s.holder(pv.shownBy)
 			}
 			s.warnOfShortfall(pv)
 		}

@@ -25,7 +25,8 @@ type PV struct {
 	InUse         bool   // the header says that a VG uses the PV
 	MetadataAreas []MetadataArea
 
-	holder      string            // who else uses the device
+	holder      string            // who else uses the device, or another that shows the PV
+	shownBy     []Device          // all devices with the PV
 	labelSize   int64             // bytes of the PV by its label
 	told        bool              // the device is this PV by the user's word alone
 	use         bool              // although it was missing when the VG was changed
