@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,6 +169,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	var found *probe.Result
 	var scan *lvm2.Scan
 	var inUse []Problem
+	var unchosen error
 	users := blockdev.LookForUsers()
 	for range maxNesting {
 		var err error
@@ -186,19 +188,18 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		options := s.options(found, holder)
 		options.Views = views
 		scan = lvm2.Open(found.Candidates, options)
+		// A choice may be for an LV on a PV that is found only in the next round.
+		unchosen = s.choose(scan)
 		if !s.opts.Nested {
 			break
 		}
-		// Choices count when the LVs that PVs may lie in are opened. That all of them are for LVs that exist
-		// is seen in the end.
-		_ = s.choose(scan)
 		next := s.inner.of(scan)
 		if len(next) <= len(inner) {
 			break
 		}
 		inner = next
 	}
-	if err := s.unmatched(scan); err != nil {
+	if err := cmp.Or(s.unmatched(scan), unchosen); err != nil {
 		return nil, err
 	}
 	r := &Result{VGs: scan.VGs, Orphans: scan.Orphans, Roots: found.Roots, onLVs: map[[2]lvm2.UUID]*probe.Node{}}
@@ -212,7 +213,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	s.inner.keep(inner)
 	s.prober.Forget()
 	r.Problems = s.problems(found, scan, inUse)
-	return r, s.choose(scan)
+	return r, nil
 }
 
 // unmatched is the first option for a device that is not there.
