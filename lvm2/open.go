@@ -343,11 +343,11 @@ func (s *scanner) reviewVGs() {
 			case pv.Device == nil:
 				s.warn("VG %s: %s is missing", vg.Name, pv)
 			case pv.FlaggedMissing() && s.opts.UseMissing != nil && s.opts.UseMissing(pv):
-				pv.use = true
+				pv.use, pv.holder = true, s.holder(pv.shownBy)
 				s.warn("VG %s: %s was missing when the VG was changed: what it holds may be older than the rest", vg.Name, pv)
 			case pv.FlaggedMissing():
 				s.warn("VG %s: %s is back, but was missing when the VG was changed, and is not used (--use-missing reads it all the same; vgextend --restoremissing ends it)", vg.Name, pv)
-			case s.opts.InUse != nil:
+			default:
 				pv.holder = s.holder(pv.shownBy)
 			}
 			s.warnOfShortfall(pv)
