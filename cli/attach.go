@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/user"
 	"slices"
@@ -277,19 +276,6 @@ func (c *attachCmd) optionsText() string {
 		panic(err) // they are words and numbers
 	}
 	return string(text)
-}
-
-// commandOf is the command line by which an entry was attached.
-func commandOf(e *attach.Entry) (*attachCmd, error) {
-	var line CLI
-	parser, err := newParser(&line, io.Discard, io.Discard)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := parser.Parse(canonicalArgs(parser.Model, e.Command)); err != nil {
-		return nil, fmt.Errorf("the command line that attached %s: %w", e.LV, err)
-	}
-	return &line.Attach, nil
 }
 
 // blockSizeOf is the size in bytes of the logical blocks of a block device of an LV: that of the sectors of its PVs, if the LV

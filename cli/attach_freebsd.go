@@ -37,7 +37,7 @@ func newMaker(a *app, c *attachCmd, st *attach.State, _ *session) *maker {
 
 func (m *maker) close() {
 	if m.control != nil {
-		m.control.Close()
+		_ = m.control.Close()
 	}
 }
 
@@ -142,7 +142,7 @@ func (c *attachCmd) serve(a *app, ready *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer control.Close()
+	defer func() { _ = control.Close() }()
 	signals := catchSignals()
 	defer signals.stop()
 	gates := &attach.Gates{Control: control, Failed: func(lv string, err error) {
@@ -230,7 +230,7 @@ func detachEntry(a *app, st *attach.State, e *attach.Entry) error {
 	if err != nil {
 		return err
 	}
-	defer control.Close()
+	defer func() { _ = control.Close() }()
 	err = attach.DestroyGate(control, e, false)
 	switch {
 	case errors.Is(err, syscall.EBUSY):
@@ -259,7 +259,7 @@ func takeAway(_ *attach.State, e *attach.Entry) error {
 	if err != nil {
 		return err
 	}
-	defer control.Close()
+	defer func() { _ = control.Close() }()
 	return attach.DestroyGate(control, e, false)
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -393,4 +394,20 @@ func endServer(a *app, st *attach.State, p *attach.PID) error {
 		a.warnf("process %d is still busy with its devices", p.Number)
 	}
 	return nil
+}
+
+// releaseTime is how long detaching waits for those who have a device open.
+const releaseTime = 20 * time.Second
+
+// commandOf is the command line by which an entry was attached.
+func commandOf(e *attach.Entry) (*attachCmd, error) {
+	var line CLI
+	parser, err := newParser(&line, io.Discard, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := parser.Parse(canonicalArgs(parser.Model, e.Command)); err != nil {
+		return nil, fmt.Errorf("the command line that attached %s: %w", e.LV, err)
+	}
+	return &line.Attach, nil
 }

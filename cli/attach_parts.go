@@ -27,24 +27,6 @@ func claimedHere(st *attach.State) func(mapping.Device) bool {
 	}
 }
 
-// releaseTime is how long detaching waits for those who have a device open.
-const releaseTime = 20 * time.Second
-
-// bottomIDs are what an LV lies on.
-func bottomIDs(lv *lvm2.LV) []attach.ID {
-	var ids []attach.ID
-	for _, pv := range lv.Devices() {
-		for _, b := range mapping.Bottom(pv) {
-			if d, ok := b.(*blockdev.Device); ok {
-				if id := attach.IDOf(d.Info()); !slices.Contains(ids, id) {
-					ids = append(ids, id)
-				}
-			}
-		}
-	}
-	return ids
-}
-
 // claimable finds out who holds what the LV lies on: the process in the background could say so only in its log.
 func claimable(lv *lvm2.LV, readOnly bool) error {
 	if readOnly {
@@ -80,18 +62,4 @@ func usersOfDevice(device string) []string {
 		return []string{"by whom cannot be seen"}
 	}
 	return users
-}
-
-func lvWith(vgs []*lvm2.VG, vg, lv string) *lvm2.LV {
-	for _, v := range vgs {
-		if v.UUID.String() != vg {
-			continue
-		}
-		for _, l := range v.LVs {
-			if l.UUID.String() == lv {
-				return l
-			}
-		}
-	}
-	return nil
 }

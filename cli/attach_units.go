@@ -1,0 +1,42 @@
+//go:build linux || freebsd
+
+package cli
+
+import (
+	"slices"
+
+	"lvm2fs/attach"
+	"lvm2fs/blockdev"
+	"lvm2fs/lvm2"
+	"lvm2fs/mapping"
+)
+
+// bottomIDs are what an LV lies on.
+func bottomIDs(lv *lvm2.LV) []attach.ID {
+	var ids []attach.ID
+	for _, pv := range lv.Devices() {
+		for _, b := range mapping.Bottom(pv) {
+			if d, ok := b.(*blockdev.Device); ok {
+				if id := attach.IDOf(d.Info()); !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// lvWith is the LV with these UUIDs; nil if there is none.
+func lvWith(vgs []*lvm2.VG, vg, lv string) *lvm2.LV {
+	for _, v := range vgs {
+		if v.UUID.String() != vg {
+			continue
+		}
+		for _, l := range v.LVs {
+			if l.UUID.String() == lv {
+				return l
+			}
+		}
+	}
+	return nil
+}
