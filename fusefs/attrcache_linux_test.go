@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvm2fs/internal/testpv"
+	"lvm2fs/lvm2"
 )
 
 // What changes attributes makes the kernel ask for them again, however long it might keep them.
@@ -66,9 +67,11 @@ func TestAttributesThatTheKernelKeepsAreNeverOldOnes(t *testing.T) {
 	}
 
 	more := testpv.VG{Name: "more", Seqno: 1, PVs: []string{"sdx"}}
-	for _, d := range more.Disks() {
-		m.devices = append(m.devices, d)
+	var devices []lvm2.Device
+	for _, d := range append(m.disks, more.Disks()...) {
+		devices = append(devices, d)
 	}
+	m.rescanWith(func() (*lvm2.Scan, error) { return lvm2.Open(devices, lvm2.Options{}), nil })
 	if err := m.Reload(); err != nil {
 		t.Fatal(err)
 	}

@@ -49,10 +49,14 @@ type mounted struct {
 	dir      string
 	log      *logged
 	disks    []*testpv.Disk
-	devices  []lvm2.Device
-	rescan   func() (*lvm2.Scan, error) // in place of reading devices again
-	warnings atomic.Pointer[[]string]   // of a rescan; nil for none
+	rescan   atomic.Pointer[rescan]   // in place of reading the devices again
+	warnings atomic.Pointer[[]string] // of a rescan; nil for none
 }
+
+type rescan func() (*lvm2.Scan, error)
+
+// rescanWith is safe while the tree is mounted: that a request has ended orders nothing for the race detector.
+func (m *mounted) rescanWith(f rescan) { m.rescan.Store(&f) }
 
 // mount mounts vg, over disks in memory, in a directory that goes with the test.
 func mount(t *testing.T, vg testpv.VG, change ...func(*Config)) *mounted {
@@ -74,7 +78,7 @@ func mountDisks(t *testing.T, disks []*testpv.Disk, change ...func(*Config)) *mo
 func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) *mounted {
 	t.Helper()
 	testenv.NeedFUSE(t)
-	m := &mounted{t: t, dir: mountpoint(t), log: &logged{}, devices: devices}
+	m := &mounted{t: t, dir: mountpoint(t), log: &logged{}}
 	cfg := Config{
 		Scan: lvm2.Open(devices, lvm2.Options{}),
 		Rescan: func() (*lvm2.Scan, []string, error) {
@@ -82,11 +86,11 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 			if w := m.warnings.Load(); w != nil {
 				warnings = *w
 			}
-			if m.rescan != nil {
-				scan, err := m.rescan()
+			if rescan := m.rescan.Load(); rescan != nil {
+				scan, err := (*rescan)()
 				return scan, warnings, err
 			}
-			return lvm2.Open(m.devices, lvm2.Options{}), warnings, nil
+			return lvm2.Open(devices, lvm2.Options{}), warnings, nil
 		},
 		UID:    uint32(os.Getuid()),
 		GID:    uint32(os.Getgid()),

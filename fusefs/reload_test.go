@@ -211,7 +211,7 @@ func TestAReloadThatFailsKeepsTheOldMetadata(t *testing.T) {
 	m := mount(t, oneLV())
 	f := m.open("vg/data", os.O_RDWR)
 	broken := errors.New("the disk is on holiday")
-	m.rescan = func() (*lvm2.Scan, error) { return nil, broken }
+	m.rescanWith(func() (*lvm2.Scan, error) { return nil, broken })
 	if err := m.Reload(); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
@@ -304,11 +304,11 @@ func TestAReloadSeesAMirrorAtRestAndItsWriterGoesOn(t *testing.T) {
 		func() {},
 		m.mustReload, // of the same metadata
 		func() { // that fails
-			m.rescan = func() (*lvm2.Scan, error) { return nil, errors.New("no metadata") }
+			m.rescanWith(func() (*lvm2.Scan, error) { return nil, errors.New("no metadata") })
 			if err := m.Reload(); err == nil {
 				t.Error("it did not fail")
 			}
-			m.rescan = nil
+			m.rescan.Store(nil)
 		},
 		func() { m.update(vg); m.mustReload() },
 	} {
@@ -339,7 +339,7 @@ func TestAReloadMayAskForTheAttributesOfAFileThatItHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan error, 1)
-	m.rescan = func() (*lvm2.Scan, error) {
+	m.rescanWith(func() (*lvm2.Scan, error) {
 		go func() {
 			info, err := os.Stat(m.path("vg/m")) // as for a loop device on it
 			if err == nil && info.Size() != 4*extent {
@@ -353,7 +353,7 @@ func TestAReloadMayAskForTheAttributesOfAFileThatItHolds(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			return nil, errors.New("no answer")
 		}
-	}
+	})
 	if err := m.Reload(); err == nil || !strings.HasSuffix(err.Error(), "answered") {
 		t.Error(err)
 	}
@@ -525,9 +525,9 @@ func TestReloadsWhileFilesAreOpenedAndClosed(t *testing.T) {
 		vg := oneLV()
 		vg.LVs[1].Segments = []string{testpv.Linear(0, 2, "pv0", 20+i)}
 		scan := vg.Disks()
-		m.rescan = func() (*lvm2.Scan, error) {
+		m.rescanWith(func() (*lvm2.Scan, error) {
 			return lvm2.Open([]lvm2.Device{scan[0], scan[1]}, lvm2.Options{}), nil
-		}
+		})
 		m.mustReload()
 		m.disks = scan
 	}
