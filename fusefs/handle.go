@@ -122,21 +122,10 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 			return r, 0
 		}
 	}
-	if err := readFull(v, dest[:n], off); err != nil {
+	if _, err := mapping.ReadFull(v, dest[:n], off); err != nil {
 		return nil, h.fail("read", off, err)
 	}
 	return fuse.ReadResultVector([][]byte{dest[:n]}), 0
-}
-
-func readFull(v mapping.Volume, p []byte, off int64) error {
-	n, err := v.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil {
-		err = fmt.Errorf("read %d bytes of %d", n, len(p))
-	}
-	return err
 }
 
 // Write writes up to the end of the file. Nothing fits behind it.

@@ -71,7 +71,7 @@ func findSources(v mapping.Volume, off int64, n int) (sources []source, ok bool)
 		if err != nil || e.Kind != mapping.Data || len(sources) == n/minSpliceExtent {
 			return nil, false
 		}
-		d, ok := e.Device.(interface{ File() (*os.File, bool) })
+		d, ok := e.Device.(mapping.FileDevice)
 		if !ok {
 			return nil, false
 		}

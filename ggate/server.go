@@ -260,13 +260,7 @@ func (s *Server) read(r *Request) error {
 	if r.Length > int64(len(r.Data)) {
 		return fmt.Errorf("a read of %d bytes: %w", r.Length, errors.ErrUnsupported)
 	}
-	n, err := s.volume.ReadAt(r.Data[:r.Length], r.Offset)
-	if int64(n) == r.Length {
-		return nil
-	}
-	if err == nil {
-		err = io.ErrUnexpectedEOF
-	}
+	_, err := mapping.ReadFull(s.volume, r.Data[:r.Length], r.Offset)
 	return err
 }
 

@@ -50,3 +50,42 @@ func TestAWriteBeyondTheEndIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// stingy gives n bytes and err for whatever is read.
+type stingy struct {
+	n   int
+	err error
+}
+
+func (s stingy) ReadAt([]byte, int64) (int, error) { return s.n, s.err }
+
+func TestAReadIsWholeOrAnError(t *testing.T) {
+	for _, c := range []struct {
+		from stingy
+		n    int
+		err  error
+	}{
+		{stingy{4, nil}, 4, nil},
+		{stingy{4, io.EOF}, 4, nil},
+		{stingy{4, syscall.EIO}, 4, nil},
+		{stingy{3, nil}, 3, io.ErrUnexpectedEOF},
+		{stingy{3, io.EOF}, 3, io.ErrUnexpectedEOF},
+		{stingy{0, io.EOF}, 0, io.ErrUnexpectedEOF},
+		{stingy{3, syscall.EIO}, 3, syscall.EIO},
+		{stingy{-1, nil}, 0, io.ErrUnexpectedEOF},
+	} {
+		n, err := ReadFull(c.from, make([]byte, 4), 100)
+		if n != c.n || !errors.Is(err, c.err) || errors.Is(err, io.EOF) {
+			t.Errorf("%+v: %d, %v", c.from, n, err)
+		}
+	}
+}
+
+func TestWhatHasNoNameIsNotNamed(t *testing.T) {
+	_, readErr := ClipRead("", nil, -1, 10)
+	for _, err := range []error{readErr, CheckWrite("", -1, 1, 10), CheckWrite("", 11, 1, 10)} {
+		if err == nil || strings.HasPrefix(err.Error(), ":") {
+			t.Error(err)
+		}
+	}
+}

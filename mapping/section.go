@@ -1,25 +1,26 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
-
-// Section is n bytes of d from off as a device of its own, called name. It is a [Volume] and
-// [Stacked], and a [WritableDevice] if d is one; a claim of it claims d. What of it lies beyond the
-// end of d is missing.
-func Section(d Device, off, n int64, name string) Device {
-	s := &section{device: d, off: off, size: n, name: name}
-	if w, ok := d.(WritableDevice); ok {
-		return &writableSection{s, w}
-	}
-	return s
-}
 
 // StackedVolume is a device that lies on others and tells where its bytes are.
 type StackedVolume interface {
 	Volume
 	Stacked
+}
+
+// Section is n bytes of d from off as a device of its own, called name. It is a [Volume] and
+// [Stacked], and a [WritableDevice] if d is one; a claim of it claims d. What of it lies beyond the
+// end of d is missing.
+func Section(d Device, off, n int64, name string) StackedVolume {
+	s := &section{device: d, off: off, size: n, name: name}
+	if w, ok := d.(WritableDevice); ok {
+		return &writableSection{s, w}
+	}
+	return s
 }
 
 // ReadOnlySection is a Section that cannot be written.
@@ -53,8 +54,22 @@ func (s *section) Beneath() []Device { return []Device{s.device} }
 func (s *section) present() int64 { return max(0, min(s.size, s.device.Size()-s.off)) }
 
 func (s *section) lost() error {
-	return fmt.Errorf("%s: %s ends at byte %d, not at %d: %w", s.name, s.device.Name(), s.device.Size(), s.off+s.size, ErrMissing)
+	return tooShort{s.device.Name(), s.device.Size(), s.name, s.off + s.size}
 }
+
+// tooShort is why the end of a section is missing. Two of one section are equal, so that what is missing stays one run.
+type tooShort struct {
+	device  string
+	size    int64
+	section string
+	end     int64
+}
+
+func (e tooShort) Error() string {
+	return fmt.Sprintf("%s ends at byte %d, before the end of %s at byte %d: %v", e.device, e.size, e.section, e.end, ErrMissing)
+}
+
+func (tooShort) Unwrap() error { return ErrMissing }
 
 func (s *section) Map(off, max int64) (Extent, error) {
 	present := s.present()
@@ -76,15 +91,15 @@ func (s *section) ReadAt(p []byte, off int64) (int, error) {
 	present := p[:min(int64(len(p)), max(0, s.present()-off))]
 	n, err := 0, error(nil)
 	if len(present) > 0 {
-		n, err = s.device.ReadAt(present, s.off+off)
+		n, err = ReadFull(s.device, present, s.off+off)
 	}
 	switch {
 	case n == len(p):
 		return n, end
 	case n == len(present):
-		err = s.lost()
-	case err == nil || err == io.EOF:
-		err = fmt.Errorf("%s: byte %d: %w", s.name, off+int64(n), io.ErrUnexpectedEOF)
+		return n, s.lost()
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("%s: %w", s.name, err)
 	}
 	return n, err
 }

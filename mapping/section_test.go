@@ -43,7 +43,7 @@ func TestASectionReadsWhatIsBeneathIt(t *testing.T) {
 func TestASectionMapsToTheDeviceAtTheBottom(t *testing.T) {
 	d := disk("disk", 8192)
 	inner := mapping.Section(mapping.Section(d, 1024, 4096, "part"), 512, 1024, "inner")
-	e, err := inner.(mapping.Volume).Map(100, 4096)
+	e, err := inner.Map(100, 4096)
 	want := mapping.Extent{Kind: mapping.Data, Length: 924, Device: d, Offset: 1636}
 	if err != nil || e != want {
 		t.Errorf("got %+v, %v, want %+v", e, err, want)
@@ -55,11 +55,11 @@ func TestASectionMapsToTheDeviceAtTheBottom(t *testing.T) {
 
 func TestWhatADeviceIsTooShortForIsMissing(t *testing.T) {
 	s := mapping.Section(disk("disk", 4096), 1024, 4096, "part")
-	e, err := s.(mapping.Volume).Map(0, 4096)
+	e, err := s.Map(0, 4096)
 	if err != nil || e.Kind != mapping.Data || e.Length != 3072 {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	e, err = s.(mapping.Volume).Map(3072, 4096)
+	e, err = s.Map(3072, 4096)
 	if err != nil || e.Kind != mapping.Missing || e.Length != 1024 || !errors.Is(e.Err, mapping.ErrMissing) {
 		t.Errorf("got %+v, %v", e, err)
 	}
@@ -141,5 +141,34 @@ func TestAStackChangedWhenTheLastOfItsFilesDid(t *testing.T) {
 	}
 	if got := mapping.ModTime(&array{part, disk("disk", 512)}); !got.IsZero() {
 		t.Errorf("got %v for what lies on a disk", got)
+	}
+}
+
+func TestTheMissingEndOfASectionIsOneRun(t *testing.T) {
+	s := mapping.Section(disk("disk", 4096), 1024, 8192, "part")
+	one, _ := s.Map(3072, 100)
+	two, _ := s.Map(3172, 100)
+	if one.Err != two.Err {
+		t.Errorf("%v and %v are not equal", one.Err, two.Err)
+	}
+}
+
+// lists is an error that == cannot compare.
+type lists []error
+
+func (l lists) Error() string { return "lists" }
+func (l lists) Unwrap() error { return mapping.ErrMissing }
+
+type unjoined struct{ mapping.Volume }
+
+func (unjoined) Map(off, max int64) (mapping.Extent, error) {
+	return mapping.Extent{Kind: mapping.Missing, Length: min(max, 10), Err: lists{}}, nil
+}
+
+func TestErrorsThatCannotBeComparedAreNotJoined(t *testing.T) {
+	runs := 0
+	err := mapping.Walk(unjoined{}, 0, 30, func(int64, mapping.Extent) error { runs++; return nil })
+	if err != nil || runs != 3 {
+		t.Errorf("%d runs, %v", runs, err)
 	}
 }

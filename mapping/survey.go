@@ -22,14 +22,14 @@ const (
 // the first nor the last sector can be read counts as lost as a whole: a dead disk is not asked for
 // every one of its sectors.
 func (s *Survey) Read(p []byte, off int64, lost func(off, n int64, err error)) {
-	n, err := s.read(p, off)
+	n, err := ReadFull(s.volume, p, off)
 	if err == nil {
 		s.dead = 0
 		return
 	}
 	if s.dead >= surveyDead && n == 0 && len(p) > surveySector {
 		tail := p[len(p)-surveySector:]
-		if _, last := s.read(tail, off+int64(len(p)-surveySector)); last != nil {
+		if _, last := ReadFull(s.volume, tail, off+int64(len(p)-surveySector)); last != nil {
 			lost(off, int64(len(p)), err)
 			s.dead += int64(len(p))
 			return
@@ -64,7 +64,7 @@ func (s *Survey) Read(p []byte, off int64, lost func(off, n int64, err error)) {
 			break
 		}
 		step = min(step, len(p)-done)
-		n, err = s.read(p[done:done+step], off+int64(done))
+		n, err = ReadFull(s.volume, p[done:done+step], off+int64(done))
 	}
 	if run > 0 {
 		lost(off+int64(len(p))-run, run, why)
@@ -73,16 +73,4 @@ func (s *Survey) Read(p []byte, off int64, lost func(off, n int64, err error)) {
 		s.dead = 0
 	}
 	s.dead += run
-}
-
-// read gives an error unless all of p has been read.
-func (s *Survey) read(p []byte, off int64) (int, error) {
-	n, err := s.volume.ReadAt(p, off)
-	switch n = max(n, 0); {
-	case n >= len(p):
-		return len(p), nil
-	case err == nil:
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
 }

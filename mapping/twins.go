@@ -3,7 +3,6 @@ package mapping
 import (
 	"bytes"
 	"fmt"
-	"io"
 )
 
 // Twins is a device of which there are copies that should be equal: each read reads all of them, and fails
@@ -61,13 +60,13 @@ func (t *Twins) ReadAt(p []byte, off int64) (int, error) {
 
 // read reads p at off, which is compared with the other copies by way of other, a buffer of the same length.
 func (t *Twins) read(p, other []byte, off int64) (int, error) {
-	if n, err := readAll(t.copies[0], p, off); err != nil {
+	if n, err := readNamed(t.copies[0], p, off); err != nil {
 		return n, err
 	}
 	good := len(p)
 	var failed error
 	for _, c := range t.copies[1:] {
-		n, err := readAll(c, other[:good], off)
+		n, err := readNamed(c, other[:good], off)
 		if same := common(p[:n], other[:n]); same < n {
 			n = same
 			err = fmt.Errorf("%s and %s differ at byte %d: %w", t.Name(), c.Name(), off+int64(same), t.differ)
@@ -79,14 +78,11 @@ func (t *Twins) read(p, other []byte, off int64) (int, error) {
 	return good, failed
 }
 
-// readAll reads all of p, or gives an error.
-func readAll(d Device, p []byte, off int64) (int, error) {
-	n, err := d.ReadAt(p, off)
-	if n == len(p) {
-		return n, nil
-	}
-	if err == nil || err == io.EOF {
-		err = fmt.Errorf("%s: reading at byte %d: %w", d.Name(), off+int64(n), io.ErrUnexpectedEOF)
+// readNamed is ReadFull with the name of d in the error: of several copies it must say which fails.
+func readNamed(d Device, p []byte, off int64) (int, error) {
+	n, err := ReadFull(d, p, off)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", d.Name(), err)
 	}
 	return n, err
 }

@@ -9,6 +9,8 @@ import (
 	"hash/crc32"
 	"io"
 	"time"
+
+	"lvm2fs/mapping"
 )
 
 // Identity is what an overlay belongs to.
@@ -109,9 +111,9 @@ func text(field []byte) string {
 
 func readHeader(f File) (*header, error) {
 	sector := make([]byte, sectorSize)
-	switch n, err := f.ReadAt(sector, 0); {
-	case n == len(sector):
-	case err == nil || err == io.EOF:
+	switch n, err := mapping.ReadFull(f, sector, 0); {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("%s: header at byte 0: %w: the file ends at byte %d", f.Name(), ErrDamaged, n)
 	default:
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"lvm2fs/mapping"
 )
 
 // findAreas looks which areas have a sector, and which places they have taken. A damaged sector may have any.
@@ -44,10 +46,7 @@ func (o *Overlay) eachSector(size int64, visit func(index int64, a *area, err er
 			return nil
 		}
 		p := buf[:min(int64(len(buf)), end-off)]
-		if n, err := o.file.ReadAt(p, off); n < len(p) {
-			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
+		if n, err := mapping.ReadFull(o.file, p, off); err != nil {
 			return fmt.Errorf("%s: map at byte %d: %w", o.file.Name(), off+int64(n), err)
 		}
 		for ; len(p) > 0; p, off = p[sectorSize:], off+sectorSize {
@@ -89,10 +88,10 @@ func (o *Overlay) stored(index int64) (*area, error) {
 	}
 	return o.clean.Get(index, func() (*area, error) {
 		p := make([]byte, sectorSize)
-		n, err := o.file.ReadAt(p, o.sector(index))
+		_, err := mapping.ReadFull(o.file, p, o.sector(index))
 		switch {
-		case n == len(p):
-		case err == nil || err == io.EOF:
+		case err == nil:
+		case errors.Is(err, io.ErrUnexpectedEOF):
 			return untouched, nil // the file has not come so far
 		default:
 			return nil, fmt.Errorf("%s: map sector of area %d at byte %d: %w", o.file.Name(), index, o.sector(index), err)

@@ -86,15 +86,12 @@ func (v *Volume) readRun(p []byte, off int64, r run) (n int, err error) {
 		clear(p)
 		return len(p), nil
 	case r.state.inSlot():
-		n, err = v.o.file.ReadAt(p, r.at)
+		n, err = mapping.ReadFull(v.o.file, p, r.at)
 	default:
-		n, err = v.base.ReadAt(p, off)
+		n, err = mapping.ReadFull(v.base, p, off)
 	}
-	switch {
-	case n == len(p):
-		return n, nil
-	case err == nil || err == io.EOF:
-		err = fmt.Errorf("%s: byte %d of the volume: %w", v.o.file.Name(), off+int64(n), io.ErrUnexpectedEOF)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%s: byte %d of the volume: %w", v.o.file.Name(), off+int64(n), err)
 	}
 	return n, err
 }

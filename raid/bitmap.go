@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"lvm2fs/mapping"
 )
 
 // ErrBitmap is wrapped by the error of a write-intent bitmap that cannot be used.
@@ -49,7 +51,7 @@ func ReadBitmap(r io.ReaderAt, off, room int64) (*Bitmap, error) {
 	if room < bitmapBits {
 		return fail(fmt.Errorf("%w: no room", ErrBitmap))
 	}
-	if n, err := r.ReadAt(b, off); n < len(b) {
+	if _, err := mapping.ReadFull(r, b, off); err != nil {
 		return fail(err)
 	}
 	le := binary.LittleEndian
@@ -79,7 +81,7 @@ func ReadBitmap(r io.ReaderAt, off, room int64) (*Bitmap, error) {
 		return fail(fmt.Errorf("%w: %d bytes of bits in %d", ErrBitmap, bytes, room))
 	}
 	bm.Regions = Regions{Size: region, Bits: make([]byte, bytes)}
-	if n, err := r.ReadAt(bm.Regions.Bits, off+bitmapBits); n < len(bm.Regions.Bits) {
+	if _, err := mapping.ReadFull(r, bm.Regions.Bits, off+bitmapBits); err != nil {
 		return fail(err)
 	}
 	return bm, nil

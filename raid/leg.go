@@ -2,7 +2,6 @@ package raid
 
 import (
 	"fmt"
-	"io"
 	"math"
 
 	"lvm2fs/mapping"
@@ -125,13 +124,9 @@ func (l legs) lost(i int, x, n int64, f *faults, into []span) []span {
 // has remembered the fault that follows them.
 func (l legs) read(i int, p []byte, x int64, f *faults) (int, error) {
 	off := l.base + x
-	n, err := l.all[i].Volume.ReadAt(p, off)
-	if n >= len(p) {
-		return len(p), nil
-	}
-	n = max(n, 0)
+	n, err := mapping.ReadFull(l.all[i].Volume, p, off)
 	if err == nil {
-		err = io.ErrUnexpectedEOF
+		return n, nil
 	}
 	f.add(i, off+int64(n), err)
 	return n, err

@@ -3,7 +3,6 @@ package pieces
 import (
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"lvm2fs/blockdev"
@@ -100,12 +99,9 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	for done < len(p) {
 		at := off + int64(done)
 		part := p[done:][:min(int64(len(p)-done), d.each-at%d.each)]
-		n, err := d.files[at/d.each].ReadAt(part, at%d.each)
+		n, err := mapping.ReadFull(d.files[at/d.each], part, at%d.each)
 		done += n
-		if n < len(part) {
-			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
+		if err != nil {
 			return done, err
 		}
 	}

@@ -131,12 +131,7 @@ func (c *container) readSome(p []byte, off int64) (int, error) {
 
 // readSectors reads whole sectors. n is that of those before the first that cannot be read.
 func (c *container) readSectors(p []byte, off int64) (n int, err error) {
-	n, err = c.dev.ReadAt(p, c.offset+off)
-	if n == len(p) {
-		err = nil
-	} else if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
+	n, err = mapping.ReadFull(c.dev, p, c.offset+off)
 	n -= n % int(c.sector)
 	c.mode.decrypt(p[:n], c.number(off))
 	return n, err

@@ -71,7 +71,7 @@ const (
 // readHeader finds the header of dev and decodes it.
 func readHeader(dev mapping.Device) (*header, error) {
 	start := make([]byte, 8)
-	if err := readFull(dev, start, 0); err != nil {
+	if err := read(dev, start, 0); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, ErrNoHeader
 		}
@@ -87,15 +87,12 @@ func readHeader(dev mapping.Device) (*header, error) {
 	return h, err
 }
 
-// readFull reads len(p) bytes at off; io.ErrUnexpectedEOF: dev has not that many.
-func readFull(dev mapping.Device, p []byte, off int64) error {
+// read reads len(p) bytes at off; io.ErrUnexpectedEOF: dev has not that many.
+func read(dev mapping.Device, p []byte, off int64) error {
 	if off < 0 || off > dev.Size()-int64(len(p)) {
 		return fmt.Errorf("%d bytes at byte %d: %w", len(p), off, io.ErrUnexpectedEOF)
 	}
-	if n, err := dev.ReadAt(p, off); n < len(p) {
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
+	if _, err := mapping.ReadFull(dev, p, off); err != nil {
 		return fmt.Errorf("reading %d bytes at byte %d: %w", len(p), off, err)
 	}
 	return nil

@@ -37,7 +37,7 @@ const (
 
 func readLUKS1(dev mapping.Device) (*header, error) {
 	b := make([]byte, luks1HeaderSize)
-	if err := readFull(dev, b, 0); err != nil {
+	if err := read(dev, b, 0); err != nil {
 		return nil, err
 	}
 	return decodeLUKS1(b)

@@ -70,7 +70,7 @@ func readLUKS2(dev mapping.Device) (*header, error) {
 // readLUKS2Copy returns the copy at place; nil, if there is none.
 func readLUKS2Copy(dev mapping.Device, place int64) (*luks2Copy, error) {
 	b := make([]byte, luks2Binary)
-	if err := readFull(dev, b, place); err != nil {
+	if err := read(dev, b, place); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, nil
 		}
@@ -88,7 +88,7 @@ func readLUKS2Copy(dev mapping.Device, place int64) (*luks2Copy, error) {
 		return nil, damaged("header of %d bytes at byte %d", size, place)
 	}
 	whole := make([]byte, size)
-	if err := readFull(dev, whole, place); err != nil {
+	if err := read(dev, whole, place); err != nil {
 		return nil, err
 	}
 	return checkLUKS2(whole, place)

@@ -19,7 +19,7 @@ func (m *material) read(dev mapping.Device, key []byte) (*secret.Bytes, error) {
 		return nil, err
 	}
 	defer stripes.Wipe()
-	if err := readFull(dev, stripes.Bytes(), m.offset); err != nil {
+	if err := read(dev, stripes.Bytes(), m.offset); err != nil {
 		return nil, err
 	}
 	mode, err := m.cipher.open(key, sector512)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"sort"
+
+	"lvm2fs/mapping"
 )
 
 // badBlockList is where a member keeps the list of its bad blocks; of size 0 for none.
@@ -30,7 +32,7 @@ func (l badBlockList) read(r io.ReaderAt) ([]span, error) {
 		return nil, fmt.Errorf("bad blocks at byte %d: %w: shift of %d bits", l.offset, ErrDamaged, l.shift)
 	}
 	b := make([]byte, l.size)
-	if n, err := r.ReadAt(b, l.offset); n < len(b) {
+	if _, err := mapping.ReadFull(r, b, l.offset); err != nil {
 		return nil, fmt.Errorf("bad blocks at byte %d: %w", l.offset, err)
 	}
 	var found []span

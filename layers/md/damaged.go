@@ -78,7 +78,7 @@ func (a *assembler) applyDamaged(c *raid.Config) error {
 		if d.Claim.DataOffset != a.super.DataOffset || d.Claim.DataOffset > d.Device.Size() {
 			return fmt.Errorf("%w: the superblock of %s is damaged, and where its data begin is unknown: name only the right ones", ErrContradiction, d.Device.Name())
 		}
-		rivals = append(rivals, mapping.Section(d.Device, d.Claim.DataOffset, d.Device.Size()-d.Claim.DataOffset, d.Device.Name()).(mapping.Volume))
+		rivals = append(rivals, mapping.Section(d.Device, d.Claim.DataOffset, d.Device.Size()-d.Claim.DataOffset, d.Device.Name()))
 	}
 	for i := range c.Legs {
 		if a.unknown[Role(i)] && len(rivals) > 0 {

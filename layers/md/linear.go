@@ -31,7 +31,7 @@ func (a *assembler) linear() (mapping.Volume, error) {
 		}
 		part := mapping.Section(leg.Device, leg.Super.DataOffset, size, leg.Device.Name())
 		end += size
-		l.parts, l.ends = append(l.parts, part.(mapping.Volume)), append(l.ends, end)
+		l.parts, l.ends = append(l.parts, part), append(l.ends, end)
 	}
 	return l, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )
 
@@ -235,7 +236,7 @@ func (p place) read(r io.ReaderAt, off, size int64) (*Superblock, error) {
 		return nil, nil
 	}
 	b := make([]byte, superSize)
-	if n, err := r.ReadAt(b, off); n < len(b) {
+	if _, err := mapping.ReadFull(r, b, off); err != nil {
 		return nil, fmt.Errorf("superblock %s at byte %d: %w", p.version, off, err)
 	}
 	if !p.marked(b) {

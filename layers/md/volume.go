@@ -29,7 +29,7 @@ func (a *assembler) volume() (mapping.Volume, int64, error) {
 // whichever comes first, to the end of the member.
 func (l leg) data(lead int64) mapping.Volume {
 	from := l.Super.DataOffset - lead
-	return mapping.Section(l.Device, from, max(0, l.Device.Size()-from), l.Device.Name()).(mapping.Volume)
+	return mapping.Section(l.Device, from, max(0, l.Device.Size()-from), l.Device.Name())
 }
 
 // complete fails if a leg is not there: without redundancy the array does not start.

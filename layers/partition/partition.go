@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"lvm2fs/mapping"
 )
 
 // ErrNone: there is no partition table.
@@ -105,7 +107,7 @@ func (d *disk) read(lba, n int64) ([]byte, error) {
 		return nil, nil
 	}
 	b := make([]byte, n)
-	if got, err := d.r.ReadAt(b, lba*d.sector); got < len(b) {
+	if _, err := mapping.ReadFull(d.r, b, lba*d.sector); err != nil {
 		return nil, fmt.Errorf("partition table in sector %d, at byte %d: %w", lba, lba*d.sector, err)
 	}
 	return b, nil

@@ -10,9 +10,10 @@
 package signature
 
 import (
-	"errors"
 	"fmt"
 	"io"
+
+	"lvm2fs/mapping"
 )
 
 // Kind sorts signatures by what they mean to someone who looks for a PV.
@@ -150,10 +151,7 @@ func (d *disk) block(off int64) block {
 		return b
 	}
 	b := block{bytes: make([]byte, min(blockSize, d.size-off))}
-	if n, err := d.r.ReadAt(b.bytes, off); n < len(b.bytes) {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
+	if _, err := mapping.ReadFull(d.r, b.bytes, off); err != nil {
 		b.err = fmt.Errorf("looking for signatures in %d bytes at byte %d: %w", len(b.bytes), off, err)
 	}
 	d.blocks[off] = b

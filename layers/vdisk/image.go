@@ -2,7 +2,6 @@ package vdisk
 
 import (
 	"fmt"
-	"io"
 
 	"lvm2fs/mapping"
 )
@@ -84,14 +83,7 @@ func (e extents) Map(off, max int64) (mapping.Extent, error) { return e.extent(o
 func (m *image) readExtent(p []byte, off int64, e mapping.Extent) (int, error) {
 	switch e.Kind {
 	case mapping.Data:
-		n, err := e.Device.ReadAt(p, e.Offset)
-		if n == len(p) {
-			return n, nil
-		}
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return n, err
+		return mapping.ReadFull(e.Device, p, e.Offset)
 	case mapping.Zero:
 		clear(p)
 		return len(p), nil
@@ -128,24 +120,12 @@ func computeBeneath(l layout, beneath mapping.Volume, p []byte, off int64) error
 			return err
 		}
 		n := x.Length
-		if err := readWhole(beneath, p[:n], off); err != nil {
+		if _, err := mapping.ReadFull(beneath, p[:n], off); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
 	}
 	return nil
-}
-
-// readWhole reads len(p) bytes at off, or fails.
-func readWhole(dev io.ReaderAt, p []byte, off int64) error {
-	n, err := dev.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // startsWith recognises a format by the first bytes of an image.
@@ -157,7 +137,7 @@ func hasAt(off int64, mark string) func(mapping.Device) (bool, error) {
 			return false, nil
 		}
 		b := make([]byte, len(mark))
-		if err := readWhole(dev, b, off); err != nil {
+		if _, err := mapping.ReadFull(dev, b, off); err != nil {
 			return false, err
 		}
 		return string(b) == mark, nil

@@ -154,7 +154,7 @@ func (h *qcow2Header) supported() error {
 
 func openQcow2(o *opening) (layout, error) {
 	head := make([]byte, min(qcowHeader3+8, o.dev.Size()))
-	if err := readWhole(o.dev, head, 0); err != nil {
+	if _, err := mapping.ReadFull(o.dev, head, 0); err != nil {
 		return nil, err
 	}
 	// A version 2 image of one cluster of 512 bytes is longer than this, too.
@@ -223,7 +223,7 @@ func (o *opening) qcow2Base(h *qcow2Header) (mapping.Device, string, error) {
 		return nil, "", nil
 	}
 	name := make([]byte, h.backingLength)
-	if err := readWhole(o.dev, name, h.backingName); err != nil {
+	if _, err := mapping.ReadFull(o.dev, name, h.backingName); err != nil {
 		return nil, "", err
 	}
 	dev, err := o.base(string(name))
@@ -485,7 +485,7 @@ func (q *qcow2) compute(p []byte, off int64) error {
 				return err
 			}
 			n = x.Length
-			if err := readWhole(q.beneath, p[:n], off); err != nil {
+			if _, err := mapping.ReadFull(q.beneath, p[:n], off); err != nil {
 				return err
 			}
 		} else {
@@ -511,7 +511,7 @@ func (q *qcow2) packed(word uint64) ([]byte, error) {
 		return nil, beyond(q.tables.dev, place)
 	}
 	b := make([]byte, n)
-	if err := readWhole(q.tables.dev, b, place); err != nil {
+	if _, err := mapping.ReadFull(q.tables.dev, b, place); err != nil {
 		return nil, fmt.Errorf("a compressed cluster of %d bytes at byte %d: %w", n, place, err)
 	}
 	return b, nil

@@ -48,7 +48,7 @@ func (t *table) at(off, n int64) ([]byte, error) {
 func (t *table) page(i int64) ([]byte, error) {
 	return t.pages.Get(i, func() ([]byte, error) {
 		b := make([]byte, min(pageSize, t.dev.Size()-i*pageSize))
-		if err := readWhole(t.dev, b, i*pageSize); err != nil {
+		if _, err := mapping.ReadFull(t.dev, b, i*pageSize); err != nil {
 			return nil, fmt.Errorf("a table in %d bytes at byte %d: %w", len(b), i*pageSize, err)
 		}
 		return b, nil

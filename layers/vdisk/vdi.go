@@ -42,7 +42,7 @@ var isVDI = hasAt(vdiSignatureAt, vdiSignature)
 
 func openVDI(o *opening) (layout, error) {
 	b := make([]byte, vdiHeaderSize)
-	if err := readWhole(o.dev, b, 0); err != nil {
+	if _, err := mapping.ReadFull(o.dev, b, 0); err != nil {
 		return nil, err
 	}
 	u32 := func(off int) int64 { return int64(binary.LittleEndian.Uint32(b[off:])) }

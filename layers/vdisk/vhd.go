@@ -55,7 +55,7 @@ func vhdFooter(dev mapping.Device) ([]byte, error) {
 		if dev.Size() < vhdFooterSize {
 			continue
 		}
-		if err := readWhole(dev, b, off); err != nil {
+		if _, err := mapping.ReadFull(dev, b, off); err != nil {
 			return nil, err
 		}
 		if vhdSum(b, vhdChecksum) {
@@ -135,7 +135,7 @@ func openDynamicVHD(o *opening, footer []byte, size int64, differs bool) (layout
 	if place > math.MaxInt64/2 {
 		return nil, damaged("its header is at byte %d", place)
 	}
-	if err := readWhole(o.dev, b, int64(place)); err != nil {
+	if _, err := mapping.ReadFull(o.dev, b, int64(place)); err != nil {
 		return nil, err
 	}
 	if string(b[:8]) != vhdHeaderMagic || !vhdSum(b, vhdHeaderChecksum) {
@@ -217,7 +217,7 @@ func (v *vhd) compute(p []byte, off int64) error {
 		if err != nil {
 			return err
 		}
-		if err := readWhole(v.tables.dev, p[:n], bitmap+v.bitmapSize()+off%v.block); err != nil {
+		if _, err := mapping.ReadFull(v.tables.dev, p[:n], bitmap+v.bitmapSize()+off%v.block); err != nil {
 			return err
 		}
 		for i, c := range p[:n] {

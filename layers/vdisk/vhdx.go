@@ -127,7 +127,7 @@ func checksummed(dev mapping.Device, off, size int64, mark string) ([]byte, erro
 		return nil, nil
 	}
 	b := make([]byte, size)
-	if err := readWhole(dev, b, off); err != nil {
+	if _, err := mapping.ReadFull(dev, b, off); err != nil {
 		return nil, err
 	}
 	want := binary.LittleEndian.Uint32(b[vhdxSum:])
@@ -224,7 +224,7 @@ func (v *vhdx) readMetadata(r region) (map[guid][]byte, error) {
 			return nil, damaged("item %x of its metadata twice", id)
 		}
 		items[id] = make([]byte, length)
-		if err := readWhole(v.tables.dev, items[id], r.place+place); err != nil {
+		if _, err := mapping.ReadFull(v.tables.dev, items[id], r.place+place); err != nil {
 			return nil, fmt.Errorf("its metadata at byte %d: %w", r.place+place, err)
 		}
 	}
@@ -382,11 +382,13 @@ func (v *vhdx) computeRun(p []byte, off int64) (n int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		return n, readWhole(v.tables.dev, p[:n], place+off%v.block)
+		_, err = mapping.ReadFull(v.tables.dev, p[:n], place+off%v.block)
+		return n, err
 	}
 	x, err := v.Map(off, n)
 	if err != nil {
 		return 0, err
 	}
-	return x.Length, readWhole(v.beneath, p[:x.Length], off)
+	_, err = mapping.ReadFull(v.beneath, p[:x.Length], off)
+	return x.Length, err
 }

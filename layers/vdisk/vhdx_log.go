@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
-	"io"
 	"slices"
 
 	"lvm2fs/mapping"
@@ -67,7 +66,7 @@ func replayVHDX(dev mapping.Device, header []byte) (*replayed, error) {
 		return nil, damaged("a log of %d bytes at byte %d", length, place)
 	}
 	l := vhdxLog{make([]byte, length), header[vhdxLogGUID:][:16]}
-	if err := readWhole(dev, l.ring, int64(place)); err != nil {
+	if _, err := mapping.ReadFull(dev, l.ring, int64(place)); err != nil {
 		return nil, err
 	}
 	entries, newest := l.active()
@@ -262,10 +261,7 @@ func (r *replayed) ReadAt(p []byte, off int64) (int, error) {
 	}
 	clear(p)
 	if file := min(int64(len(p)), r.Device.Size()-off); file > 0 {
-		if n, err := r.Device.ReadAt(p[:file], off); int64(n) < file {
-			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
+		if n, err := mapping.ReadFull(r.Device, p[:file], off); err != nil {
 			return n, err
 		}
 	}

@@ -52,7 +52,7 @@ func openDescribedVMDK(o *opening) (layout, error) {
 		return nil, damaged("a descriptor of %d bytes", o.dev.Size())
 	}
 	text := make([]byte, o.dev.Size())
-	if err := readWhole(o.dev, text, 0); err != nil {
+	if _, err := mapping.ReadFull(o.dev, text, 0); err != nil {
 		return nil, err
 	}
 	d, err := parseDescriptor(text)
@@ -190,7 +190,7 @@ func contentID(dev mapping.Device) (string, error) {
 	}
 	if described {
 		text = make([]byte, min(dev.Size(), vmdkMaxDescriptor))
-		err = readWhole(dev, text, 0)
+		_, err = mapping.ReadFull(dev, text, 0)
 	} else {
 		var s *sparse
 		if s, err = openSparse(dev); err == nil {

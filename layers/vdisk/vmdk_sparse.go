@@ -52,7 +52,7 @@ type sparse struct {
 
 func openSparse(dev mapping.Device) (*sparse, error) {
 	b := make([]byte, sparseHeaderSize)
-	if err := readWhole(dev, b, 0); err != nil {
+	if _, err := mapping.ReadFull(dev, b, 0); err != nil {
 		return nil, err
 	}
 	if string(b[:4]) != "KDMV" {
@@ -65,7 +65,7 @@ func openSparse(dev mapping.Device) (*sparse, error) {
 		if dev.Size() < 2*sparseFooter {
 			return nil, damaged("it ends before its footer")
 		}
-		if err := readWhole(dev, b, dev.Size()-sparseFooter); err != nil {
+		if _, err := mapping.ReadFull(dev, b, dev.Size()-sparseFooter); err != nil {
 			return nil, err
 		}
 		if string(b[:4]) != "KDMV" {
@@ -124,7 +124,7 @@ func (s *sparse) descriptor() ([]byte, error) {
 		return nil, nil
 	}
 	b := make([]byte, s.textLength)
-	err := readWhole(s.tables.dev, b, s.textPlace)
+	_, err := mapping.ReadFull(s.tables.dev, b, s.textPlace)
 	if b[0] == 0 {
 		b = nil // room for one
 	}
@@ -187,7 +187,7 @@ func (s *sparse) compute(p []byte, off int64) error {
 				return err
 			}
 			n = x.Length
-			if err := readWhole(s.beneath, p[:n], s.start+off); err != nil {
+			if _, err := mapping.ReadFull(s.beneath, p[:n], s.start+off); err != nil {
 				return err
 			}
 		} else {
@@ -218,5 +218,6 @@ func (s *sparse) packed(place, i int64) ([]byte, error) {
 		return nil, damaged("the grain at byte %d says that it is sector %d in %d bytes, and is to be sector %d", place, sector, length, i*s.grain/512)
 	}
 	b := make([]byte, length)
-	return b, readWhole(s.tables.dev, b, place+sparseGrainHeader)
+	_, err = mapping.ReadFull(s.tables.dev, b, place+sparseGrainHeader)
+	return b, err
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -254,7 +253,7 @@ func (c *copier) source(d mapping.Device) *source {
 // imageFile is the file that d is; nil for a disk, and for what is in a file of another
 // format.
 func imageFile(d mapping.Device) *os.File {
-	plain, ok := d.(interface{ File() (*os.File, bool) })
+	plain, ok := d.(mapping.FileDevice)
 	if !ok {
 		return nil
 	}
@@ -289,13 +288,8 @@ func (e readError) Unwrap() error { return e.error }
 // many came before the first that could not be read.
 func (c *copier) copy(off, end int64) (int64, error) {
 	p := c.buf[:end-off]
-	n, err := c.Volume.ReadAt(p, off)
-	switch {
-	case n == len(p):
-		err = nil
-	case err == nil:
-		err = readError{io.ErrUnexpectedEOF}
-	default:
+	n, err := mapping.ReadFull(c.Volume, p, off)
+	if err != nil {
 		err = readError{err}
 	}
 	if writeErr := c.write(p[:n], off); writeErr != nil {

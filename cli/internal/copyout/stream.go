@@ -54,13 +54,10 @@ func (s *stream) step() error {
 			return fmt.Errorf("%w: %w", ErrLost, e.Err)
 		}
 	}
-	got, readErr := s.volume.ReadAt(s.buf[:n], s.off)
+	got, readErr := mapping.ReadFull(s.volume, s.buf[:n], s.off)
 	end := s.off + n
 	if err := s.write(s.buf[:got]); err != nil || int64(got) == n {
 		return err
-	}
-	if readErr == nil {
-		readErr = io.ErrUnexpectedEOF
 	}
 	if s.smaller == len(units) {
 		return fmt.Errorf("%w: %w", ErrLost, readErr)

@@ -167,7 +167,7 @@ func (c *Cache) clearCleanShutdown() error {
 
 // WriteAt implements [mapping.Writable].
 func (c *Cached) WriteAt(p []byte, off int64) (int, error) {
-	if err := checkRange(c.size, off, int64(len(p))); err != nil || len(p) == 0 {
+	if err := mapping.CheckWrite("", off, int64(len(p)), c.size); err != nil || len(p) == 0 {
 		return 0, err
 	}
 	if err := c.begin(); err != nil {
@@ -209,7 +209,7 @@ func (c *Cached) writeRun(p []byte, off int64, beneath mapping.Volume, at int64)
 // PunchHole implements [mapping.Writable]. What is in the cache gets zeros written, so that the copies are
 // equal whether or not the devices can punch holes.
 func (c *Cached) PunchHole(off, n int64) error {
-	if err := checkRange(c.size, off, n); err != nil || n == 0 {
+	if err := mapping.CheckWrite("", off, n, c.size); err != nil || n == 0 {
 		return err
 	}
 	if err := c.begin(); err != nil {

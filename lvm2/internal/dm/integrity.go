@@ -2,6 +2,7 @@ package dm
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -212,7 +213,9 @@ func (v *integrity) Map(off, max int64) (mapping.Extent, error) {
 }
 
 func (v *integrity) ReadAt(p []byte, off int64) (int, error) {
-	return readWithin(v.Size(), p, off, v.read)
+	p, end := mapping.ClipRead("", p, off, v.Size())
+	n, err := v.read(p, off)
+	return n, cmp.Or(err, end)
 }
 
 // read checks whole blocks where they are to be, and others in a buffer.

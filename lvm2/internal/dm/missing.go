@@ -18,5 +18,9 @@ func (m *missing) Map(off, max int64) (mapping.Extent, error) {
 }
 
 func (m *missing) ReadAt(p []byte, off int64) (int, error) {
-	return readWithin(m.size, p, off, func([]byte, int64) (int, error) { return 0, m.why })
+	p, end := mapping.ClipRead("", p, off, m.size)
+	if len(p) > 0 {
+		return 0, m.why
+	}
+	return 0, end
 }

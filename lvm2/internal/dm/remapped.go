@@ -5,9 +5,8 @@
 package dm
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
-	"io"
 
 	"lvm2fs/mapping"
 )
@@ -31,13 +30,13 @@ func (r *remapped) Map(off, max int64) (mapping.Extent, error) {
 }
 
 func (r *remapped) ReadAt(p []byte, off int64) (int, error) {
-	return readWithin(r.size, p, off, func(p []byte, off int64) (int, error) {
-		return r.each(p, off, mapping.Volume.ReadAt)
-	})
+	p, end := mapping.ClipRead("", p, off, r.size)
+	n, err := r.each(p, off, readFull)
+	return n, cmp.Or(err, end)
 }
 
 func (r *remapped) WriteAt(p []byte, off int64) (int, error) {
-	if err := checkRange(r.size, off, int64(len(p))); err != nil {
+	if err := mapping.CheckWrite("", off, int64(len(p)), r.size); err != nil {
 		return 0, err
 	}
 	return r.each(p, off, func(v mapping.Volume, p []byte, off int64) (int, error) {
@@ -50,7 +49,7 @@ func (r *remapped) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (r *remapped) PunchHole(off, n int64) error {
-	if err := checkRange(r.size, off, n); err != nil {
+	if err := mapping.CheckWrite("", off, n, r.size); err != nil {
 		return err
 	}
 	for n > 0 {
@@ -92,30 +91,7 @@ func (r *remapped) each(p []byte, off int64, do func(mapping.Volume, []byte, int
 	return done, nil
 }
 
-// readWithin does what every ReadAt does at the end of a volume of size bytes.
-func readWithin(size int64, p []byte, off int64, read func(p []byte, off int64) (int, error)) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("read at %d: negative offset", off)
-	}
-	if off >= size {
-		return 0, io.EOF
-	}
-	if room := size - off; int64(len(p)) > room {
-		n, err := read(p[:room], off)
-		if err == nil {
-			err = io.EOF
-		}
-		return n, err
-	}
-	return read(p, off)
-}
-
-func checkRange(size, off, n int64) error {
-	if off < 0 || n < 0 || off > size || n > size-off {
-		return fmt.Errorf("%d bytes at %d: beyond the end, %d", n, off, size)
-	}
-	return nil
-}
+func readFull(v mapping.Volume, p []byte, off int64) (int, error) { return mapping.ReadFull(v, p, off) }
 
 func writable(v mapping.Volume) (mapping.Writable, error) {
 	w, ok := v.(mapping.Writable)

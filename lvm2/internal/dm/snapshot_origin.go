@@ -24,7 +24,7 @@ func (o *Origin) ReadAt(p []byte, off int64) (int, error) { return o.family.orig
 // WriteAt implements [mapping.Writable]. It fails with ErrFull, and changes nothing, where a snapshot has no room for what would be
 // overwritten; but see [Snapshots.GiveUp].
 func (o *Origin) WriteAt(p []byte, off int64) (int, error) {
-	if err := checkRange(o.Size(), off, int64(len(p))); err != nil || len(p) == 0 {
+	if err := mapping.CheckWrite("", off, int64(len(p)), o.Size()); err != nil || len(p) == 0 {
 		return 0, err
 	}
 	origin, err := writable(o.family.origin)
@@ -50,7 +50,7 @@ func (o *Origin) WriteAt(p []byte, off int64) (int, error) {
 // PunchHole implements [mapping.Writable]. What is punched is overwritten: it fails with ErrFull, and copies nothing, where the
 // snapshots have no room for all of it.
 func (o *Origin) PunchHole(off, n int64) error {
-	if err := checkRange(o.Size(), off, n); err != nil || n == 0 {
+	if err := mapping.CheckWrite("", off, n, o.Size()); err != nil || n == 0 {
 		return err
 	}
 	origin, err := writable(o.family.origin)

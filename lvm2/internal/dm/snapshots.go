@@ -216,7 +216,7 @@ func (s *Snapshot) reading(do func(t *snapshotTable) error) error {
 
 // WriteAt implements [mapping.Writable]. It fails with ErrFull where the store has no room for what is not in it.
 func (s *Snapshot) WriteAt(p []byte, off int64) (int, error) {
-	if err := checkRange(s.size, off, int64(len(p))); err != nil || len(p) == 0 {
+	if err := mapping.CheckWrite("", off, int64(len(p)), s.size); err != nil || len(p) == 0 {
 		return 0, err
 	}
 	done := 0
@@ -373,7 +373,7 @@ func (s *Snapshot) copyOld(cow mapping.Writable, at, from, to int64) error {
 // PunchHole implements [mapping.Writable]. It makes no exceptions, which would take room in the store to give room back:
 // where that would be necessary it fails with errors.ErrUnsupported, and changes nothing.
 func (s *Snapshot) PunchHole(off, n int64) error {
-	if err := checkRange(s.size, off, n); err != nil || n == 0 {
+	if err := mapping.CheckWrite("", off, n, s.size); err != nil || n == 0 {
 		return err
 	}
 	if !s.family.writing.Load() {

@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -244,9 +245,9 @@ func (t *thin) Map(off, max int64) (mapping.Extent, error) {
 }
 
 func (t *thin) ReadAt(p []byte, off int64) (int, error) {
-	return readWithin(t.size, p, off, func(p []byte, off int64) (int, error) {
-		return (&remapped{locate: t.locate}).each(p, off, mapping.Volume.ReadAt)
-	})
+	p, end := mapping.ClipRead("", p, off, t.size)
+	n, err := (&remapped{locate: t.locate}).each(p, off, readFull)
+	return n, cmp.Or(err, end)
 }
 
 // locate finds the run of bytes from off that lie together. Where the metadata is damaged,

@@ -251,17 +251,16 @@ func (v *vdo) Map(off, max int64) (mapping.Extent, error) {
 }
 
 func (v *vdo) ReadAt(p []byte, off int64) (int, error) {
-	return readWithin(v.Size(), p, off, func(p []byte, off int64) (int, error) {
-		c, done := vdoCursor{vdo: v}, 0
-		for done < len(p) {
-			n, err := c.read(p[done:], off+int64(done))
-			done += n
-			if err != nil {
-				return done, err
-			}
+	p, end := mapping.ClipRead("", p, off, v.Size())
+	c, done := vdoCursor{vdo: v}, 0
+	for done < len(p) {
+		n, err := c.read(p[done:], off+int64(done))
+		done += n
+		if err != nil {
+			return done, err
 		}
-		return done, nil
-	})
+	}
+	return done, end
 }
 
 // read reads within one block, or of blocks that lie one behind the other as they are.

@@ -14,8 +14,7 @@ func (z zero) Map(off, max int64) (mapping.Extent, error) {
 }
 
 func (z zero) ReadAt(p []byte, off int64) (int, error) {
-	return readWithin(int64(z), p, off, func(p []byte, _ int64) (int, error) {
-		clear(p)
-		return len(p), nil
-	})
+	p, end := mapping.ClipRead("", p, off, int64(z))
+	clear(p)
+	return len(p), end
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"io"
 	"slices"
+
+	"lvm2fs/mapping"
 )
 
 // Carved is what Carve finds.
@@ -88,7 +90,7 @@ func readPieces(ctx context.Context, r io.ReaderAt, size int64, free <-chan []by
 			return
 		case b := <-free:
 			p := piece{bytes: b[:min(size-off, carveStep)], off: off}
-			if readFull(r, p.bytes, off) != nil {
+			if _, err := mapping.ReadFull(r, p.bytes, off); err != nil {
 				p.unread, _ = readSectors(r, p.bytes, off)
 			}
 			full <- p

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"lvm2fs/mapping"
 )
 
 // Header is what a PV says of itself.
@@ -36,7 +38,7 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 			break
 		}
 		sector := make(structure, SectorSize)
-		err := readFull(r, sector, off)
+		_, err := mapping.ReadFull(r, sector, off)
 		if err != nil {
 			wrong = cmp.Or(wrong, fmt.Errorf("sector at byte %d: %w", off, err))
 			continue

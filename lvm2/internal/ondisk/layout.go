@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"math"
 )
 
@@ -105,16 +104,4 @@ func checkCRC(stored uint32, b []byte) error {
 		return fmt.Errorf("%w: %#08x stored, %#08x computed", ErrChecksum, stored, computed)
 	}
 	return nil
-}
-
-// readFull reads len(p) bytes, and takes an early end for an error.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"lvm2fs/mapping"
 )
 
 // maxTextSize bounds what is allocated for a text. LVM2's own limit is 4 GiB, which
@@ -50,7 +52,7 @@ func readMetadataArea(r io.ReaderAt, a Area, deviceSize int64) (*MetadataArea, e
 		return nil, fmt.Errorf("%w: beyond the end of the device at %d", ErrFormat, deviceSize)
 	}
 	b := make(structure, mdaHeaderSize)
-	if err := readFull(r, b, a.Offset); err != nil {
+	if _, err := mapping.ReadFull(r, b, a.Offset); err != nil {
 		return nil, err
 	}
 	m, err := decodeMetadataArea(b)
@@ -147,10 +149,10 @@ func (m *MetadataArea) readRing(r io.ReaderAt, s Slot) ([]byte, error) {
 		}
 	}
 	text := make([]byte, s.Size)
-	if err := readFull(r, text[:toEnd], m.Offset+s.Offset); err != nil {
+	if _, err := mapping.ReadFull(r, text[:toEnd], m.Offset+s.Offset); err != nil {
 		return nil, err
 	}
-	if err := readFull(r, text[toEnd:], m.Offset+mdaHeaderSize); err != nil {
+	if _, err := mapping.ReadFull(r, text[toEnd:], m.Offset+mdaHeaderSize); err != nil {
 		return nil, err
 	}
 	return text, nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"lvm2fs/mapping"
 )
 
 // The log of a mirror (dm-mirror) says which regions its legs have in common. It fills an
@@ -40,7 +42,7 @@ func (l *MirrorLog) InSync(i int64) bool {
 // It fails with ErrFormat for a log that makes no sense, and with the error of r.
 func ReadMirrorLog(r io.ReaderAt, size, regions int64) (*MirrorLog, error) {
 	b := make(structure, logHeaderSize)
-	if err := readFull(r, b, 0); err != nil {
+	if _, err := mapping.ReadFull(r, b, 0); err != nil {
 		return nil, fmt.Errorf("mirror log at byte 0: %w", err)
 	}
 	if magic := b.u32(logMagic); magic != logMagicValue {
@@ -53,7 +55,7 @@ func ReadMirrorLog(r io.ReaderAt, size, regions int64) (*MirrorLog, error) {
 		return nil, fmt.Errorf("mirror log at byte %d: %w: %d regions in %d bytes", logBits, ErrFormat, regions, size)
 	}
 	l := &MirrorLog{Regions: b.u64(logRegions), Bits: make([]byte, (regions+7)/8)}
-	if err := readFull(r, l.Bits, logBits); err != nil {
+	if _, err := mapping.ReadFull(r, l.Bits, logBits); err != nil {
 		return nil, fmt.Errorf("mirror log at byte %d: %w", logBits, err)
 	}
 	return l, nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"lvm2fs/mapping"
 )
 
 // maxRingSize bounds what is read of one metadata area. lvm2 makes areas of 1 MiB unless it is told otherwise.
@@ -190,7 +192,7 @@ func readAround(r io.ReaderAt, p []byte, off int64) error {
 	var first error
 	for unread := int64(0); len(p) > 0 && unread < piece; {
 		part := p[:min(len(p), piece)]
-		if readFull(r, part, off) != nil {
+		if _, err := mapping.ReadFull(r, part, off); err != nil {
 			n, err := readSectors(r, part, off)
 			unread += n
 			first = cmp.Or(first, err)
@@ -210,7 +212,7 @@ func readSectors(r io.ReaderAt, p []byte, off int64) (unread int64, first error)
 			return unread + int64(len(p)), first
 		}
 		sector := p[:min(len(p), SectorSize)]
-		if err := readFull(r, sector, off); err != nil {
+		if _, err := mapping.ReadFull(r, sector, off); err != nil {
 			clear(sector)
 			failures++
 			unread += int64(len(sector))

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"lvm2fs/mapping"
 )
 
 // Each leg of a RAID has an rmeta LV beside its data. In it lie the superblock of dm-raid
@@ -93,7 +95,7 @@ func (s *RAIDSuperblock) HasFailed(i int) bool {
 // (docs/format/03-mapping-linear-striped-raid.md, section 7.1)
 func ReadRAIDSuperblock(r io.ReaderAt) (*RAIDSuperblock, error) {
 	b := make(structure, rmetaSize)
-	if err := readFull(r, b, 0); err != nil {
+	if _, err := mapping.ReadFull(r, b, 0); err != nil {
 		return nil, fmt.Errorf("RAID superblock at byte 0: %w", err)
 	}
 	if b.u32(rmetaMagic) != rmetaMagicValue {
@@ -114,7 +116,7 @@ func noRAIDSuperblock(r io.ReaderAt, b structure) error {
 		return fmt.Errorf("RAID superblock at byte 0: %w: magic %#08x", ErrFormat, magic)
 	}
 	magic := make([]byte, len(rmetaBitmapMagic))
-	if err := readFull(r, magic, RAIDBitmap); err == nil && string(magic) == rmetaBitmapMagic {
+	if _, err := mapping.ReadFull(r, magic, RAIDBitmap); err == nil && string(magic) == rmetaBitmapMagic {
 		return fmt.Errorf("RAID superblock at byte 0: %w: zeros, but there is a bitmap at byte %d", ErrFormat, RAIDBitmap)
 	}
 	return ErrNoSuperblock
