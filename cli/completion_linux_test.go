@@ -111,12 +111,14 @@ var completions = []completionCase{
 }
 
 func TestCompletion(t *testing.T) {
+	testenv.Long(t)
 	for name, drive := range shells {
 		t.Run(name, func(t *testing.T) { drive(t, completionFolder(t), completions) })
 	}
 }
 
 func TestCompletionOffersOurMounts(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	dir, err := filepath.EvalSymlinks(completionFolder(t))
 	if err != nil {

@@ -63,6 +63,7 @@ func verifyDumped(t *testing.T, lv *testimages.LV, path string) {
 }
 
 func TestDumpWritesWhatTheKernelRead(t *testing.T) {
+	testenv.Long(t)
 	for _, name := range []string{"banana", "linear-multi", "striped", "errzero", "linear-missing", "same-name"} {
 		t.Run(name, func(t *testing.T) {
 			c := testimages.Load(t, name)
@@ -197,6 +198,7 @@ func TestAnInterruptedDumpGoesOnWhenItIsRunAgain(t *testing.T) {
 
 // until lvm2fs dump ...; do sleep 5; done
 func TestADumpThatIsInterruptedAgainAndAgainEnds(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "banana")
 	disks := c.Unpack(t)
 	for _, force := range []bool{false, true} {

@@ -177,6 +177,7 @@ func TestTheSchemaNamesTheFieldsThatListKnows(t *testing.T) {
 }
 
 func TestWhatListPrintsFollowsTheSchema(t *testing.T) {
+	testenv.Long(t)
 	compiled, err := jsonschema.NewCompiler().Compile(filepath.Join(testenv.Root(), schemaFile))
 	if err != nil {
 		t.Fatal(err)

@@ -354,6 +354,7 @@ func sameOrder(t *testing.T, report string, got, want reports) {
 
 // testdata/reports/README.md says what these are.
 func TestListReportsOfUnusualMetadataWhatLVMDoes(t *testing.T) {
+	testenv.Long(t)
 	archives, err := filepath.Glob(filepath.Join(testenv.Root(), "testdata", "reports", "*.tar.zst"))
 	if err != nil || len(archives) == 0 {
 		t.Fatalf("no reports: %v", err)

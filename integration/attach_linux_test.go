@@ -150,6 +150,7 @@ func fioSeconds() string {
 }
 
 func TestFileSystemsOnAttachedVolumesAreCleanAndAllSeeTheSame(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "fsck.ext4", "xfs_repair", "btrfs", "fio")
 	large := func(t *testing.T, create ...string) (disks []string) {
 		g := newGroupOf(t, 400<<20)
@@ -227,6 +228,7 @@ func freeBytes(t *testing.T, dir string) int64 {
 }
 
 func TestVolumesThatCannotBeWrittenAreAttachedReadOnly(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "qemu-img")
 	t.Run("thin", func(t *testing.T) {
 		a, c := newAttacher(t), testimages.Load(t, "thin")
@@ -314,6 +316,7 @@ func TestWhoHoldsADiskIsNamedToWhoWantsToAttach(t *testing.T) {
 
 // Several commands may attach LVs of one disk, which only one can claim.
 func TestLVsOfOneDiskAreAttachedOneAfterTheOtherAndDetachedInAnyOrder(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("one", "4m", 0)
 	g.create("two", "4m", 0)
@@ -362,6 +365,7 @@ func TestLVsOfOneDiskAreAttachedOneAfterTheOtherAndDetachedInAnyOrder(t *testing
 }
 
 func TestADeviceWhoseProcessIsKilledFailsAndIsAttachedAnew(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "mkfs.ext4", "fsck.ext4")
 	a, g := newAttacher(t), newGroupOf(t, 128<<20)
 	g.lvm("lvcreate", "-an", "-Zn", "-Wn", "-n", "data", "-i2", "-L", "200m", "tg")
@@ -409,6 +413,7 @@ func TestADeviceWhoseProcessIsKilledFailsAndIsAttachedAnew(t *testing.T) {
 }
 
 func TestDevicesFollowTheirVolumesThroughAReload(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "mkfs.ext4", "resize2fs", "fsck.ext4")
 	for _, c := range []struct {
 		way    string
@@ -502,6 +507,7 @@ func TestReadingBehindTheEndOfAVolumeThatHasShrunkIsAnError(t *testing.T) {
 }
 
 func TestAHundredTimesLeaveNothing(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("linear", "4m", 0)
 	g.lvm("lvcreate", "-an", "-Zn", "-Wn", "-n", "striped", "-L", "8m", "-i2", "tg")

@@ -27,6 +27,7 @@ func lv(t *testing.T, c *testimages.Case, path string) *testimages.LV {
 }
 
 func TestToolsReadAVolumeWhole(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "cp", "dd", "cat")
 	c := testimages.Load(t, "linear-multi")
 	asEach(t, func(t *testing.T, who person) {

@@ -28,6 +28,7 @@ func TestTheExt2OnChocolateMountsThroughALoopDevice(t *testing.T) {
 // An ext4 is made, filled and checked through the mount, and the disks must then hold it
 // where another reader finds it; no other LV may have changed.
 func TestAnExt4WrittenThroughALoopDeviceIsCleanAndWhole(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "mkfs.ext4", "e2fsck")
 	who := me()

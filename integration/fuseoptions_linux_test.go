@@ -131,6 +131,7 @@ func TestAutoUnmountTakesTheMountOfAKilledProgramAway(t *testing.T) {
 }
 
 func TestAMountThatIsNotUsedUnmountsItself(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		d := who.serve(t, append([]string{"-o", "idle=0.02"}, who.unpack(t, c)...)...) // 1.2 s
@@ -150,6 +151,7 @@ func TestAMountThatIsNotUsedUnmountsItself(t *testing.T) {
 }
 
 func TestUmountForcesAndUnmountsLazily(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	fusectl(t)
 	asEach(t, func(t *testing.T, who person) {

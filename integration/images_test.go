@@ -64,6 +64,7 @@ func (who person) flags(t *testing.T, c *testimages.Case) []string {
 }
 
 func TestEveryVolumeReadsThroughTheMountAsTheKernelReadIt(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	asEachOverAllImages(t, func(t *testing.T, who person, c *testimages.Case, disks []string) {
 		disks = slices.Concat(who.flags(t, c), disks)
@@ -92,6 +93,7 @@ func TestEveryVolumeReadsThroughTheMountAsTheKernelReadIt(t *testing.T) {
 }
 
 func TestEveryVolumeIsDumpedAsTheKernelReadIt(t *testing.T) {
+	testenv.Long(t)
 	asEachOverAllImages(t, func(t *testing.T, who person, c *testimages.Case, disks []string) {
 		disks = slices.Concat(who.flags(t, c), disks)
 		dir := who.tempDir(t)

@@ -17,6 +17,7 @@ import (
 
 // TestLVMListsOddPropertiesTheSame holds what list says of rare properties against the lvm2 that is installed.
 func TestLVMListsOddPropertiesTheSame(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "lvm")
 	lv := testpv.LV{Name: "a", Segments: []string{testpv.Linear(0, 3, "pv0", 0)}}

@@ -31,6 +31,7 @@ func installed(t *testing.T) {
 }
 
 func TestMount8MountsByTypeByNumberSignAndByFstab(t *testing.T) {
+	testenv.Long(t)
 	installed(t)
 	c := testimages.Load(t, "linear-multi")
 	who := me()
@@ -93,6 +94,7 @@ func TestAFailureUnderMount8IsOneOfMount8(t *testing.T) {
 // A daemon that asks something of its own mount could not be killed while it waits for the
 // answer, and the mount would hang everybody.
 func TestAMountThatIsKilledWhileItStartsEnds(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	c := testimages.Load(t, "meta-wrap")
 	who := me()
@@ -133,6 +135,7 @@ func inMountTable(t *testing.T, dir string) bool {
 }
 
 func TestAMountThatNobodyWaitsForAnyMoreIsTakenAway(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	who := people()[len(people())-1]
 	if who.uid == 0 {

@@ -130,6 +130,7 @@ func TestAMountInTheBackgroundLetsGoOfItsCaller(t *testing.T) {
 }
 
 func TestErrorsOfTheBackgroundProcessAreThoseOfTheCommand(t *testing.T) {
+	testenv.Long(t)
 	zeros := filepath.Join(me().tempDir(t), "zeros.img")
 	if err := errors.Join(os.WriteFile(zeros, nil, 0o644), os.Truncate(zeros, 4<<20)); err != nil {
 		t.Fatal(err)
@@ -222,6 +223,7 @@ func TestUmountWaitsForTheProcessToEnd(t *testing.T) {
 }
 
 func TestUmountOfABusyMountSaysWhoUsesIt(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		dir := who.mount(t, who.unpack(t, c)...)
@@ -277,6 +279,7 @@ func TestTheLogFileHoldsWhatASIGHUPAndATERMDid(t *testing.T) {
 }
 
 func TestRemountOfDamagedMetadataFailsAndKeepsTheOld(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		disks := who.unpack(t, c)
@@ -304,6 +307,7 @@ func TestRemountOfDamagedMetadataFailsAndKeepsTheOld(t *testing.T) {
 }
 
 func TestADeadMountIsNamedAsSuchAndTakenAwayByUmount(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		disks := who.unpack(t, c)
@@ -333,6 +337,7 @@ func TestAMountWithATypeOfItsOwnIsKnownAllTheSame(t *testing.T) {
 }
 
 func TestReadOnlyMountsAreReadOnly(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	who := me()
 	for _, flags := range [][]string{{"-r"}, {"-o", "ro"}, {"-r", "-o", "rw"}} {

@@ -16,6 +16,7 @@ import (
 
 // TestLVMJudgesOddTexts asks the lvm2 that is installed what it makes of each odd text.
 func TestLVMJudgesOddTexts(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "lvm")
 	dir := t.TempDir()

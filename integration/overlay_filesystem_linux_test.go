@@ -28,6 +28,7 @@ var dirtyFileSystems = []dirty{
 // Whatever an LV is, a file system on it that was not unmounted replays its journal on an overlay, can be written, and is
 // clean afterwards; and no byte of any disk has changed.
 func TestAFileSystemReplaysItsJournalOnAnOverlayAndNoDiskChanges(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	testenv.NeedFUSE(t)
 	testenv.NeedTools(t, "e2fsck", "btrfs", "xfs_repair")

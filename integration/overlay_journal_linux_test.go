@@ -41,6 +41,7 @@ var smallFileSystems = []smallFileSystem{
 // A file system that was in use when the process behind the mount was killed has a journal to replay. It does so on the
 // overlay, whatever lies beneath, and is clean then; and no byte of any disk has changed at any time.
 func TestAFileSystemWhoseMountWasKilledReplaysItsJournalOnAnOverlay(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	testenv.NeedFUSE(t)
 	testenv.NeedTools(t, "mkfs.ext4", "dumpe2fs", "e2fsck", "mkfs.xfs", "xfs_repair", "xfs_logprint", "mkfs.btrfs", "btrfs")

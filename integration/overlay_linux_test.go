@@ -54,6 +54,7 @@ func sparseSums(t *testing.T, paths []string) (sums []string) {
 
 // What was synced to an overlay outlives the process behind the mount.
 func TestWhatWasSyncedToAnOverlayIsThereAfterTheMountWasKilled(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	who := me()
 	disks := who.unpack(t, testimages.Load(t, "thin"))
@@ -95,6 +96,7 @@ func TestWhatWasSyncedToAnOverlayIsThereAfterTheMountWasKilled(t *testing.T) {
 }
 
 func TestAnOverlayOnAFullFileSystemSaysSoAndLosesNothing(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedRoot(t)
 	testenv.NeedFUSE(t)
 	who := me()
@@ -137,6 +139,7 @@ func TestAnOverlayOnAFullFileSystemSaysSoAndLosesNothing(t *testing.T) {
 
 // Every LV of every image that can be read can be written with an overlay, and the disks stay as they are.
 func TestEveryLVThatCanBeReadCanBeWrittenWithAnOverlay(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	for _, name := range []string{
 		"errzero", "linear-missing", "striped", "thin", "thin-external", "snapshot", "snapshot-merge-half", "vdo", "cache-dirty",

@@ -87,6 +87,7 @@ func manualRecipes(t *testing.T) (recipes []recipe) {
 }
 
 func TestEveryRecipeOfTheDocumentsWorks(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "fuse2fs", "fusermount3", "jq", "sfdisk", "bash")
 	if !canBecome {

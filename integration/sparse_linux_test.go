@@ -154,6 +154,7 @@ func readFile(t *testing.T, path string) []byte {
 // A copy onto an LV holds what the same program makes of a regular file in which other bytes were before, and behind its end
 // the LV keeps its own. What does not fit is an error.
 func TestCopiesOntoAVolumeAreAsOntoAFile(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "cp", "dd", "qemu-img", "rsync", "tar", "cat", "head", "tail", "truncate", "python3")
 	for _, c := range []struct {
 		image, path string
@@ -251,6 +252,7 @@ func TestACopyThatCannotBeMadeChangesNothing(t *testing.T) {
 
 // From one file of the mount to another the kernel copies by itself.
 func TestACopyFromVolumeToVolumeLeavesNoOldBytes(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "cp")
 	c := testimages.Load(t, "linear-multi")
 	dir := me().mount(t, me().unpack(t, c)...)

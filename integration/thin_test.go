@@ -40,6 +40,7 @@ type thinRange struct {
 // TestAPoolWithAMillionMappingsReadsAsThinDumpSays compares every mapping with what thin_dump, another
 // reader, makes of the same metadata.
 func TestAPoolWithAMillionMappingsReadsAsThinDumpSays(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "thin_restore", "thin_dump")
 	const devices, mappings = 4, 250_000
 	dir := t.TempDir()

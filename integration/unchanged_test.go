@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 )
 
 // Nothing is changed that the user did not write: not by mounting for writing, not by
 // listing, reading, mapping, dumping, reloading or unmounting.
 func TestNoByteOfADeviceChangesUnlessTheUserWrites(t *testing.T) {
+	testenv.Long(t)
 	for _, name := range []string{"linear-multi", "striped", "errzero", "linear-missing", "meta-corrupt", "meta-wrap", "same-name", "outdated-pv", "reshape-cut", "takeovers-half", "thin-merge-pending", "thin-needscheck", "md-raid1-replace"} {
 		t.Run(name, func(t *testing.T) {
 			c := testimages.Load(t, name)

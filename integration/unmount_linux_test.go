@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 )
 
@@ -34,6 +35,7 @@ func TestSignalsUnmountAndEndTheProgram(t *testing.T) {
 }
 
 func TestABusyMountStaysUntilItIsFreeOrToldTwice(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		d := who.serve(t, who.unpack(t, c)...)
@@ -82,6 +84,7 @@ func TestAfterTheProgramWasKilledTheMountCanBeRemoved(t *testing.T) {
 }
 
 func TestAFailedMountLeavesNoMountBehind(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		disk := who.unpack(t, c)[0]

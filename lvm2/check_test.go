@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2/internal/dm"
@@ -35,6 +36,7 @@ func check(t *testing.T, lv *LV) ([]Finding, CheckSummary) {
 }
 
 func TestACheckOfEveryImageFindsWhatIsWrongWithItAndNothingElse(t *testing.T) {
+	testenv.Long(t)
 	// LVs of which some is not in sync, or not there: all others are compared as a whole.
 	inPart := []string{
 		"raid-degraded", "raid6-degraded2", "raid-stale", "raid-stale-meta", "outdated-pv", "sector4k", "sync-half", "reshape-half", "integrity-corrupt",

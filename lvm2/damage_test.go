@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/lvm2/metadata"
 )
@@ -96,6 +97,7 @@ func places(t *testing.T, lv *LV) []flipped {
 // TestAFlippedBitInMetadataGivesRightBytesOrAnError flips one bit in each block of metadata in
 // turn, and reads everything.
 func TestAFlippedBitInMetadataGivesRightBytesOrAnError(t *testing.T) {
+	testenv.Long(t)
 	for _, name := range []string{"thin", "thin-external", "cache-dirty"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

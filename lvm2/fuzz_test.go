@@ -129,6 +129,7 @@ func (tw twins) check(t *testing.T, s *Scan) (read int) {
 }
 
 func TestNoFlippedBitOfTheMetadataMakesAnLVReadOtherBytes(t *testing.T) {
+	testenv.Long(t)
 	tw := makeTwins(t)
 	devs, heads := tw.devices()
 	read := 0

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/mapping"
 )
@@ -199,6 +200,7 @@ func sameBytes(v *Volume, off int64, e mapping.Extent) error {
 }
 
 func TestWhatOpenSaysOfTheImagesAboutMetadata(t *testing.T) {
+	testenv.Long(t)
 	type expectation struct {
 		vgs      []string // directory and seqno of each
 		orphans  int

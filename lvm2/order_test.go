@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testpv"
 	"lvm2fs/lvm2/metadata"
 )
@@ -12,6 +13,7 @@ import (
 // TestLVsInLongChains holds that what is said of LVs that refer to one another in a chain is right at both
 // ends. With as many LVs, a walk that visits all that is beneath for each would not end.
 func TestLVsInLongChains(t *testing.T) {
+	testenv.Long(t)
 	const n = 20000
 	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}}
 	stacked := func(i int) string { return fmt.Sprintf("stacked%05d", i) }

@@ -156,6 +156,7 @@ var damages = map[string]func(b []byte) bool{
 
 // Ours finds more: that of 0.9 does not compare the counts of data blocks, nor the numbers of mappings.
 func TestTheCheckFindsWhatThinCheckFinds(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "thin_check")
 	file := filepath.Join(t.TempDir(), "metadata")
 	for i, p := range withThinPools(t) {

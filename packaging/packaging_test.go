@@ -29,9 +29,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) st
 }
 
 func TestAReleaseBuildsWithoutANetworkAndInstallsWhatThePortLists(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIP: builds everything anew")
-	}
+	testenv.Long(t) // it builds everything anew
 	testenv.NeedTools(t, "git", "make", "tar", "install")
 	clone, unpacked := t.TempDir(), t.TempDir()
 	run(t, "..", nil, "git", "clone", "-q", ".", clone)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -100,6 +101,7 @@ func losses(n, most int) [][]int {
 }
 
 func TestEveryLayoutReadsWithEveryCombinationOfLostLegs(t *testing.T) {
+	testenv.Long(t)
 	for n := 2; n <= 10; n++ {
 		for _, g := range geometries(n) {
 			t.Run(g.String(), func(t *testing.T) {
@@ -168,6 +170,7 @@ func runsOf(spans []span) func(off, max int64) (bool, int64) {
 }
 
 func TestLossIsAMatterOfRanges(t *testing.T) {
+	testenv.Long(t)
 	for n := 2; n <= 7; n++ {
 		for _, g := range geometries(n) {
 			t.Run(g.String(), func(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"lvm2fs/internal/testenv"
 )
 
 // recorder notes, in order, what is written to and flushed on all disks of a machine.
@@ -108,6 +110,7 @@ func (r *recorder) crash(rng *rand.Rand, at int, before [][]byte) [][]byte {
 }
 
 func TestWhereverThePowerGoesWhatMayDifferIsMarkedAndWhatWasSyncedIsThere(t *testing.T) {
+	testenv.Long(t)
 	for _, g := range redundant() {
 		t.Run(g.String(), func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -70,6 +71,7 @@ func TestAFailingRangeIsReadFromTheOthersAndReportedOnce(t *testing.T) {
 }
 
 func TestADeadDeviceIsNotAskedForEachOfItsBlocks(t *testing.T) {
+	testenv.Long(t)
 	g := Geometry{Level: RAID5, Layout: LeftSymmetric, Legs: 4, Chunk: 65536, LegSize: 16 << 20}
 	w := newWorld(seeded(t), g)
 	w.disks[1].broken = []span{{0, endless}}

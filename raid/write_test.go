@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -246,6 +247,7 @@ func redundant() []Geometry {
 }
 
 func TestLegsAgreeAfterManyWritersAtOnce(t *testing.T) {
+	testenv.Long(t)
 	for _, g := range redundant() {
 		t.Run(g.String(), func(t *testing.T) {
 			t.Parallel()
@@ -298,6 +300,7 @@ func TestLegsAgreeAfterManyWritersAtOnce(t *testing.T) {
 }
 
 func TestOfTwoWritesToOnePlaceOneWinsOnAllLegs(t *testing.T) {
+	testenv.Long(t)
 	t.Parallel()
 	for _, g := range redundant() {
 		w := newWorld(seeded(t), g)
@@ -444,6 +447,7 @@ func TestALegThatCannotBeReadIsWrittenAllTheSame(t *testing.T) {
 }
 
 func TestReadsThatRebuildAreTrueWhileTheirRowsAreWritten(t *testing.T) {
+	testenv.Long(t)
 	t.Parallel()
 	g := Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 5, Chunk: 2048, LegSize: 1 << 14}
 	w := newWorld(seeded(t), g)

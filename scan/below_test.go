@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testmd"
 	"lvm2fs/internal/testtable"
@@ -80,6 +81,7 @@ func liesOnSomething(c *testimages.Case) bool {
 }
 
 func TestWhateverPVsLieOnTheirLVsAreReadAsTheKernelReadThem(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range testimages.All(t) {
 		if !liesOnSomething(c) || !c.Supported() {
 			continue
@@ -135,6 +137,7 @@ func inRAID5(content []byte) [][]byte {
 }
 
 func TestAPVIsFoundUnderPartitionsOnAnArrayOfPartitions(t *testing.T) {
+	testenv.Long(t)
 	c, pv := onePV(t)
 	st := stack{t, t.TempDir()}
 	var paths []string
@@ -161,6 +164,7 @@ func TestAPVIsFoundUnderPartitionsOnAnArrayOfPartitions(t *testing.T) {
 }
 
 func TestAReloadKeepsTheDevicesThatHaveNotChanged(t *testing.T) {
+	testenv.Long(t)
 	c, pv := onePV(t)
 	st := stack{t, t.TempDir()}
 	var paths []string
@@ -181,6 +185,7 @@ func TestAReloadKeepsTheDevicesThatHaveNotChanged(t *testing.T) {
 }
 
 func TestWritingToAPVInAPartitionClaimsTheImage(t *testing.T) {
+	testenv.Long(t)
 	_, pv := onePV(t)
 	path := stack{t, t.TempDir()}.write("disk", testtable.InLogical(pv))
 	before, err := os.ReadFile(path)
@@ -214,6 +219,7 @@ func TestWritingToAPVInAPartitionClaimsTheImage(t *testing.T) {
 }
 
 func TestALVOnAnArrayIsReadOnly(t *testing.T) {
+	testenv.Long(t)
 	_, pv := onePV(t)
 	st := stack{t, t.TempDir()}
 	var paths []string

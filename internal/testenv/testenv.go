@@ -60,6 +60,14 @@ func needShared(t testing.TB, name string, err error) {
 	need(t, err)
 }
 
+// Long skips a test that takes more than a second, or a second of each processor, under -short.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIP: -short does without long tests")
+	}
+}
+
 // Lack is a thing that tests need and this machine has not.
 type Lack struct {
 	Name string

@@ -40,6 +40,7 @@ func write(t *testing.T, path string, b []byte) {
 }
 
 func TestContainersMadeByQEMUAreReadAndWrittenAsQEMUDoes(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "qemu-img")
 	for _, options := range []string{
 		"cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64,hash-alg=sha256",
@@ -94,6 +95,7 @@ func encrypt(t *testing.T, raw, image, passphrase, options string) {
 }
 
 func TestContainersMadeByCryptsetupOpen(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "cryptsetup")
 	fast := []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
 	for name, args := range map[string][]string{

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/internal/testimages"
 	"lvm2fs/layers/signature"
 )
@@ -46,6 +47,7 @@ var first = map[string]string{
 }
 
 func TestTheDisksOfEveryCaseLookLikeWhatTheyAre(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range testimages.Images(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			dir := t.TempDir()

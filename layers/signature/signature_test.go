@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/layers/signature"
 )
 
@@ -34,6 +35,7 @@ func names(t *testing.T, disk []byte) []string {
 
 // What the tools at hand make is recognised by what they really write.
 func TestWhatRealToolsMakeIsRecognised(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range []struct {
 		want    string
 		size    int64

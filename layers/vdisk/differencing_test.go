@@ -14,6 +14,7 @@ import (
 	"unicode/utf16"
 
 	"lvm2fs/blockdev"
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -218,6 +219,7 @@ func (w workshop) identify(name string, id byte) {
 }
 
 func TestChainsOfDifferencingVHDShowWhatEachAdds(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range []struct {
 		name, options string
 		sizes         [3]int // of the disks, in sectors; 0 is as the one beneath
@@ -258,6 +260,7 @@ func TestChainsOfDifferencingVHDShowWhatEachAdds(t *testing.T) {
 }
 
 func TestChainsOfDifferencingVHDXShowWhatEachAdds(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range []struct {
 		name   string
 		block  int
@@ -353,6 +356,7 @@ func chainVHD(t *testing.T, parent byte, when uint32, names vhdNames, change fun
 }
 
 func TestADifferencingVHDIsReadOverItsOwnParentOnly(t *testing.T) {
+	testenv.Long(t)
 	names := vhdNames{"W2ru": `.\base.vhd`}
 	for _, c := range []struct {
 		name   string
@@ -403,6 +407,7 @@ func TestOfTwoFilesNamedTheOneWithTheIDIsTheParent(t *testing.T) {
 }
 
 func TestAParentOfVHDThatMayHaveBeenWrittenIsWarnedOf(t *testing.T) {
+	testenv.Long(t)
 	written := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
 	said := uint32(written.Sub(vhdEpoch) / time.Second)
 	for _, c := range []struct {
@@ -425,6 +430,7 @@ func TestAParentOfVHDThatMayHaveBeenWrittenIsWarnedOf(t *testing.T) {
 }
 
 func TestADifferencingVHDXIsReadOverTheStateOfItsParentOnly(t *testing.T) {
+	testenv.Long(t)
 	path := [2]string{"relative_path", `.\base.vhdx`}
 	linked := func(state []byte) [2]string { return [2]string{"parent_linkage", guidText(state)} }
 	other := [2]string{"parent_linkage", "{00000000-0000-0000-0000-000000000001}"}

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
 func TestImagesMadeByQEMUHoldWhatWasPutIn(t *testing.T) {
+	testenv.Long(t)
 	w := newWorkshop(t)
 	want := disk(5<<20+512*3, 1)
 	w.write("raw", want)
@@ -89,6 +91,7 @@ func TestVHDWithoutForcedSizeHasTheSizeThatQEMUGivesIt(t *testing.T) {
 }
 
 func TestImagesThatWereWrittenTo(t *testing.T) {
+	testenv.Long(t)
 	writes := []string{
 		"write -P 1 0 512", "write -P 2 100k 300k", "write -z 150k 64k", "write -P 3 3M 1M", "write -z 3M 128k",
 		"discard 3500k 200k", "write -P 4 4093k 3k", "write -P 5 1M 4k", "write -z 1028k 2k", "write -P 6 1030k 1k",
@@ -121,6 +124,7 @@ func TestImagesThatWereWrittenTo(t *testing.T) {
 }
 
 func TestOverlaysShowWhatLiesBeneath(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range []struct {
 		name, base, middle, top string
 		middleSize, topSize     string
@@ -169,6 +173,7 @@ func TestOverlaysShowWhatLiesBeneath(t *testing.T) {
 }
 
 func TestSnapshotsInAnImage(t *testing.T) {
+	testenv.Long(t)
 	for _, options := range []string{"compat=0.10", "compat=1.1", "extended_l2=on,cluster_size=16k"} {
 		t.Run(options, func(t *testing.T) {
 			w := newWorkshop(t)
@@ -220,6 +225,7 @@ func TestASnapshotOfAnImageThatWasMadeLargerHasItsOwnSize(t *testing.T) {
 }
 
 func TestImagesWithMoreThanOneTable(t *testing.T) {
+	testenv.Long(t)
 	w := newWorkshop(t)
 	for _, c := range []string{"qcow2 cluster_size=512", "qcow2 extended_l2=on,cluster_size=16k", "vmdk", "vmdk subformat=twoGbMaxExtentSparse", "vpc force_size=on", "vhdx", "vdi"} {
 		format, options, _ := strings.Cut(c, " ")

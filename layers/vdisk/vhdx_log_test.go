@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lvm2fs/internal/testenv"
 )
 
 // logChange is a descriptor: a page of data, or so many zeros.
@@ -86,6 +88,7 @@ func page(c byte) []byte { return bytes.Repeat([]byte{c}, 4096) }
 
 // What is only in the log is read as QEMU reads it after it has replayed the log.
 func TestALogIsReplayedAsQEMUReplaysIt(t *testing.T) {
+	testenv.Long(t)
 	const mib = 1 << 20
 	w := newWorkshop(t)
 	w.img("create", "-q", "-f", "vhdx", "-o", "block_size=1M", "image", "40M")

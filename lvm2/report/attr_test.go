@@ -42,6 +42,7 @@ func unusual(t *testing.T, archive string) *lvm2.VG {
 
 // The expected strings are lvm2's, but for characters 5 and 6; see also the tests of list.
 func TestAttrTellsWhatAnLVIs(t *testing.T) {
+	testenv.Long(t)
 	vgs := map[string]*lvm2.VG{}
 	for _, test := range []struct{ archive, lv, attr, what string }{
 		{"plain", "tagged", "-wi-------", "an ordinary LV"},

@@ -50,6 +50,7 @@ func mountImage(t *testing.T, mkfs ...string) string {
 }
 
 func TestBlocksAreSharedWhereTheFileSystemCan(t *testing.T) {
+	testenv.Long(t)
 	for _, mkfs := range [][]string{{"mkfs.btrfs", "-q"}, {"mkfs.xfs", "-q", "-m", "reflink=1"}} {
 		t.Run(mkfs[0], func(t *testing.T) {
 			d := openTestDir(t, mountImage(t, mkfs...))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -172,6 +173,7 @@ func TestEveryWayOfCopyingGivesTheSameBytes(t *testing.T) {
 }
 
 func TestZerosStayHoles(t *testing.T) {
+	testenv.Long(t)
 	zeroes := func(v *testVolume, off, n int64) *testVolume {
 		clear(v.bytes[off : off+n])
 		return v
@@ -308,6 +310,7 @@ func TestOnlyBadSectorsAreLost(t *testing.T) {
 }
 
 func TestADeadDiskIsNotReadForEver(t *testing.T) {
+	testenv.Long(t)
 	d := newTestDir(t)
 	v := newVolume(computed(2*mib), computed(62*mib))
 	v.bad = Ranges{{mib, 63 * mib}}

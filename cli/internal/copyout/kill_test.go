@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -94,6 +95,7 @@ func (k *killer) check(t *testing.T, v *testVolume) {
 }
 
 func TestAKillAtAnyMomentLeavesWhatTheNextRunCompletes(t *testing.T) {
+	testenv.Long(t)
 	mixed := func() *testVolume {
 		return newVolume(data(100*kib), zero(64*kib), computed(900*kib), zero(100*kib), data(100*kib))
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"lvm2fs/internal/testenv"
 )
 
 var exampleMap = mapfile{
@@ -119,6 +121,7 @@ func TestALongHeaderIsRefused(t *testing.T) {
 }
 
 func TestTooManyGoodRangesAreForgottenAndNotTheSize(t *testing.T) {
+	testenv.Long(t)
 	const extra = 10
 	pos := 0
 	block := func(i int) string {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -108,6 +109,7 @@ func (f *family) reopen(t *testing.T, disks []memory, h history, n int) *family 
 }
 
 func TestAPowerCutWhileOriginAndSnapshotsAreWritten(t *testing.T) {
+	testenv.Long(t)
 	for name, stores := range map[string][]testStore{
 		"chunk sizes": {{4096, 60, 0}, {16384, 20, 0}},
 		"areas of 32": {{512, 400, 0}, {1024, 200, 20_000}},

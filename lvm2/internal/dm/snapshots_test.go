@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -184,6 +185,7 @@ func model(t *testing.T, f *family, disks []memory, changes int) {
 }
 
 func TestOriginAndSnapshotsHoldWhatWasWrittenToEach(t *testing.T) {
+	testenv.Long(t)
 	const size = 1<<20 + 3000
 	for name, c := range map[string]struct {
 		stores  []testStore

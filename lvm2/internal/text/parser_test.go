@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"lvm2fs/internal/testenv"
 )
 
 // outline writes a tree in one way, whatever way it was written in before.
@@ -202,6 +204,7 @@ func TestOfAKeyThatOccursTwiceTheFirstIsFound(t *testing.T) {
 }
 
 func TestATextThatIsTooLargeIsRefused(t *testing.T) {
+	testenv.Long(t)
 	if _, err := Parse(make([]byte, maxSize+1)); err == nil {
 		t.Error("no error for more bytes than the bound")
 	}
@@ -286,6 +289,7 @@ func BenchmarkParseVGWith2000LVs(b *testing.B) {
 }
 
 func TestHostileTextsTakeNoLongerThanTheirLength(t *testing.T) {
+	testenv.Long(t)
 	const n = 4 << 20
 	start := time.Now()
 	for _, unit := range []string{"a{", "a=[", "#\n", "\\\"", "x", "\"\",", "1,", "k=1 "} {
