@@ -25,7 +25,7 @@ type Checker struct {
 	Contents func(lv *LV, v mapping.Volume) (mapping.Volume, error)
 
 	assemblies map[*VG]*assembly.Assembly
-	arrays     map[*metadata.LV]CheckSummary // and pools
+	verified   map[*metadata.LV]CheckSummary // RAIDs, mirrors and thin pools
 }
 
 // Finding is one thing that is wrong.
@@ -105,7 +105,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 		return false
 	})
 	for _, array := range arrays {
-		one, err := c.array(ctx, lv.VG.Of(array))
+		one, err := c.once(ctx, lv.VG.Of(array), c.array)
 		if err != nil {
 			return sum, err
 		}
@@ -115,7 +115,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 		sum.add(one)
 	}
 	for _, pool := range pools {
-		one, err := c.pool(ctx, lv.VG.Of(pool))
+		one, err := c.once(ctx, lv.VG.Of(pool), c.pool)
 		if err != nil {
 			return sum, err
 		}
@@ -158,11 +158,24 @@ func (c *Checker) assembly(vg *VG) *assembly.Assembly {
 	return c.assemblies[vg]
 }
 
-// array verifies a RAID or mirror, once.
-func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
-	if done, ok := c.arrays[lv.LV]; ok {
+// once verifies lv, unless that has been done for another LV that lies on it.
+func (c *Checker) once(ctx context.Context, lv *LV, verify func(context.Context, *LV) (CheckSummary, error)) (CheckSummary, error) {
+	if done, ok := c.verified[lv.LV]; ok {
 		return done, nil
 	}
+	sum, err := verify(ctx, lv)
+	if err != nil {
+		return sum, err
+	}
+	if c.verified == nil {
+		c.verified = map[*metadata.LV]CheckSummary{}
+	}
+	c.verified[lv.LV] = sum
+	return sum, nil
+}
+
+// array verifies a RAID or mirror.
+func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
 	var sum CheckSummary
 	a := c.assembly(lv.VG)
 	if _, err := a.Contents(lv.LV); err != nil && !errors.Is(err, ErrNoContents) {
@@ -207,10 +220,6 @@ func (c *Checker) array(ctx context.Context, lv *LV) (CheckSummary, error) {
 		}
 	}
 	sum.Err = errors.Join(sum.Err, sum.legs)
-	if c.arrays == nil {
-		c.arrays = map[*metadata.LV]CheckSummary{}
-	}
-	c.arrays[lv.LV] = sum
 	return sum, nil
 }
 

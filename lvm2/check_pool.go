@@ -4,15 +4,11 @@ import (
 	"context"
 
 	"lvm2fs/lvm2/internal/dm"
-	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
-// pool verifies the metadata of a thin pool, once.
+// pool verifies the metadata of a thin pool.
 func (c *Checker) pool(ctx context.Context, lv *LV) (CheckSummary, error) {
-	if done, ok := c.arrays[lv.LV]; ok {
-		return done, nil
-	}
 	var sum CheckSummary
 	pool, err := c.assembly(lv.VG).Pool(lv.LV)
 	if err == nil && !pool.Believed {
@@ -29,15 +25,8 @@ func (c *Checker) pool(ctx context.Context, lv *LV) (CheckSummary, error) {
 		sum.Faults++
 		return c.Found(Finding{LV: lv, Err: err, Metadata: true})
 	})
-	if err != nil {
-		return sum, err
-	}
 	sum.Metadata = used
-	if c.arrays == nil {
-		c.arrays = map[*metadata.LV]CheckSummary{}
-	}
-	c.arrays[lv.LV] = sum
-	return sum, nil
+	return sum, err
 }
 
 // stoppable is a volume that cannot be read any more when ctx is done.

@@ -1,45 +1,16 @@
-package lvm2_test
+package lvm2
 
 import (
 	"fmt"
-	"os"
+	"slices"
 	"testing"
 
 	"lvm2fs/internal/testimages"
 	"lvm2fs/internal/testpv"
-	"lvm2fs/lvm2"
 )
 
-type fileDisk struct {
-	*os.File
-	size int64
-}
-
-func (d fileDisk) Size() int64 { return d.size }
-
-func openCase(t *testing.T, c *testimages.Case, leaveOut int) *lvm2.Scan {
-	t.Helper()
-	var devices []lvm2.Device
-	for i, path := range c.Unpack(t) {
-		if i == leaveOut {
-			continue
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { f.Close() })
-		info, err := f.Stat()
-		if err != nil {
-			t.Fatal(err)
-		}
-		devices = append(devices, fileDisk{f, info.Size()})
-	}
-	return lvm2.Open(devices, lvm2.Options{})
-}
-
 // sums are the first bytes of the fingerprints of a case's LVs, by VG/LV.
-func sums(scan *lvm2.Scan) map[string]string {
+func sums(scan *Scan) map[string]string {
 	all := map[string]string{}
 	for _, vg := range scan.VGs {
 		for _, lv := range vg.LVs {
@@ -59,7 +30,7 @@ func TestFingerprintsAreWhatTheyWere(t *testing.T) {
 		"cache-clean":  {"vg_cacheclean/wbpool": "6c996c5357de", "vg_cacheclean/wtvol": "621bd2d6b767"},
 		"cache-raid":   {"vg_cacheraid/lv": "08a5ae6adaed"},
 	} {
-		got := sums(openCase(t, testimages.Load(t, name), -1))
+		got := sums(openImages(t, testimages.Load(t, name)))
 		for lv, sum := range want {
 			if got[lv] != sum {
 				t.Errorf("%s: %s: %s, not %s", name, lv, got[lv], sum)
@@ -70,7 +41,8 @@ func TestFingerprintsAreWhatTheyWere(t *testing.T) {
 
 func TestADiskThatIsMissingMakesNoDifference(t *testing.T) {
 	c := testimages.Load(t, "cache-raid")
-	all, fewer := sums(openCase(t, c, -1)), sums(openCase(t, c, 1))
+	disks := imageDevices(t, c)
+	all, fewer := sums(Open(disks, Options{})), sums(Open(slices.Delete(disks, 1, 2), Options{}))
 	if len(all) == 0 || len(all) != len(fewer) {
 		t.Fatalf("%d LVs, %d with a disk missing", len(all), len(fewer))
 	}
@@ -81,13 +53,7 @@ func TestADiskThatIsMissingMakesNoDifference(t *testing.T) {
 	}
 }
 
-func openVG(vg testpv.VG) *lvm2.Scan {
-	var devices []lvm2.Device
-	for _, d := range vg.Disks() {
-		devices = append(devices, d)
-	}
-	return lvm2.Open(devices, lvm2.Options{})
-}
+func sumsOf(vg testpv.VG) map[string]string { return sums(Open(devices(vg.Disks()...), Options{})) }
 
 func linear() testpv.VG {
 	return testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb"}, LVs: []testpv.LV{
@@ -97,20 +63,20 @@ func linear() testpv.VG {
 }
 
 func TestWhatDecidesNoByteMakesNoDifference(t *testing.T) {
-	before := sums(openVG(linear()))["vg/data"]
+	before := sumsOf(linear())["vg/data"]
 	vg := linear()
 	vg.Seqno = 7
 	vg.Status = `"RESIZEABLE", "READ"`
 	vg.LVs[0].Status = `"READ", "VISIBLE"`
 	vg.LVs[0].Extra = `tags = ["red"]`
 	vg.LVs[1].Segments = []string{testpv.Linear(0, 5, "pv1", 20)}
-	if after := sums(openVG(vg))["vg/data"]; before == "" || after != before {
+	if after := sumsOf(vg)["vg/data"]; before == "" || after != before {
 		t.Errorf("%s, before %s", after, before)
 	}
 }
 
 func TestWhatDecidesBytesMakesADifference(t *testing.T) {
-	before := sums(openVG(linear()))["vg/data"]
+	before := sumsOf(linear())["vg/data"]
 	for what, segments := range map[string][]string{
 		"elsewhere":       {testpv.Linear(0, 3, "pv0", 11)},
 		"on another PV":   {testpv.Linear(0, 3, "pv1", 10)},
@@ -119,7 +85,7 @@ func TestWhatDecidesBytesMakesADifference(t *testing.T) {
 	} {
 		vg := linear()
 		vg.LVs[0].Segments = segments
-		if after := sums(openVG(vg))["vg/data"]; after == "" || after == before {
+		if after := sumsOf(vg)["vg/data"]; after == "" || after == before {
 			t.Errorf("%s: %s", what, after)
 		}
 	}
@@ -128,12 +94,12 @@ func TestWhatDecidesBytesMakesADifference(t *testing.T) {
 func TestASnapshotIsWhatItsOriginAndItsStoreMakeOfIt(t *testing.T) {
 	vg := linear()
 	vg.LVs = append(vg.LVs, testpv.LV{Name: "snap", Segments: []string{testpv.Linear(0, 2, "pv1", 0)}})
-	without := sums(openVG(vg))
+	without := sumsOf(vg)
 	snapshot := func(chunk int) map[string]string {
 		with := vg
 		with.LVs = append(with.LVs[:3:3], testpv.LV{Name: "snapshot0", Segments: []string{fmt.Sprintf(
 			"start_extent = 0\nextent_count = 3\ntype = \"snapshot\"\nchunk_size = %d\norigin = \"data\"\ncow_store = \"snap\"", chunk)}})
-		return sums(openVG(with))
+		return sumsOf(with)
 	}
 	one, two := snapshot(8), snapshot(16)
 	if one["vg/snap"] == without["vg/snap"] || one["vg/snap"] == two["vg/snap"] {

@@ -29,6 +29,11 @@ func (d imageDevice) Name() string { return filepath.Base(d.File.Name()) }
 
 func openImages(t testing.TB, c *testimages.Case) *Scan {
 	t.Helper()
+	return Open(imageDevices(t, c), Options{})
+}
+
+func imageDevices(t testing.TB, c *testimages.Case) []Device {
+	t.Helper()
 	var devices []Device
 	for _, path := range c.Unpack(t) {
 		f, err := os.Open(path)
@@ -42,7 +47,7 @@ func openImages(t testing.TB, c *testimages.Case) *Scan {
 		}
 		devices = append(devices, imageDevice{f, info.Size()})
 	}
-	return Open(devices, Options{})
+	return devices
 }
 
 // find is the LV at a path of the mounted tree; nil if there is none.

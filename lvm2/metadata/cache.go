@@ -38,14 +38,14 @@ type Cache struct {
 }
 
 var (
-	cachePoolKind = &Kind{
+	KindCachePool = &Kind{
 		Layout: []string{"cache", "pool"}, Modules: []string{"cache"}, Letter: 'C', Target: 'C',
 		Flags: []string{"METADATA_FORMAT"}, Pool: true, NoDevice: true,
 		decode: func(d *segmentDecoder, _ *Segment) Mapping {
 			return &CachePool{Data: d.lv("data"), Metadata: d.lv("metadata"), CacheSettings: d.cacheSettings()}
 		},
 	}
-	cacheKind = &Kind{
+	KindCache = &Kind{
 		Layout: []string{"cache"}, Modules: []string{"cache"}, Letter: 'C', Target: 'C',
 		Flags: []string{"CACHE_USES_CACHEVOL"}, decode: decodeCache,
 	}

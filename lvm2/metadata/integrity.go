@@ -17,7 +17,7 @@ type Integrity struct {
 	noSizes
 }
 
-var integrityKind = &Kind{
+var KindIntegrity = &Kind{
 	Layout: []string{"integrity"}, Modules: []string{"integrity"}, Letter: 'g',
 	Flags:  []string{"RESHAPE_DELTA_DISKS_PLUS", "RESHAPE_DELTA_DISKS_MINUS", "REMOVE_AFTER_RESHAPE"},
 	decode: decodeIntegrity,

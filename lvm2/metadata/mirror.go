@@ -12,7 +12,7 @@ type Mirror struct {
 	ExtentsMoved uint64
 }
 
-var mirrorKind = &Kind{
+var KindMirror = &Kind{
 	Layout: []string{"mirror"}, Modules: []string{"mirror"}, Letter: 'm', Target: 'm',
 	Synced: true, Monitored: true,
 	decode: decodeMirror,

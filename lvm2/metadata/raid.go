@@ -61,7 +61,7 @@ var raidTypes = map[string]RAIDType{
 	"raid10_near": {raid.RAID10, raid.Near2, []string{"raid10"}},
 }
 
-var raidKind = &Kind{
+var KindRAID = &Kind{
 	Modules: []string{"raid"}, Letter: 'r', Target: 'r', Synced: true, Monitored: true,
 	// They say what lvm2 has asked for of a reshape, on the RAID and on legs that come or go; what has come of
 	// it is in the superblocks. (docs/format/03-mapping-linear-striped-raid.md, section 8)

@@ -42,8 +42,8 @@ func (lv *LV) refersTo(roles ...Role) *LV {
 func (lv *LV) Parent() *LV {
 	u := lv.Uses()
 	for _, seg := range []*Segment{
-		u.As(RoleLeg, raidKind), u.As(RoleLegMetadata, raidKind), u.As(RoleLeg, mirrorKind), u.As(RoleLog, mirrorKind),
-		u.As(RoleData, thinPoolKind), u.As(RoleMetadata, thinPoolKind), u.As(RoleData, cachePoolKind), u.As(RoleMetadata, cachePoolKind),
+		u.As(RoleLeg, KindRAID), u.As(RoleLegMetadata, KindRAID), u.As(RoleLeg, KindMirror), u.As(RoleLog, KindMirror),
+		u.As(RoleData, KindThinPool), u.As(RoleMetadata, KindThinPool), u.As(RoleData, KindCachePool), u.As(RoleMetadata, KindCachePool),
 	} {
 		if seg != nil {
 			return seg.LV

@@ -127,19 +127,19 @@ type Kind struct {
 var kinds = map[string]*Kind{
 	"striped": stripedKind, "linear": stripedKind,
 	"error": errorKind, "zero": zeroKind,
-	"mirror":    mirrorKind,
+	"mirror":    KindMirror,
 	"snapshot":  snapshotKind,
-	"thin-pool": thinPoolKind, "thin": thinKind,
-	"cache-pool": cachePoolKind, "cache": cacheKind,
-	"writecache": writecacheKind,
-	"integrity":  integrityKind,
-	"vdo-pool":   vdoPoolKind, "vdo": vdoKind,
+	"thin-pool": KindThinPool, "thin": thinKind,
+	"cache-pool": KindCachePool, "cache": KindCache,
+	"writecache": KindWritecache,
+	"integrity":  KindIntegrity,
+	"vdo-pool":   KindVDOPool, "vdo": vdoKind,
 }
 
 // kindOf is nil for a type that is unknown here.
 func kindOf(typ string) *Kind {
 	if strings.HasPrefix(typ, "raid") {
-		return raidKind
+		return KindRAID
 	}
 	return kinds[typ]
 }

@@ -92,7 +92,7 @@ func (seg *Segment) DataStripes() int {
 // whose layout can be changed, and for the first segment of a leg of one. Of a leg, lvm
 // finds the RAID by what the name has before its first underscore.
 func (seg *Segment) Reshapeable() bool {
-	if seg.LV.Uses().As(RoleLeg, raidKind) != nil {
+	if seg.LV.Uses().As(RoleLeg, KindRAID) != nil {
 		name, _, _ := strings.Cut(seg.LV.Name, "_")
 		top := seg.LV.VG.byName[name]
 		if seg.StartExtent > 0 || top == nil || top.RAID() == nil {

@@ -35,7 +35,7 @@ type Thin struct {
 }
 
 var (
-	thinPoolKind = &Kind{
+	KindThinPool = &Kind{
 		Layout: []string{"thin", "pool"}, Modules: []string{"thin-pool"}, Letter: 't', Target: 't',
 		Flags: []string{"CROP_METADATA"}, Pool: true, Monitored: true,
 		decode: decodeThinPool,

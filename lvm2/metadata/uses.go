@@ -70,15 +70,3 @@ func (u *Uses) note(by use) {
 	}
 	u.others = append(u.others, by)
 }
-
-// The kinds that [Uses.As] is asked for.
-var (
-	KindRAID       = raidKind
-	KindMirror     = mirrorKind
-	KindThinPool   = thinPoolKind
-	KindCachePool  = cachePoolKind
-	KindCache      = cacheKind
-	KindWritecache = writecacheKind
-	KindIntegrity  = integrityKind
-	KindVDOPool    = vdoPoolKind
-)

@@ -23,7 +23,7 @@ type VDO struct {
 }
 
 var (
-	vdoPoolKind = &Kind{
+	KindVDOPool = &Kind{
 		Layout: []string{"vdo", "pool"}, Modules: []string{"kvdo"}, Letter: 'd', Pool: true, NoDevice: true, Monitored: true,
 		decode: decodeVDOPool,
 	}

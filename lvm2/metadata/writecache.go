@@ -11,7 +11,7 @@ type Writecache struct {
 	noSizes
 }
 
-var writecacheKind = &Kind{
+var KindWritecache = &Kind{
 	Layout: []string{"writecache"}, Modules: []string{"writecache"}, Letter: 'C', Target: 'C',
 	decode: func(d *segmentDecoder, _ *Segment) Mapping {
 		return &Writecache{

@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"errors"
 	"fmt"
 
 	"lvm2fs/mapping"
@@ -114,26 +115,35 @@ func (f *Snapshots) copyOut(off, n int64) error {
 
 // kept says whether no snapshot needs the n bytes at off of the origin.
 func (f *Snapshots) kept(off, n int64) bool {
-	f.tables.RLock()
-	defer f.tables.RUnlock()
-	for _, s := range f.members {
-		first, last, any := s.touched(off, n)
-		if s.lost || !any {
-			continue
+	return nil == f.eachTouched(off, n, func(s *Snapshot, t *snapshotTable, first, last uint64) error {
+		if !s.durable.Load() || t.lacksAny(first, last) {
+			return errNeeded
 		}
-		t, err := s.load()
-		if err != nil || !s.durable.Load() || t.lacksAny(first, last) {
-			return false
-		}
-	}
-	return true
+		return nil
+	})
 }
+
+var errNeeded = errors.New("a snapshot needs it")
 
 // roomFor fails with ErrFull unless all snapshots have room to keep the n bytes at off of the origin.
 func (f *Snapshots) roomFor(off, n int64) error {
 	if f.giveUp != nil {
 		return nil
 	}
+	return f.eachTouched(off, n, func(s *Snapshot, t *snapshotTable, first, last uint64) error {
+		lacking := uint64(0)
+		t.lacking(first, last, func(uint64) bool { lacking++; return true })
+		if !t.fits(lacking) {
+			return fmt.Errorf("%w for what would be overwritten, %d chunks of %d bytes: %d bytes of %d are in use",
+				ErrFull, lacking, s.writer.chunkSize, int64(t.end.next)*s.writer.chunkSize, s.writer.cow.Size())
+		}
+		return nil
+	})
+}
+
+// eachTouched calls do for each snapshot that has chunks in which n bytes at off of the origin lie. It stops at the first
+// error, and says whose it is.
+func (f *Snapshots) eachTouched(off, n int64, do func(s *Snapshot, t *snapshotTable, first, last uint64) error) error {
 	f.tables.RLock()
 	defer f.tables.RUnlock()
 	for _, s := range f.members {
@@ -142,14 +152,11 @@ func (f *Snapshots) roomFor(off, n int64) error {
 			continue
 		}
 		t, err := s.load()
+		if err == nil {
+			err = do(s, t, first, last)
+		}
 		if err != nil {
 			return fmt.Errorf("snapshot %s: %w", s.name, err)
-		}
-		lacking := uint64(0)
-		t.lacking(first, last, func(uint64) bool { lacking++; return true })
-		if !t.fits(lacking) {
-			return fmt.Errorf("snapshot %s: %w for what would be overwritten, %d chunks of %d bytes: %d bytes of %d are in use",
-				s.name, ErrFull, lacking, s.writer.chunkSize, int64(t.end.next)*s.writer.chunkSize, s.writer.cow.Size())
 		}
 	}
 	return nil
