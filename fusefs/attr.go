@@ -17,7 +17,7 @@ type attributes struct {
 	mtime  time.Time // and ctime, and atime
 	birth  time.Time // zero: not known
 
-	passing bool // not for the kernel to keep: they are others soon, without a reload
+	passing bool // the kernel must not keep them: they change soon, without a reload
 }
 
 // mode is a node's permissions.

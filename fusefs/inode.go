@@ -24,8 +24,8 @@ const (
 	reservedIno = ^uint64(0) // go-fuse's own
 )
 
-// inodes numbers all VGs and LVs of a scan. A number depends on the UUIDs alone, and in the
-// rare case that two hashes are equal, on which UUID sorts first.
+// inodes numbers all VGs and LVs of a scan. A number depends on the UUIDs alone; where two hashes are equal, which is
+// rare, also on their order.
 func inodes(vgs []*lvm2.VG) map[fileKey]uint64 {
 	var keys []fileKey
 	for _, vg := range vgs {

@@ -16,7 +16,7 @@ import (
 	"lvm2fs/lvm2/report"
 )
 
-// lvNode is an LV: a file of a fixed size, but see [fileEnd]. It stays the same when the LV is renamed.
+// lvNode is the file of an LV. Its size is fixed; [fileEnd] tells of the exception. It stays the same when the LV is renamed.
 type lvNode struct {
 	fs.Inode
 	s   *Server

@@ -7,8 +7,8 @@ type Usage struct {
 	Data *Share
 	// Metadata is the share that is in use of a pool's metadata.
 	Metadata *Share
-	// Copied is what lvm calls copied: the share that is dirty of what is in a cache, or that has its
-	// checksums of an integrity layer.
+	// Copied is what lvm calls copied: of what is in a cache, the share that is dirty; of an integrity layer, the share
+	// that has checksums.
 	Copied     *Share
 	Cache      *CacheUsage
 	Writecache *WritecacheUsage

@@ -10,8 +10,7 @@ type Stacked interface {
 	Beneath() []Device
 }
 
-// Same says whether two devices are one, or one file or disk that was opened twice, as a device with a method Same
-// knows.
+// Same says whether two devices are one. That they are one file or disk, opened twice, only a device with a method Same can tell.
 func Same(a, b Device) bool {
 	if a == b {
 		return true

@@ -18,9 +18,8 @@ const (
 )
 
 // Read reads p from off as far as it can, and calls lost in order for each run of sectors that could not
-// be read, with the error of its first. After a mebibyte without a readable sector, a p of which neither
-// the first nor the last sector can be read counts as lost as a whole: a dead disk is not asked for
-// every one of its sectors.
+// be read, with the error of its first. A dead disk is not asked for every one of its sectors: after a mebibyte
+// without a readable one, all of p counts as lost if neither its first nor its last sector can be read.
 func (s *Survey) Read(p []byte, off int64, lost func(off, n int64, err error)) {
 	n, err := ReadFull(s.volume, p, off)
 	if err == nil {

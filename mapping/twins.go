@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Twins is a device of which there are copies that should be equal: each read reads all of them, and fails
-// where they differ or one cannot be read. It ends with the shortest of them.
+// Twins is a device of which there are several copies, which should be equal. Each read reads all of them; it fails
+// where they differ, and where one cannot be read. It ends with the shortest of them.
 type Twins struct {
 	copies []Device
 	size   int64

@@ -58,7 +58,7 @@ type thinDevice struct {
 // device is the thin device that holds the contents of an LV. A snapshot that is still to be made is equal
 // to its origin, which may be still to be made too.
 func (p *thinPool) device(lv *metadata.LV, m *metadata.Thin) (uint64, bool, error) {
-	var same []*metadata.LV // snapshots still to be made, which all show what lv is in the end
+	var same []*metadata.LV // a chain of snapshots that are still to be made: each shows what its origin shows
 	done := func(d thinDevice) (uint64, bool, error) {
 		for _, snapshot := range same {
 			p.devices[snapshot] = d
