@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lvm2fs/lvm2"
 	"lvm2fs/scan"
 )
 
@@ -13,6 +14,7 @@ type choiceOptions struct {
 	TrustLeg            []string `name:"trust-leg" sep:"none" placeholder:"VG/LV:N" help:"Read leg N, from 0, of a RAID or mirror as if it were in sync."`
 	ThinMetadata        []string `name:"thin-metadata" sep:"none" placeholder:"VG/POOL=FILE" help:"Read the thin pool with the metadata in FILE, or with those of an LV: VG/POOL=lv:NAME."`
 	ThinRoot            []string `name:"thin-root" sep:"none" placeholder:"VG/POOL=BLOCK" help:"Read the thin pool from a root that lvm2fs rescue found."`
+	ThinRebuild         []string `name:"thin-rebuild" sep:"none" placeholder:"VG/POOL[=likely]" help:"Read what lvm2fs rescue --rebuild is certain of, or what is likely too."`
 	IgnoreTransactionID []string `name:"ignore-transaction-id" sep:"none" placeholder:"VG/POOL" help:"Read the thin pool although its metadata is of another age than the VG's."`
 	OriginOnly          []string `name:"origin-only" sep:"none" placeholder:"VG/LV" help:"Read the origin of a cached LV alone; what is only in the cache reads as it was before."`
 }
@@ -58,6 +60,16 @@ func (o choiceOptions) choices() (all []flaggedChoice, err error) {
 			return nil, usagef("--thin-root %s: %q is not the number of a block", arg, value)
 		}
 		add("--thin-root", scan.Choice{LV: pool, ThinRoot: root})
+	}
+	for _, arg := range o.ThinRebuild {
+		pool, value, found := strings.Cut(arg, "=")
+		choice := scan.Choice{LV: pool, ThinRebuild: lvm2.RebuildCertain}
+		if value == "likely" {
+			choice.ThinRebuild = lvm2.RebuildLikely
+		} else if found {
+			return nil, usagef("--thin-rebuild %s: not VG/POOL or VG/POOL=likely", arg)
+		}
+		add("--thin-rebuild", choice)
 	}
 	for _, arg := range o.IgnoreTransactionID {
 		add("--ignore-transaction-id", scan.Choice{LV: arg, IgnoreTransactionID: true})

@@ -329,6 +329,12 @@ func (c *completer) placeholder(kind, typed string) []candidate {
 		return followedBy(":", c.lvs(func(*lvm2.LV) bool { return true }))
 	case "VG/POOL":
 		return c.lvs(isThinPool)
+	case "VG/POOL[=likely]":
+		pools := c.lvs(isThinPool)
+		for _, pool := range slices.Clone(pools) {
+			pools = append(pools, candidate{word: pool.word + "=likely"})
+		}
+		return pools
 	case "VG":
 		return c.vgs()
 	}

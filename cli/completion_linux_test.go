@@ -98,6 +98,7 @@ var completions = []completionCase{
 	{`lvm2fs map pv0.img pv1.img --lv vg_thin/vol_a --since vg_thin/em`, []string{"map", "pv0.img", "pv1.img", "--lv", "vg_thin/vol_a", "--since", "vg_thin/empty", "+"}},
 	{`lvm2fs my\ disk:1,a=b@c.img mnt --trust-leg v`, []string{oddDisk, "mnt", "--trust-leg", "vg/root:+"}},
 	{`lvm2fs pv0.img pv1.img --thin-metadata vg_thin/pool=k`, []string{"pv0.img", "pv1.img", "--thin-metadata", "vg_thin/pool=key file", "+"}},
+	{`lvm2fs pv0.img pv1.img --thin-rebuild vg_thin/pool=`, []string{"pv0.img", "pv1.img", "--thin-rebuild", "vg_thin/pool=likely", "+"}},
 	{`lvm2fs nothing.img --lv v`, []string{"nothing.img", "--lv", "v+"}},
 
 	{`lvm2fs list -o lv_name,lv_layo`, []string{"list", "-o", "lv_name,lv_layout+"}},

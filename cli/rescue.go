@@ -16,6 +16,8 @@ import (
 type rescueCmd struct {
 	deviceOptions
 	Pool    string   `name:"pool" required:"" placeholder:"VG/POOL" help:"The thin pool whose metadata are to be searched."`
+	Rebuild bool     `help:"Put the mappings together again where nodes of the metadata are damaged, and say how much there is to be said for them."`
+	JSON    bool     `name:"json" help:"With --rebuild: print JSON."`
 	Devices []string `arg:"" optional:"" name:"device"`
 }
 
@@ -25,10 +27,14 @@ func (rescueCmd) Help() string {
   lvm2fs rescue --pool vg/pool disk.img                            where may the mappings of the pool begin?
   lvm2fs --thin-root vg/pool=158 -r disk.img /mnt/lvm              mount from one of them
   lvm2fs rescue --pool vg/pool --thin-metadata vg/pool=lv:pool_meta0 disk.img
+  lvm2fs rescue --rebuild --pool vg/pool disk.img                  what is left where nodes are damaged?
+  lvm2fs --thin-rebuild vg/pool -r disk.img /mnt/lvm               mount with what is certain of that
 
 For a thin pool whose superblock is lost or of the wrong age. Reads all metadata of the pool, finds by their checksums
 the nodes from which mappings of its volumes can be read, and lists them with the most plausible first. Some are of
-the past: look at what you mount from one. Nothing is written.`
+the past: look at what you mount from one. With --rebuild, for a pool whose trees are damaged below the superblock or
+the root that --thin-root names: finds the nodes that were beneath the damaged ones, and says for each volume what is
+certain, likely, contradictory and lost. Nothing is written.`
 }
 
 func (c *rescueCmd) Run(a *app) error {
@@ -41,12 +47,27 @@ func (c *rescueCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	roots, err := pool.ThinRoots()
+	if c.Rebuild {
+		return c.rebuild(a, pool)
+	}
+	roots, err := c.roots(a, pool)
 	if err != nil {
 		return err
 	}
+	writeUnnamed(a.stdout, pool)
+	args := append(c.chosen("--thin-root", fmt.Sprintf("%s=%d", c.Pool, roots[0].Block)), c.Devices...)
+	fmt.Fprintf(a.stdout, "\nTo see what a root leads to: lvm2fs list -a %s\n", commandLine(args))
+	return nil
+}
+
+// roots lists where the mappings of the pool may begin; there is one at least.
+func (c *rescueCmd) roots(a *app, pool *lvm2.LV) ([]lvm2.ThinRoot, error) {
+	roots, err := pool.ThinRoots()
+	if err != nil {
+		return nil, err
+	}
 	if len(roots) == 0 {
-		return errors.New("no root of a level of mappings found in the metadata of " + lvPath(pool))
+		return nil, errors.New("no root of a level of mappings found in the metadata of " + lvPath(pool))
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "Block\tVolumes\tMapped chunks\tNewest\tDamaged nodes\tNot of this VG")
@@ -54,13 +75,21 @@ func (c *rescueCmd) Run(a *app) error {
 		names, others := rootVolumes(pool, root)
 		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", root.Block, orDash(names), root.Mappings, root.Newest, root.Damaged, orDash(others))
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	return roots, w.Flush()
+}
+
+// chosen are a flag and those that were given of which metadata of the pool to read.
+func (c *rescueCmd) chosen(flag, value string) []string {
+	var args []string
+	for _, m := range c.ThinMetadata {
+		args = append(args, "--thin-metadata", m)
 	}
-	writeUnnamed(a.stdout, pool)
-	args := append([]string{"--thin-root", fmt.Sprintf("%s=%d", c.Pool, roots[0].Block)}, c.Devices...)
-	fmt.Fprintf(a.stdout, "\nTo see what a root leads to: lvm2fs list -a %s\n", commandLine(args))
-	return nil
+	if flag != "--thin-root" {
+		for _, root := range c.ThinRoot {
+			args = append(args, "--thin-root", root)
+		}
+	}
+	return append(args, flag, value)
 }
 
 // writeUnnamed lists the devices that the pool has now and no LV is there for.

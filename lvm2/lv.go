@@ -48,6 +48,8 @@ type ThinPoolChoice struct {
 	Root uint64
 	// ReadReused reads chunks of a Root that belong to something else by now as they are.
 	ReadReused bool
+	// Rebuild reads the mappings as [LV.ThinRebuild] puts them together again, where nodes of the metadata are damaged.
+	Rebuild Rebuild
 }
 
 // Choose has the LV, and all that lies on it, opened by a choice from now on. What is open

@@ -42,6 +42,7 @@ func (s *Session) add(sum lvm2.Choice, c Choice) (lvm2.Choice, error) {
 	}
 	pool.MetadataLV = cmp.Or(c.ThinMetadataLV, pool.MetadataLV)
 	pool.Root = cmp.Or(c.ThinRoot, pool.Root)
+	pool.Rebuild = max(c.ThinRebuild, pool.Rebuild)
 	pool.ReadReused = s.opts.ReadReused
 	pool.IgnoreTransactionID = pool.IgnoreTransactionID || c.IgnoreTransactionID
 	return sum, nil

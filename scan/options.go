@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
 
@@ -133,6 +134,8 @@ type Choice struct {
 	ThinMetadataLV string
 	// ThinRoot is the block of the metadata where the mappings of the pool begin; see [lvm2.LV.ThinRoots].
 	ThinRoot uint64
+	// ThinRebuild puts the mappings of the pool together again where its metadata are damaged; see [lvm2.LV.ThinRebuild].
+	ThinRebuild lvm2.Rebuild
 	// IgnoreTransactionID accepts metadata of another age than the VG's.
 	IgnoreTransactionID bool
 }

@@ -51,6 +51,7 @@ type ThinPoolChoice struct {
 	IgnoreTransactionID bool
 	Root                uint64
 	ReadReused          bool // what belongs to something else by the superblock
+	Rebuild             Rebuild
 }
 
 // Assembly makes volumes of the LVs of a VG, each once, when it is first asked for.

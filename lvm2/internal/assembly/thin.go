@@ -117,11 +117,19 @@ func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
 		if now, err := dm.OpenThinPool(meta, data, m.ChunkSize); err == nil && now != nil && !opts.ReadReused {
 			p.Since(now)
 		}
+		if err := a.rebuild(lv, p); err != nil {
+			return fail(err)
+		}
 		return &thinPool{ThinPool: p, devices: map[*metadata.LV]thinDevice{}}
 	}
 	opened, err := dm.OpenThinPool(meta, data, m.ChunkSize)
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
+	}
+	if opened != nil {
+		if err := a.rebuild(lv, opened); err != nil {
+			return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
+		}
 	}
 	p := &thinPool{ThinPool: opened, creates: map[string]bool{}, devices: map[*metadata.LV]thinDevice{}}
 	creates := 0

@@ -40,6 +40,7 @@ type ThinPool struct {
 	details   pdata.Tree
 	usage     ThinUsage
 	since     *thinSince // of a pool from an older root; nil if nothing is known
+	rebuilt   *ThinPlan  // nil if the trees are read as they are
 
 	dataMap     pdata.SpaceMap
 	metadataMap pdata.SpaceMap
@@ -194,6 +195,9 @@ func allZero(b []byte) bool {
 
 // Has says whether the pool has a thin device of that ID.
 func (p *ThinPool) Has(device uint64) (bool, error) {
+	if p.rebuilt != nil {
+		return p.rebuilt.plan.Device(device) != nil, nil
+	}
 	_, found, err := p.level1.Find(device)
 	return found, err
 }
@@ -201,6 +205,18 @@ func (p *ThinPool) Has(device uint64) (bool, error) {
 // Thin is size bytes of a thin device of the pool. Chunks that are not provisioned are those
 // of external, where it has them, or zeros; external may be nil.
 func (p *ThinPool) Thin(device uint64, size int64, external mapping.Volume) (mapping.Volume, error) {
+	level2, err := p.leaves(device)
+	if err != nil {
+		return nil, err
+	}
+	return &thin{pool: p, device: device, size: size, external: external, unprovisioned: Unprovisioned(size, external), level2: level2}, nil
+}
+
+// leaves is what says where the chunks of a device are.
+func (p *ThinPool) leaves(device uint64) (leafFinder, error) {
+	if p.rebuilt != nil {
+		return p.rebuilt.leaves(device)
+	}
 	root, found, err := p.level1.Find(device)
 	if err != nil {
 		return nil, fmt.Errorf("thin device %d: %w", device, err)
@@ -208,7 +224,12 @@ func (p *ThinPool) Thin(device uint64, size int64, external mapping.Volume) (map
 	if !found {
 		return nil, fmt.Errorf("%w: no thin device %d", ErrThinPool, device)
 	}
-	return &thin{pool: p, device: device, size: size, external: external, unprovisioned: Unprovisioned(size, external), level2: p.tree(binary.LittleEndian.Uint64(root))}, nil
+	return p.tree(binary.LittleEndian.Uint64(root)), nil
+}
+
+// leafFinder is a level 2: it says where the chunks of a device are, or fails with *pdata.Damage.
+type leafFinder interface {
+	Leaf(chunk uint64) (pdata.Leaf, error)
 }
 
 // tree is the level 2 of a device.
@@ -231,7 +252,7 @@ func Unprovisioned(size int64, external mapping.Volume) mapping.Volume {
 type thin struct {
 	pool          *ThinPool
 	device        uint64
-	level2        pdata.Tree
+	level2        leafFinder
 	size          int64
 	external      mapping.Volume // nil for none
 	unprovisioned mapping.Volume

@@ -21,6 +21,9 @@ const maxThinDevices = 1 << 20
 // Devices are the thin devices that the pool has, by ID, whether an LV is there for them or not. It reads one path of nodes for each. Of
 // one whose mappings are damaged End is 0. It fails where level 1 is damaged.
 func (p *ThinPool) Devices() ([]ThinDevice, error) {
+	if p.rebuilt != nil {
+		return p.rebuilt.devices(p.chunkSize), nil
+	}
 	var devices []ThinDevice
 	for key := uint64(0); ; {
 		leaf, err := p.level1.Leaf(key)
