@@ -18,10 +18,10 @@ type Run struct {
 var errNotOneRun = errors.New("not one run")
 
 // Contiguous says where an LV is, if all that it is made of is one run of bytes of one file or disk. It is not if
-// something beside the bytes is kept on disk (the state of an array, of a cache), or if another device could take the place of that
-// one (a leg of an array below LVM), for then nobody may go round what knows of it.
+// something beside the bytes is kept on disk (the state of an array, of a cache, the tables of an image), or if another
+// device could take the place of that one (a leg of an array below LVM), for then nobody may go round what knows of it.
 func Contiguous(lv *lvm2.LV) (Run, bool) {
-	if lv.Stateful() {
+	if stateful(lv) {
 		return Run{}, false
 	}
 	v, err := lv.Open()
@@ -43,10 +43,24 @@ func Contiguous(lv *lvm2.LV) (Run, bool) {
 	return run, len(bottom) == 1 && bottom[0] == run.Device
 }
 
+// stateful says whether more is written than the bytes of the LV: by what it is, or by what it lies on, such as an image
+// with tables.
+func stateful(lv *lvm2.LV) bool {
+	var look func(d mapping.Device) bool
+	look = func(d mapping.Device) bool {
+		if s, ok := d.(interface{ Stateful() bool }); ok && s.Stateful() {
+			return true
+		}
+		s, ok := d.(mapping.Stacked)
+		return ok && slices.ContainsFunc(s.Beneath(), look)
+	}
+	return lv.Stateful() || slices.ContainsFunc(lv.Devices(), look)
+}
+
 // Beginning says where the first n bytes of an LV are, if these are one run of a file or disk, and nothing is beside them.
 func Beginning(lv *lvm2.LV, n int64) (Run, bool) {
 	v, err := lv.Open()
-	if lv.Stateful() || err != nil || v.Size() < n {
+	if stateful(lv) || err != nil || v.Size() < n {
 		return Run{}, false
 	}
 	return oneRun(v, n)

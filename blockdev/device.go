@@ -52,6 +52,9 @@ type Device struct {
 	flushing sync.Mutex
 	lost     error // since w was opened
 
+	// sizing is held while the size is asked for or changed, and noted.
+	sizing sync.Mutex
+
 	// sectors is held for writing by a read-modify-write and for reading by a write
 	// of whole sectors.
 	sectors sync.RWMutex
@@ -223,6 +226,8 @@ func sameMedium(a, b fs.FileInfo) bool {
 // Refresh reads size and modification time again, and makes later reads see what was
 // written to the disk by another way than this device.
 func (d *Device) Refresh() error {
+	d.sizing.Lock()
+	defer d.sizing.Unlock()
 	g, err := d.r.geometry()
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.name, bare(err))

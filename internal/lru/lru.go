@@ -66,6 +66,24 @@ func (c *Cache[K, V]) add(key K, value V) {
 	}
 }
 
+// Delete forgets the value of key, if there is one.
+func (c *Cache[K, V]) Delete(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		c.order.Remove(e)
+		delete(c.entries, key)
+	}
+}
+
+// Clear forgets all values.
+func (c *Cache[K, V]) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.order.Init()
+	clear(c.entries)
+}
+
 // Len is the number of values held.
 func (c *Cache[K, V]) Len() int {
 	c.mu.Lock()

@@ -99,10 +99,7 @@ func (r *run) section(n *Node, off, size int64, name string) mapping.Device {
 // open tries to open the device as one of layers, and says whether it is one, opened or not.
 func (r *run) open(n *Node, layers []Layer) bool {
 	for _, l := range layers {
-		key := openedKey{n.Device, l.Type, l.Changes}
-		if l.Changes {
-			key.what += fmt.Sprint(n.Device.Size(), mapping.ModTime(n.Device))
-		}
+		key := r.keyOf(n.Device, l)
 		d, err := r.keep(key, func() (mapping.Device, error) { return l.Open(r.ctx, n.Device) })
 		if d == nil && err == nil {
 			continue
@@ -133,6 +130,23 @@ func (r *run) open(n *Node, layers []Layer) bool {
 		return true
 	}
 	return false
+}
+
+// keyOf is what the layer on a device is known by. A file that has changed holds another one, unless that says that all
+// changes were its own.
+func (p *Prober) keyOf(d mapping.Device, l Layer) openedKey {
+	key := openedKey{d, l.Type, l.Changes}
+	if !l.Changes {
+		return key
+	}
+	last, known := p.latest[key]
+	if own, ok := p.opened[last].(interface{ Current() bool }); known && ok && own.Current() {
+		return last
+	}
+	now := key
+	now.what += fmt.Sprint(d.Size(), mapping.ModTime(d))
+	p.latest[key] = now
+	return now
 }
 
 // lookAtComponent looks at what is a part of something else, or a container.

@@ -36,7 +36,8 @@ type Layer struct {
 	// closes it. If it has a method Warnings, these are among those of the Result.
 	Open func(ctx context.Context, dev mapping.Device) (mapping.Device, error)
 	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
-	// file has changed. Of others only what they hold changes.
+	// file has changed, unless it has a method Current() bool that says that it still is what is there: it is written
+	// itself. Of others only what they hold changes.
 	Changes bool
 	// Parts are the devices that what is in dev, opened or not, names as its parts: a file that is one of
 	// them is no disk of its own beside it. May be nil.
@@ -119,7 +120,8 @@ type Failure struct {
 type Prober struct {
 	opts   Options
 	opened map[openedKey]mapping.Device
-	used   map[openedKey]bool // since the last Forget
+	used   map[openedKey]bool      // since the last Forget
+	latest map[openedKey]openedKey // of layers that change: the key without the state of the file, and with it
 }
 
 // openedKey tells what was made of which device.
@@ -131,7 +133,7 @@ type openedKey struct {
 
 // New makes a Prober.
 func New(opts Options) *Prober {
-	return &Prober{opts: opts, opened: map[openedKey]mapping.Device{}, used: map[openedKey]bool{}}
+	return &Prober{opts: opts, opened: map[openedKey]mapping.Device{}, used: map[openedKey]bool{}, latest: map[openedKey]openedKey{}}
 }
 
 // Close closes what was opened, but not the devices that were given.
@@ -167,6 +169,7 @@ func (p *Prober) Forget() {
 		_, closes := d.(interface{ Close() error })
 		return !p.used[key] && (!closes || key.changes)
 	})
+	maps.DeleteFunc(p.latest, func(_, key openedKey) bool { return p.opened[key] == nil })
 	clear(p.used)
 }
 

@@ -22,6 +22,12 @@ func run(t testing.TB, name string, args ...string) {
 	}
 }
 
+// try runs a program that may fail.
+func (w workshop) try(name string, args ...string) (string, error) {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	return string(out), err
+}
+
 // workshop is a directory in which QEMU makes images.
 type workshop struct {
 	testing.TB

@@ -18,6 +18,14 @@ var (
 	ErrOutside = errors.New("outside of the image, for which no file is opened")
 	// ErrParentUnknown: it could not be told which image this one lies over, if any. It comes with one of the others.
 	ErrParentUnknown = errors.New("what the image lies over is unknown")
+	// ErrNotClaimed: a write without a claim.
+	ErrNotClaimed = errors.New("not claimed for writing")
+	// ErrChanged: the image is another than it was when it was opened.
+	ErrChanged = errors.New("the image was changed since it was opened")
+	// ErrInUse: the file of the image is open for writing in another way.
+	ErrInUse = errors.New("the file of the image is in use")
+	// ErrNoSpace: the image cannot grow, for what it lies on cannot.
+	ErrNoSpace = errors.New("no space left for the image: what it lies on cannot grow")
 	// ErrNoSnapshot: there is no snapshot of that name in the image.
 	ErrNoSnapshot = errors.New("no such snapshot")
 )

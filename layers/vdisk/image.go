@@ -2,6 +2,7 @@ package vdisk
 
 import (
 	"fmt"
+	"sync"
 
 	"lvm2fs/mapping"
 )
@@ -14,6 +15,9 @@ type image struct {
 	info Info
 
 	warnings []error
+
+	// lock is held by all who read, and for writing by who changes where bytes are.
+	lock sync.RWMutex
 }
 
 func (m *image) Name() string { return m.name }
@@ -30,7 +34,9 @@ func (m *image) Beneath() []mapping.Device {
 }
 
 func (m *image) Map(off, max int64) (mapping.Extent, error) {
-	e, err := m.extent(off, max)
+	m.lock.RLock()
+	defer m.lock.RUnlock()
+	e, err := extentOf(m.layout, off, max)
 	if v, ok := e.Device.(mapping.Volume); ok && err == nil {
 		return v.Map(e.Offset, e.Length)
 	}
@@ -40,9 +46,23 @@ func (m *image) Map(off, max int64) (mapping.Extent, error) {
 	return e, err
 }
 
-// extent is Map, but for what lies beneath the files. Bytes past the file's end are Missing.
-func (m *image) extent(off, max int64) (mapping.Extent, error) {
-	e, err := m.layout.Map(off, max)
+func (m *image) ReadAt(p []byte, off int64) (int, error) {
+	p, end := mapping.ClipRead(m.name, p, off, m.Size())
+	if len(p) == 0 {
+		return 0, end
+	}
+	m.lock.RLock()
+	defer m.lock.RUnlock()
+	done, err := readLayout(m.layout, p, off)
+	if err != nil {
+		return done, fmt.Errorf("%s: reading at byte %d: %w", m.name, off+int64(done), err)
+	}
+	return done, end
+}
+
+// extentOf is Map, but for what lies beneath the files. Bytes past the file's end are Missing.
+func extentOf(l layout, off, max int64) (mapping.Extent, error) {
+	e, err := l.Map(off, max)
 	if err != nil {
 		return e, fmt.Errorf("at byte %d: %w", off, err)
 	}
@@ -57,30 +77,25 @@ func (m *image) extent(off, max int64) (mapping.Extent, error) {
 	return e, nil
 }
 
-func (m *image) ReadAt(p []byte, off int64) (int, error) {
-	p, end := mapping.ClipRead(m.name, p, off, m.Size())
-	if len(p) == 0 {
-		return 0, end
-	}
-	done := 0
-	err := mapping.Walk(extents{m}, off, int64(len(p)), func(at int64, e mapping.Extent) error {
-		n, err := m.readExtent(p[at-off:][:e.Length], at, e)
+// extents is a layout, for a reader of its files.
+type extents struct{ layout }
+
+func (e extents) Size() int64                                   { return e.size() }
+func (e extents) Map(off, max int64) (mapping.Extent, error)    { return extentOf(e.layout, off, max) }
+func (e extents) ReadAt(p []byte, off int64) (n int, err error) { return readLayout(e.layout, p, off) }
+
+// readLayout reads all of p, which lies within the disk, or tells how much is good.
+func readLayout(l layout, p []byte, off int64) (done int, err error) {
+	err = mapping.Walk(extents{l}, off, int64(len(p)), func(at int64, e mapping.Extent) error {
+		n, err := readExtent(l, p[at-off:][:e.Length], at, e)
 		done = int(at-off) + n
 		return err
 	})
-	if err != nil {
-		return done, fmt.Errorf("%s: reading at byte %d: %w", m.name, off+int64(done), err)
-	}
-	return done, end
+	return done, err
 }
 
-// extents is an image, for a reader of its files.
-type extents struct{ *image }
-
-func (e extents) Map(off, max int64) (mapping.Extent, error) { return e.extent(off, max) }
-
 // readExtent reads all of an extent, which is at off, or tells how much is good.
-func (m *image) readExtent(p []byte, off int64, e mapping.Extent) (int, error) {
+func readExtent(l layout, p []byte, off int64, e mapping.Extent) (int, error) {
 	switch e.Kind {
 	case mapping.Data:
 		return mapping.ReadFull(e.Device, p, e.Offset)
@@ -88,7 +103,7 @@ func (m *image) readExtent(p []byte, off int64, e mapping.Extent) (int, error) {
 		clear(p)
 		return len(p), nil
 	case mapping.Computed:
-		if err := m.compute(p, off); err != nil {
+		if err := l.compute(p, off); err != nil {
 			return 0, err
 		}
 		return len(p), nil

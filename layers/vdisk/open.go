@@ -145,8 +145,15 @@ func named(dev mapping.Device, err error) error {
 // Open opens the image on dev. Errors name dev; they wrap ErrNotImage, ErrDamaged,
 // ErrUnsupported, ErrOutside, ErrNoSnapshot, or what dev gave; and ErrParentUnknown too, if any other
 // image might be what this one lies over.
+//
+// If dev is a [mapping.WritableDevice] the image is one, too. Whether it can be written is what [mapping.Unwritable]
+// says, and in the end Claim.
 func Open(dev mapping.Device, opts Options) (Image, error) {
-	return open(&opening{dev: dev, opts: opts})
+	m, err := open(&opening{dev: dev, opts: opts})
+	if err != nil {
+		return nil, err
+	}
+	return makeWritable(m), nil
 }
 
 func open(o *opening) (*image, error) {

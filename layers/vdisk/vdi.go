@@ -18,6 +18,7 @@ const (
 	vdiBlockSize   = 376 // u32
 	vdiBlockExtra  = 380 // u32, bytes before the data of each block
 	vdiBlocks      = 384 // u32
+	vdiAllocated   = 388 // u32, blocks that the file has
 	vdiHeaderSize  = 392
 	vdiDynamic     = 1
 	vdiStatic      = 2
@@ -36,6 +37,11 @@ type vdi struct {
 	data   int64 // the same
 	block  int64 // bytes
 	extra  int64
+	opened []byte // the header, when it was opened
+	blocks int64  // entries of the table
+
+	allocated int64   // blocks that the header counts
+	lost      []int64 // of these, those that no entry led to when the file was claimed
 }
 
 var isVDI = hasAt(vdiSignatureAt, vdiSignature)
@@ -54,6 +60,8 @@ func openVDI(o *opening) (layout, error) {
 		data:   u32(vdiData),
 		block:  u32(vdiBlockSize),
 		extra:  u32(vdiBlockExtra),
+		opened: b,
+		blocks: u32(vdiBlocks),
 	}
 	o.based = u32(vdiVersion)>>16 == vdiTheVersion && (u32(vdiType) == vdiDynamic || u32(vdiType) == vdiStatic)
 	switch {

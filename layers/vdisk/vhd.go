@@ -1,6 +1,7 @@
 package vdisk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 
@@ -35,10 +36,14 @@ const (
 
 type vhd struct {
 	tables  *table
+	opened  []byte // the footer, when it was opened
+	header  int64  // bytes from the start of the file
+	entries int64  // of the table
 	bytes   int64
 	table   int64 // bytes from the start of the file
 	block   int64 // bytes
 	differs bool  // from the disk beneath
+	moved   bool  // the footer is still to be written at the end
 	beneath mapping.Volume
 }
 
@@ -101,7 +106,7 @@ func openVHD(o *opening) (layout, error) {
 	switch kind := binary.BigEndian.Uint32(b[vhdType:]); kind {
 	case vhdFixed:
 		o.based = true
-		return fixedVHD{o.dev, int64(size)}, nil
+		return fixedVHD{o.dev, int64(size), b}, nil
 	case vhdDynamic, vhdDiffering:
 		return openDynamicVHD(o, b, int64(size), kind == vhdDiffering)
 	default:
@@ -111,8 +116,9 @@ func openVHD(o *opening) (layout, error) {
 
 // fixedVHD is the bytes of the disk, before the footer.
 type fixedVHD struct {
-	dev   mapping.Device
-	bytes int64
+	dev    mapping.Device
+	bytes  int64
+	footer []byte
 }
 
 func (f fixedVHD) size() int64                 { return f.bytes }
@@ -146,9 +152,12 @@ func openDynamicVHD(o *opening, footer []byte, size int64, differs bool) (layout
 		bytes:  size,
 		block:  int64(binary.BigEndian.Uint32(b[vhdBlockSize:])),
 
+		opened:  bytes.Clone(footer),
+		header:  int64(place),
+		entries: int64(binary.BigEndian.Uint32(b[vhdEntries:])),
 		differs: differs,
 	}
-	table, entries := binary.BigEndian.Uint64(b[vhdTable:]), int64(binary.BigEndian.Uint32(b[vhdEntries:]))
+	table, entries := binary.BigEndian.Uint64(b[vhdTable:]), v.entries
 	v.table = int64(min(table, math.MaxInt64/2))
 	switch {
 	case v.block < 4096 || v.block > vhdMaxBlock || v.block&(v.block-1) != 0:

@@ -13,11 +13,17 @@ import (
 type vmdk struct {
 	extents []vmdkExtent
 	bytes   int64
+
+	dev       mapping.Device // with the descriptor
+	text      []byte         // the descriptor
+	textPlace int64          // bytes from the start of the file
+	tracked   bool           // another file says what was changed
 }
 
 type vmdkExtent struct {
 	start, length int64 // bytes of the disk
 	layout        layout
+	readOnly      bool
 }
 
 // openSparseVMDK opens a disk of one sparse extent, which holds its descriptor.
@@ -43,7 +49,11 @@ func openSparseVMDK(o *opening) (layout, error) {
 	if extent.beneath, err = d.openParent(o); err != nil {
 		return nil, err
 	}
-	return extent, nil
+	n := extent.size()
+	return &vmdk{
+		extents: []vmdkExtent{{0, n, extent, d.extents[0].readOnly}}, bytes: n,
+		dev: o.dev, text: text, textPlace: extent.textPlace, tracked: d.tracked,
+	}, nil
 }
 
 // openDescribedVMDK opens a disk whose descriptor is a file of its own.
@@ -63,13 +73,13 @@ func openDescribedVMDK(o *opening) (layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &vmdk{}
+	v := &vmdk{dev: o.dev, text: text, tracked: d.tracked}
 	for _, e := range d.extents {
 		l, err := e.open(o, parent, v.bytes)
 		if err != nil {
 			return nil, fmt.Errorf("extent %q: %w", e.file, err)
 		}
-		v.extents = append(v.extents, vmdkExtent{v.bytes, e.sectors * 512, l})
+		v.extents = append(v.extents, vmdkExtent{v.bytes, e.sectors * 512, l, e.readOnly})
 		v.bytes += e.sectors * 512
 	}
 	return v, nil
@@ -99,7 +109,7 @@ func (e *extentLine) open(o *opening, parent mapping.Volume, start int64) (layou
 		if s.size() < length {
 			return nil, damaged("it holds %d bytes and is to hold %d", s.size(), length)
 		}
-		s.beneath, s.start = parent, start
+		s.beneath, s.from = parent, start
 		return s, nil
 	}
 	return nil, unsupported("extents of type %s", e.kind)
@@ -132,8 +142,8 @@ func (v *vmdk) compute(p []byte, off int64) error {
 
 // flat is bytes of a file as they are.
 type flat struct {
-	dev           mapping.Device
-	start, length int64
+	dev            mapping.Device
+	offset, length int64
 }
 
 func (f flat) size() int64                 { return f.length }
@@ -141,7 +151,7 @@ func (f flat) sector() int64               { return 512 }
 func (f flat) compute([]byte, int64) error { return damaged("nothing in it is computed") }
 
 func (f flat) Map(off, max int64) (mapping.Extent, error) {
-	return mapping.Extent{Kind: mapping.Data, Length: min(max, f.length-off), Device: f.dev, Offset: f.start + off}, nil
+	return mapping.Extent{Kind: mapping.Data, Length: min(max, f.length-off), Device: f.dev, Offset: f.offset + off}, nil
 }
 
 // zeros is an extent without a file.

@@ -17,6 +17,7 @@ type descriptor struct {
 	cid, parentCID string
 	parentFile     string
 	extents        []extentLine
+	tracked        bool // another file says what was changed
 }
 
 // extentLine is a line such as
@@ -24,10 +25,11 @@ type descriptor struct {
 //	RW 4192256 SPARSE "disk-s001.vmdk"
 //	RW 20480 FLAT "disk-flat.vmdk" 0
 type extentLine struct {
-	sectors int64
-	kind    string
-	file    string
-	offset  int64 // sectors from the start of the file, of FLAT
+	sectors  int64
+	readOnly bool
+	kind     string
+	file     string
+	offset   int64 // sectors from the start of the file, of FLAT
 }
 
 func parseDescriptor(text []byte) (*descriptor, error) {
@@ -56,6 +58,8 @@ func parseDescriptor(text []byte) (*descriptor, error) {
 			d.parentCID = value
 		case "parentfilenamehint":
 			d.parentFile = value
+		case "changetrackpath":
+			d.tracked = true
 		case "encoding":
 			if value = strings.ToLower(value); value != "utf-8" && value != "windows-1252" {
 				return nil, unsupported("a descriptor in %s", value)
@@ -74,7 +78,7 @@ func parseExtent(line string) (e extentLine, err error) {
 	if len(fields) != 3 {
 		return e, strconv.ErrSyntax
 	}
-	e.kind = fields[2]
+	e.kind, e.readOnly = fields[2], fields[0] != "RW"
 	if e.sectors, err = strconv.ParseInt(fields[1], 10, 64); err != nil {
 		return e, err
 	}

@@ -44,10 +44,13 @@ type sparse struct {
 
 	textPlace, textLength int64 // bytes
 
+	header  []byte // when it was opened
+	wasOpen bool   // by the header, before it was claimed
+
 	// beneath is the disk that this one is an overlay of, nil for none, in which the
-	// extent begins at start.
+	// extent begins at from.
 	beneath mapping.Volume
-	start   int64
+	from    int64
 }
 
 func openSparse(dev mapping.Device) (*sparse, error) {
@@ -80,6 +83,7 @@ func openSparse(dev mapping.Device) (*sparse, error) {
 	if text > vmdkMaxSectors || length > vmdkMaxDescriptor/512 {
 		return nil, damaged("a descriptor of %d sectors at sector %d", length, text)
 	}
+	s.header = first
 	s.textPlace, s.textLength = int64(text)*512, int64(length)*512
 	s.tables = newTable(dev, binary.LittleEndian)
 	return s, nil
@@ -164,7 +168,7 @@ func (s *sparse) Map(off, max int64) (mapping.Extent, error) {
 	n := min(max, s.bytes-off, rest)
 	switch {
 	case place == 0:
-		return mapBeneath(s.beneath, s.start+off, n)
+		return mapBeneath(s.beneath, s.from+off, n)
 	case place == 1:
 		return mapping.Extent{Kind: mapping.Zero, Length: n}, nil
 	case s.inflated != nil:
@@ -187,7 +191,7 @@ func (s *sparse) compute(p []byte, off int64) error {
 				return err
 			}
 			n = x.Length
-			if _, err := mapping.ReadFull(s.beneath, p[:n], s.start+off); err != nil {
+			if _, err := mapping.ReadFull(s.beneath, p[:n], s.from+off); err != nil {
 				return err
 			}
 		} else {
