@@ -7,6 +7,7 @@
 //	make bench
 //	VSLVMMOUNT=/path/to/vslvmmount BENCHSIZE=2048 BENCHDIR=/var/tmp make bench
 //	BENCHONLY="raid thin" go run ./integration/bench
+//	BENCHJSON=before.json make bench
 package main
 
 import (
@@ -112,7 +113,7 @@ func (b *bench) measure() error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return nil
+	return summary()
 }
 
 func (b *bench) later(f func()) { b.undo = append(b.undo, f) }
@@ -161,15 +162,4 @@ func timed(name string, args ...string) (time.Duration, error) {
 	start := time.Now()
 	_, err := run(name, args...)
 	return time.Since(start), err
-}
-
-func heading(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
-
-// row prints a figure with its ratio to another; 0 for none.
-func row(name string, value float64, unit string, against float64, note string) {
-	ratio := ""
-	if against != 0 {
-		ratio = fmt.Sprintf("x %.2f %s", value/against, note)
-	}
-	fmt.Printf("  %-52s %10.3f %-8s %s\n", name, value, unit, ratio)
 }

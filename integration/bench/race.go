@@ -63,15 +63,6 @@ func (s speeds) goal(name string, i, j int, note string, wanted float64) {
 	goal(name, s.of(i), "MiB/s", s.of(i)/s.ratio(i, j), note, wanted)
 }
 
-// goal prints a row whose ratio is to be at least so much.
-func goal(name string, value float64, unit string, against float64, note string, wanted float64) {
-	const noise = 0.05
-	if note += fmt.Sprintf("; wanted: %.2f", wanted); value/against < wanted*(1-noise) {
-		note += ", MISSED"
-	}
-	row(name, value, unit, against, note)
-}
-
 // readOn reads on in the first size bytes of a file, from at, for one turn, and gives MiB/s.
 func (m *mounted) readOn(at *int64, size int64) (float64, error) {
 	f, err := os.Open(m.file)
