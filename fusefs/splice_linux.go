@@ -7,6 +7,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/hanwen/go-fuse/v2/splice"
+	"golang.org/x/sys/unix"
 
 	"lvm2fs/mapping"
 )
@@ -101,6 +102,7 @@ func (r *spliced) load(sources []source) bool {
 		return false
 	}
 	for _, s := range sources {
+		s.fetch()
 		for s.length > 0 {
 			n, err := r.loadFrom(s)
 			if err != nil || n <= 0 {
@@ -111,6 +113,16 @@ func (r *spliced) load(sources []source) bool {
 		}
 	}
 	return true
+}
+
+// fetch has the kernel begin to read all of the run. Its own read-ahead goes by who reads a file in order, and those who read
+// at several places of it at once look to it like one who reads at random; then it would read a piece of the run at a time.
+func (s source) fetch() {
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), s.offset, int64(s.length), unix.FADV_WILLNEED) })
 }
 
 func (r *spliced) loadFrom(s source) (n int, err error) {
