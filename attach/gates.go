@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,12 +108,13 @@ func (g *Gates) Serve(e *Entry, lv *lvm2.LV) error {
 	g.served = append(g.served, served)
 	g.ended.Go(func() {
 		err := served.server.Wait()
-		served.volume.mu.Lock()
-		err = errors.Join(err, served.volume.put(nil, errGone))
-		served.volume.mu.Unlock()
+		// A reload, which holds mu, opens no LV for a device that is gone: nobody would close it.
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.errs = append(g.errs, err)
+		g.served = slices.DeleteFunc(g.served, func(s *gate) bool { return s == served })
+		served.volume.mu.Lock()
+		defer served.volume.mu.Unlock()
+		g.errs = append(g.errs, err, served.volume.put(nil, errGone))
 	})
 	return nil
 }
@@ -135,7 +137,7 @@ func (g *Gates) Wait() error {
 // Stop takes all devices away that nobody has open, or with force all.
 func (g *Gates) Stop(force bool) error {
 	g.mu.Lock()
-	served := g.served
+	served := slices.Clone(g.served)
 	g.mu.Unlock()
 	var errs []error
 	for _, s := range served {

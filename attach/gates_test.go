@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -307,6 +308,38 @@ func TestAReloadThatFailsLeavesDevicesAsTheyWere(t *testing.T) {
 	}
 	_ = gates.Stop(true)
 	_ = gates.Wait()
+}
+
+// What is detached is closed, and stays so when the others are looked at anew.
+func TestAReloadOpensNothingForADeviceThatIsGone(t *testing.T) {
+	k, g := newGateKernel(), newGateGroup()
+	gates, _ := newGates(t, k)
+	one, oneLV := g.entryOf(t, "one")
+	two, twoLV := g.entryOf(t, "two")
+	attachGate(t, k, gates, one, oneLV)
+	attachGate(t, k, gates, two, twoLV)
+	both := g.disk.Claims()
+	if err := DestroyGate(&gateProcess{k: k}, one, false); err != nil {
+		t.Fatal(err)
+	}
+	for g.disk.Claims() == both {
+		runtime.Gosched()
+	}
+	g.vg.Seqno++
+	g.disk.SetText(g.vg.Text())
+	if said, err := gates.Reload(g.find); err != nil || len(said) != 0 {
+		t.Errorf("%q, %v", said, err)
+	}
+	if got := g.disk.Claims(); got != both-1 {
+		t.Errorf("%d claims, want the %d of what is attached", got, both-1)
+	}
+	_ = gates.Stop(false)
+	if err := gates.Wait(); err != nil {
+		t.Error(err)
+	}
+	if g.disk.Claims() != 0 {
+		t.Errorf("%d claims are left", g.disk.Claims())
+	}
 }
 
 func TestADeviceOfGeomGateInUseStays(t *testing.T) {

@@ -80,7 +80,10 @@ func (l *Loop) configure(device string) error {
 		return nil
 	}
 	// It may have been made read-only when it was made of something else.
-	return setReadOnly(loop, false)
+	if err := setReadOnly(loop, false); err != nil {
+		return errors.Join(err, unix.IoctlSetInt(int(loop.Fd()), unix.LOOP_CLR_FD, 0))
+	}
+	return nil
 }
 
 // openLoop waits for the node of a device that was made just now.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -50,8 +51,10 @@ is detached. The directory /run/lvm2fs has a link VG/LV to each device.`
 // runDirEnv names another directory than runDir.
 const runDirEnv = "LVM2FS_RUN_DIR"
 
+// attachDir is the directory of the list and the links. Its path is absolute: a reload goes to the directories in which devices
+// were named.
 func attachDir() string {
-	if dir := os.Getenv(runDirEnv); dir != "" {
+	if dir, err := filepath.Abs(os.Getenv(runDirEnv)); err == nil && os.Getenv(runDirEnv) != "" {
 		return dir
 	}
 	return runDir

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"lvm2fs/attach"
 	"lvm2fs/fusefs"
@@ -104,13 +103,7 @@ func (m *maker) mount() error {
 
 func (c *attachCmd) serve(a *app, ready *os.File) error {
 	dir := os.Getenv(attachMountEnv)
-	log, err := openLog(a, c.LogFile, true)
-	if err != nil {
-		return err
-	}
-	a.ask = remote{ready}
-	a.quiet() // who started this has said it all
-	s, err := openDevices(a, c.Devices, c.deviceOptions)
+	s, log, err := c.openInBackground(a, ready)
 	if err != nil {
 		return err
 	}
@@ -142,14 +135,6 @@ func isAttached(e *attach.Entry) bool {
 	return err == nil
 }
 
-func partitionsOf(e *attach.Entry) []string {
-	if !e.Partitions {
-		return nil
-	}
-	found, _ := filepath.Glob(e.Device + "s[0-9]*")
-	return found
-}
-
 func detachEntry(a *app, st *attach.State, e *attach.Entry) error {
 	if err := hdiutil.Detach(e.Device); err != nil {
 		users := usersOfDevice(e.Device)
@@ -170,11 +155,7 @@ func endMount(a *app, p *attach.PID, dir string) error {
 		return wrapUmount(dir, err)
 	}
 	if p.Alive() {
-		process := watch(p.Number)
-		defer process.close()
-		if !process.endsWithin(time.Minute) {
-			a.warnf("process %d is still busy with its devices", p.Number)
-		}
+		awaitEnd(a, watch(p.Number))
 	}
 	return os.Remove(dir)
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -123,13 +122,7 @@ func (m *maker) finish() error {
 // serve is the process in the background: it serves what is on the list and has no process yet, until all of that is
 // destroyed.
 func (c *attachCmd) serve(a *app, ready *os.File) error {
-	log, err := openLog(a, c.LogFile, true)
-	if err != nil {
-		return err
-	}
-	a.ask = remote{ready}
-	a.quiet() // who started this has said it all
-	s, err := openDevices(a, c.Devices, c.deviceOptions)
+	s, log, err := c.openInBackground(a, ready)
 	if err != nil {
 		return err
 	}
@@ -217,14 +210,6 @@ func isAttached(e *attach.Entry) bool {
 	return !known || info == e.Mark()
 }
 
-func partitionsOf(e *attach.Entry) []string {
-	if !e.Partitions {
-		return nil
-	}
-	found, _ := filepath.Glob(e.Device + "[ps][0-9]*")
-	return found
-}
-
 func detachEntry(a *app, st *attach.State, e *attach.Entry) error {
 	control, err := ggate.Open()
 	if err != nil {
@@ -244,11 +229,7 @@ func detachEntry(a *app, st *attach.State, e *attach.Entry) error {
 	}
 	// The process syncs, and ends with the last device.
 	if e.Process.Alive() && len(st.Served(e.Process)) == 0 {
-		process := watch(e.Process.Number)
-		defer process.close()
-		if !process.endsWithin(time.Minute) {
-			a.warnf("process %d is still busy with its devices", e.Process.Number)
-		}
+		awaitEnd(a, watch(e.Process.Number))
 	}
 	return nil
 }

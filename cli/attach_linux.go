@@ -57,10 +57,11 @@ func (m *maker) close() {
 
 // shareClaims lets the devices of a session be written where a loop device of ours keeps others out.
 func shareClaims(s *session) {
+	dir := attachDir() // while a relative one still means what it did
 	for _, d := range s.Devices() {
 		id := attach.IDOf(d.Info())
 		d.ShareClaim(func() bool {
-			st, err := attach.Read(attachDir())
+			st, err := attach.Read(dir)
 			return err == nil && st.ClaimHolder(id, isAttached) != nil
 		})
 	}
@@ -131,18 +132,21 @@ func (m *maker) configure(e *attach.Entry, loop attach.Loop) error {
 	return m.st.Save()
 }
 
-// check sees whether a loop device is what was asked for.
+// check sees whether a loop device is what was asked for, and leaves none that is not.
 func (m *maker) check(e *attach.Entry, device string) error {
 	size, err := attach.Size(device)
 	if err == nil && size != e.Size {
 		err = fmt.Errorf("%s has %d bytes, not %d", device, size, e.Size)
 	}
+	var status attach.LoopStatus
+	if err == nil {
+		status, err = attach.Status(device)
+	}
 	if err != nil {
 		return errors.Join(err, clearLoop(device))
 	}
-	status, err := attach.Status(device)
 	e.DirectIO, e.Backing = status.DirectIO, attach.Backing(device)
-	return err
+	return nil
 }
 
 func clearLoop(device string) error {
@@ -277,13 +281,7 @@ const forgotten = time.Minute
 
 // serve is the process in the background: a private mount, which ends when the last file of it is closed.
 func (c *attachCmd) serve(a *app, ready *os.File) error {
-	log, err := openLog(a, c.LogFile, true)
-	if err != nil {
-		return err
-	}
-	a.ask = remote{ready}
-	a.quiet() // who started this has said it all
-	s, err := openDevices(a, c.Devices, c.deviceOptions)
+	s, log, err := c.openInBackground(a, ready)
 	if err != nil {
 		return err
 	}
@@ -316,13 +314,6 @@ func isAttached(e *attach.Entry) bool {
 		return err == nil && status.Mark == e.Mark()
 	}
 	return attach.IsMadeOf(e.Device, e.Mark(), e.Backing)
-}
-
-func partitionsOf(e *attach.Entry) []string {
-	if !e.Partitions {
-		return nil
-	}
-	return attach.Partitions(e.Device)
 }
 
 // detachEntry takes the device of an entry away, and what it alone needed.
@@ -386,13 +377,11 @@ func endServer(a *app, st *attach.State, p *attach.PID) error {
 		return nil
 	}
 	process := watch(p.Number)
-	defer process.close()
 	if err := syscall.Kill(p.Number, syscall.SIGTERM); err != nil {
+		process.close()
 		return fmt.Errorf("process %d: %w", p.Number, err)
 	}
-	if !process.endsWithin(time.Minute) {
-		a.warnf("process %d is still busy with its devices", p.Number)
-	}
+	awaitEnd(a, process)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -11,6 +12,35 @@ import (
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )
+
+// openInBackground opens the devices for the process in the background, whose log is for when it has left who started it. That
+// one is asked for passphrases, and has said what there is to say of the devices.
+func (c *attachCmd) openInBackground(a *app, ready *os.File) (*session, logDestination, error) {
+	log, err := openLog(a, c.LogFile, true)
+	if err != nil {
+		return nil, log, err
+	}
+	a.ask = remote{ready}
+	a.quiet()
+	s, err := openDevices(a, c.Devices, c.deviceOptions)
+	return s, log, err
+}
+
+// awaitEnd waits for a process in the background that ends, until all that was written is on disk.
+func awaitEnd(a *app, p process) {
+	defer p.close()
+	if !p.endsWithin(time.Minute) {
+		a.warnf("process %d is still busy with its devices", p.pid)
+	}
+}
+
+// partitionsOf are the devices of the partitions of an LV that was attached with them.
+func partitionsOf(e *attach.Entry) []string {
+	if !e.Partitions {
+		return nil
+	}
+	return attach.Partitions(e.Device)
+}
 
 // quiet keeps the log to itself until it goes elsewhere.
 func (a *app) quiet() { a.logTo.switchTo(func(time.Time, slog.Level, string) {}) }

@@ -24,8 +24,8 @@ import (
 // attacher attaches LVs for one test.
 type attacher struct {
 	t       *testing.T
-	dir     string   // in place of /run/lvm2fs
-	devices []string // that were made
+	dir     string            // in place of /run/lvm2fs
+	devices map[string]string // that were made, and their marks
 }
 
 // newAttacher detaches all when the test ends, and sees that nothing is left of it.
@@ -34,7 +34,7 @@ func newAttacher(t *testing.T) *attacher {
 	testenv.NeedRoot(t)
 	testenv.NeedLoop(t)
 	testenv.NeedFUSE(t)
-	a := &attacher{t: t, dir: me().tempDir(t)}
+	a := &attacher{t: t, dir: me().tempDir(t), devices: map[string]string{}}
 	t.Setenv("LVM2FS_RUN_DIR", a.dir)
 	t.Cleanup(func() {
 		if r := me().run(t, program, "detach", "--all"); r.code != 0 {
@@ -48,8 +48,8 @@ func newAttacher(t *testing.T) *attacher {
 // nothingIsLeft of what was attached: no loop device, no link, no process.
 func (a *attacher) nothingIsLeft() {
 	a.t.Helper()
-	for _, device := range a.devices {
-		if mark := markOf(device); strings.HasPrefix(mark, "lvm2fs:") {
+	for device, mark := range a.devices { // which may have become another's
+		if mark != "" && markOf(device) == mark {
 			a.t.Errorf("%s is left: %s", device, mark)
 		}
 	}
@@ -92,9 +92,10 @@ func (a *attacher) attach(args ...string) []string {
 	a.t.Helper()
 	var devices []string
 	for line := range strings.Lines(me().must(a.t, program, append([]string{"attach"}, args...)...)) {
-		devices = append(devices, strings.Fields(line)[1])
+		device := strings.Fields(line)[1]
+		devices = append(devices, device)
+		a.devices[device] = markOf(device)
 	}
-	a.devices = append(a.devices, devices...)
 	return devices
 }
 
@@ -112,6 +113,7 @@ type attachedLV struct {
 	ReadOnly                     bool `json:"read_only"`
 	DirectIO                     bool `json:"direct_io"`
 	Process                      int
+	Partitions                   []string
 }
 
 // list is what attach --list --json shows of an LV; nil if it shows none.
@@ -555,39 +557,101 @@ func TestAPassphraseIsAskedForOnceAlthoughTwoProcessesNeedIt(t *testing.T) {
 		t.Fatalf("exit %d, shown:\n%s", code, shown)
 	}
 	device := a.list(lv.Path()).Device
-	a.devices = append(a.devices, device)
+	a.devices[device] = markOf(device)
 	verify(t, c, lv, verifyFile(lv, device))
 }
 
-func TestPartitionsInVolumesGetDevices(t *testing.T) {
-	testenv.NeedTools(t, "sfdisk", "mkfs.ext4")
-	if config, err := exec.Command("zcat", "/proc/config.gz").Output(); err == nil && !bytes.Contains(config, []byte("\nCONFIG_EFI_PARTITION=y")) {
-		t.Skip("SKIP: this kernel reads no GPT")
-	}
+// partitioned makes tg/linear and tg/striped, each with a GPT of two partitions.
+func partitioned(t *testing.T, a *attacher) *group {
+	t.Helper()
+	testenv.NeedTools(t, "sfdisk")
 	g := newGroup(t)
 	g.create("linear", "16m", 0)
 	g.lvm("lvcreate", "-an", "-Zn", "-Wn", "-n", "striped", "-L", "16m", "-i2", "tg")
+	for _, device := range a.attach(append([]string{"--lv", "tg/linear", "--lv", "tg/striped"}, g.loops...)...) {
+		label := exec.Command("sfdisk", "-q", device)
+		label.Stdin = strings.NewReader("label: gpt\n,4M\n,\n")
+		if out, err := label.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	me().must(t, program, "detach", "--all")
+	return g
+}
+
+// A kernel that reads no GPT is told by partx where the partitions are. All the same it was asked to look.
+func TestPartitionsInVolumesGetDevices(t *testing.T) {
+	testenv.NeedTools(t, "partx", "mkfs.ext4")
+	a := newAttacher(t)
+	g := partitioned(t, a)
 	for _, lv := range []string{"tg/linear", "tg/striped"} {
 		t.Run(lv, func(t *testing.T) {
-			a := newAttacher(t)
-			device := a.attach(append([]string{"--lv", lv}, g.loops...)...)[0]
-			label := exec.Command("sfdisk", "-q", device)
-			label.Stdin = strings.NewReader("label: gpt\n,4M\n,\n")
-			if out, err := label.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
+			device := a.attach(append([]string{"--partitions", "--lv", lv}, g.loops...)...)[0]
+			if flag, err := os.ReadFile("/sys/class/block/" + filepath.Base(device) + "/loop/partscan"); err != nil || string(flag) != "1\n" {
+				t.Errorf("whether the kernel looks for partitions in %s: %q, %v", device, flag, err)
 			}
-			me().must(t, program, "detach", lv)
-			out := me().must(t, program, append([]string{"attach", "--partitions", "--lv", lv}, g.loops...)...)
-			fields := strings.Fields(out)
-			if len(fields) != 4 {
-				t.Fatalf("printed %q, want the LV, its device and two partitions", out)
+			want := []string{device + "p1", device + "p2"}
+			if !slices.Equal(a.list(lv).Partitions, want) {
+				me().must(t, "partx", "--add", device)
 			}
-			a.devices = append(a.devices, fields[1])
-			me().must(t, "mkfs.ext4", "-q", fields[3])
-			dir := mountFileSystem(t, fields[3])
+			if got := a.list(lv).Partitions; !slices.Equal(got, want) {
+				t.Fatalf("listed are the partitions %v, want %v", got, want)
+			}
+			me().must(t, "mkfs.ext4", "-q", want[1])
+			dir := mountFileSystem(t, want[1])
 			a.refused("mounted on "+dir, "detach", lv)
 			unmountFileSystem(t, dir)
+			me().must(t, program, "detach", lv)
+			if _, err := os.Stat("/sys/class/block/" + filepath.Base(want[1])); err == nil {
+				t.Errorf("%s is left", want[1])
+			}
 		})
+	}
+}
+
+// A kernel that reads GPT finds the partitions itself, and attach prints them.
+func TestTheKernelFindsThePartitionsInVolumes(t *testing.T) {
+	testenv.NeedVM(t)
+	g := partitioned(t, newAttacher(t))
+	in := me().tempDir(t)
+	b, err := os.ReadFile(program)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(in, "lvm2fs"), b, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := guest{in: in, memory: 1024, disks: g.loops, script: guestScript(t, `set -e
+cp /in/lvm2fs /tmp
+modprobe -a loop fuse
+/tmp/lvm2fs attach --partitions --lv tg/linear --lv tg/striped /run/d/d000 /run/d/d001 >/out/printed
+while read -r lv device first second; do
+	mkfs.ext4 -q $second
+	mount $second /mnt
+	if /tmp/lvm2fs detach $lv 2>>/out/refused; then exit 1; fi
+	umount /mnt
+done </out/printed
+/tmp/lvm2fs detach --all
+ls /sys/class/block >/out/left
+`)}.run(t)
+	var lvs []string
+	for line := range strings.Lines(guestFile(t, out, "printed")) {
+		f := strings.Fields(line)
+		if len(f) != 4 || f[2] != f[1]+"p1" || f[3] != f[1]+"p2" {
+			t.Fatalf("printed %q, want an LV, its device and two partitions", line)
+		}
+		lvs = append(lvs, f[0])
+	}
+	if want := []string{"tg/linear", "tg/striped"}; !slices.Equal(lvs, want) {
+		t.Errorf("printed are %v, want %v", lvs, want)
+	}
+	if n := strings.Count(guestFile(t, out, "refused"), "mounted on /mnt"); n != 2 {
+		t.Errorf("refused %d times to detach what is mounted, want 2", n)
+	}
+	for name := range strings.FieldsSeq(guestFile(t, out, "left")) {
+		if disk, isLoop := strings.CutPrefix(name, "loop"); isLoop && strings.Contains(disk, "p") {
+			t.Errorf("%s is left", name)
+		}
 	}
 }
 

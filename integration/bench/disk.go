@@ -45,10 +45,24 @@ func (b *bench) mountDevice(device string, flags ...string) (string, error) {
 	return dir, nil
 }
 
+// memoryDir is a directory, in memory where the system has files there.
+func (b *bench) memoryDir() (dir string, err error) {
+	if _, err := os.Stat("/dev/shm"); err != nil {
+		return b.dir, nil
+	}
+	if dir, err = os.MkdirTemp("/dev/shm", "lvm2fs-bench-"); err == nil {
+		b.removeLater(dir)
+	}
+	return dir, err
+}
+
 // makePV makes an image with the VG bench and its one LV lv, and says where the LV
 // starts.
 func (b *bench) makePV(size int64) (image string, start int64, err error) {
-	image = b.temp("pv.img")
+	return b.makePVAt(b.temp("pv.img"), size)
+}
+
+func (b *bench) makePVAt(image string, size int64) (_ string, start int64, err error) {
 	const extent = 4 << 20
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		return "", 0, err

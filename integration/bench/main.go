@@ -109,7 +109,7 @@ func (b *bench) measure() error {
 		if len(only) > 0 && !slices.Contains(only, part.name) {
 			continue
 		}
-		if err := part.run(); err != nil {
+		if err := b.scope(part.run); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}

@@ -29,12 +29,9 @@ func (b *bench) snapshotDisk(chunk int64) (string, error) {
 		{Name: "snapshot0", Segments: []string{fmt.Sprintf("start_extent = 0\nextent_count = %d\ntype = \"snapshot\"\nchunk_size = %d\norigin = \"origin\"\ncow_store = \"snap\"", extents, chunk/512)}},
 	}}.Text()
 	head := testpv.New("disk", testpv.UUID("disk"), testpv.DataStart, text)
-	dir := b.dir
-	if _, err := os.Stat("/dev/shm"); err == nil {
-		if dir, err = os.MkdirTemp("/dev/shm", "lvm2fs-bench-"); err != nil {
-			return "", err
-		}
-		b.removeLater(dir)
+	dir, err := b.memoryDir()
+	if err != nil {
+		return "", err
 	}
 	path := filepath.Join(dir, "snapshots.img")
 	b.removeLater(path)
