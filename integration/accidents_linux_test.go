@@ -92,6 +92,7 @@ func TestAfterAnAccidentEachByteIsWhatItWasOrAnError(t *testing.T) {
 			checkStamped(t, a, append(args, disks...))
 		})
 	}
+	t.Run("thinnodes", func(t *testing.T) { checkThinNodes(t, accidentDisks(t, dir, "thinnodes")[0]) })
 }
 
 // makeAccidents has the guest make them, and gives the directory with the disks and that which was /out.

@@ -81,5 +81,8 @@ begin upconvert; group $all; lv -L12M -n gone $vg $d0; stamp fill -t "$case/gone
 begin renamed; group $d0; lv -L12M -n was $vg; lvrename -q $vg was gone; vgrename -q $vg renamed2; vg=renamed2; fill gone; lvremove -qy $vg/gone; off
 begin missing; group $all; lv -L8M -n a $vg $d0; lv -L12M -n b $vg $d1; fill b; off; lvcreate -qq -y -Wn -Zn -an -L4M -n c --config "$(only $d0)" $vg || vgchange -q --config "$(only $d0)" --addtag x $vg || true
 lvremove -qy --config "$(only $d0)" $vg/a || true
+begin thinnodes; group $d0; lvcreate -qq -L32M -T $vg/pool --poolmetadatasize 2M -c 64k; lvcreate -qq -V20M -T $vg/pool -n keep; stamp fill -t "$case/keep early" -l 6m /dev/$vg/keep; sync; fill keep; sync
+lvcreate -qq -kn -s -n snap $vg/keep; stamp fill -t "$case/snap" -l 5m /dev/$vg/snap; sync; lvcreate -qq -kn -s -n tmp $vg/keep; stamp fill -t "$case/tmp" -l 2m /dev/$vg/tmp; sync; lvremove -qy $vg/tmp
+blkdiscard -o 8388608 -l 1048576 /dev/$vg/snap; stamp fill -t "$case/keep late" -l 2m /dev/$vg/keep; off
 sync
 echo finished

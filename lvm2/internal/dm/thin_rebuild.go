@@ -1,7 +1,6 @@
 package dm
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -52,10 +51,7 @@ func (p *ThinPool) age() rebuild.Age {
 	if p.heldRoot == 0 {
 		return a
 	}
-	a.Held = &rebuild.Held{Block: p.heldRoot}
-	if b, err := p.blocks.Read(p.heldRoot, pdata.ThinSuperblock); err == nil {
-		a.Held.Level1, a.Held.Details = binary.LittleEndian.Uint64(b[320:]), binary.LittleEndian.Uint64(b[328:])
-	}
+	a.Held = rebuild.ReadHeld(p.blocks, p.heldRoot)
 	return a
 }
 

@@ -124,6 +124,15 @@ func FuzzThinPool(f *testing.F) {
 				_, _ = v.ReadAt(make([]byte, v.Size()), 0)
 			}
 		}
+		for _, root := range []uint64{0, 1} {
+			if plan, err := RebuildThinPool(volumeOf(m), volumeOf(data), thinTestChunk, root, []uint64{7}); err == nil {
+				pool := ThinPoolAt(volumeOf(m), volumeOf(data), thinTestChunk, 1)
+				pool.Rebuilt(plan, true)
+				if v, err := pool.Thin(7, 8*thinTestChunk, nil); err == nil {
+					_, _ = v.ReadAt(make([]byte, v.Size()), 0)
+				}
+			}
+		}
 		_, _ = FindThinRoots(volumeOf(m), volumeOf(data), thinTestChunk, []uint64{7})
 	})
 }

@@ -222,3 +222,23 @@ func MetadataSpaceMapAt(blocks *Blocks, index uint64) (SpaceMap, bool) {
 	}
 	return SpaceMap{Blocks: blocks, Total: min(n*bitmapBlocks, blocks.Count()), bitmapRoot: index, ofMetadata: true}, n > 0
 }
+
+// Bitmaps is the number of bitmaps that the map needs.
+func (m *SpaceMap) Bitmaps() uint64 { return m.bitmaps() }
+
+// KnownBy is Known with the only bitmap of the map in a block to which nothing leads. It is false if that block is none, or does not have as many
+// blocks in use as the map.
+func (m *SpaceMap) KnownBy(bitmap, total uint64) (Counts, bool) {
+	b, err := m.Blocks.Read(bitmap, Bitmap)
+	if err != nil {
+		return Counts{}, false
+	}
+	c, used := Counts{make([]uint8, total)}, uint64(0)
+	for block := range min(m.Total, total, bitmapBlocks) {
+		c.counts[block] = m.known(b, block)
+		if c.counts[block] > 0 {
+			used++
+		}
+	}
+	return c, used == m.Allocated
+}

@@ -43,6 +43,8 @@ type facts struct {
 	chunks uint64 // of the pool
 	of     []fact
 	index  []uint64 // index blocks of metadata space maps, of all ages
+	bitmap []uint64 // bitmaps of both space maps, of all ages
+	held   []uint64 // superblocks other than that in block 0, of all ages
 }
 
 func survey(blocks *pdata.Blocks, chunks uint64) (*facts, error) {
@@ -57,7 +59,13 @@ func survey(blocks *pdata.Blocks, chunks uint64) (*facts, error) {
 		case pdata.SeenIndexBlock:
 			f.index = append(f.index, number)
 			f.of[number].traits = isOther
-		case pdata.SeenBitmap, pdata.SeenSuperblock:
+		case pdata.SeenBitmap:
+			f.bitmap = append(f.bitmap, number)
+			f.of[number].traits = isOther
+		case pdata.SeenSuperblock:
+			if number != 0 {
+				f.held = append(f.held, number)
+			}
 			f.of[number].traits = isOther
 		}
 		return nil

@@ -87,6 +87,9 @@ func Build(blocks *pdata.Blocks, chunks uint64, age Age, known []uint64) (*Plan,
 	}
 	if age.Metadata == nil {
 		age.Counts, age.Guessed = f.countsOf(age.Level1), true
+		age.Held = f.heldBy(age.Counts)
+	} else if age.Counts = f.countsWithoutIndex(age); age.Counts != nil {
+		age.Guessed = true
 	}
 	return f.build(age, known)
 }
@@ -95,7 +98,7 @@ func Build(blocks *pdata.Blocks, chunks uint64, age Age, known []uint64) (*Plan,
 func (f *facts) build(age Age, known []uint64) (*Plan, error) {
 	r := &rebuilder{census: newCensus(f), age: age, known: known, plan: &Plan{}, budget: maxComparisons}
 	if age.Guessed {
-		r.assumed, r.assumption = true, "the metadata space map fits the root, but nothing leads from one to the other"
+		r.assumed, r.assumption = true, "the metadata space map fits the trees, but nothing leads from one to the other"
 	}
 	for number := range f.of {
 		f.settle(uint64(number), 0)
@@ -140,10 +143,10 @@ func (r *rebuilder) count(level1 ...uint64) {
 	r.census.age(r.age, level1)
 	r.trusted = r.age.Metadata != nil || r.age.Counts != nil
 	switch {
-	case r.age.Metadata != nil:
-		r.counts = r.age.Metadata.Known(uint64(len(r.of)))
 	case r.age.Counts != nil:
 		r.counts = *r.age.Counts
+	case r.age.Metadata != nil:
+		r.counts = r.age.Metadata.Known(uint64(len(r.of)))
 	default:
 		r.counts = pdata.NoCounts(uint64(len(r.of)))
 		r.note("no metadata space map is left that fits this root")
@@ -253,9 +256,17 @@ func (r *rebuilder) found(id, root uint64) {
 
 // level1Orphans are the leaves that were beneath damaged nodes of the level 1.
 func (r *rebuilder) level1Orphans() (leaves []uint64) {
-	if len(r.lost) == 0 || !r.trusted {
+	if len(r.lost) == 0 || !r.trusted || r.loose || r.age.Guessed {
 		return nil
 	}
+	defer func() {
+		slices.SortFunc(leaves, func(a, b uint64) int { return cmp.Compare(r.of[a].first, r.of[b].first) })
+		for i := 1; i < len(leaves); i++ {
+			if r.of[leaves[i]].first <= r.of[leaves[i-1]].last {
+				leaves = nil // they are in each other's way
+			}
+		}
+	}()
 	for number := range r.of {
 		b := uint64(number)
 		x := r.get(b)

@@ -21,10 +21,13 @@ func (r *rebuilder) rootless() {
 	// Whether an orphan is a root is not known if it may as well have been beneath another damaged node.
 	alone := r.trusted && !r.hidden && r.allIDs && !r.hasInnerHoles()
 	grade, why := Certain, "by the number of its mappings it can be no other"
-	if !alone {
+	switch {
+	case !alone:
 		grade, why = Likely, "it has as many mappings as the details say"
+		r.assumed, r.assumption = true, "the trees of other devices were told apart by the numbers of their mappings"
+	case r.assumed:
+		grade, why = Likely, r.assumption
 	}
-	r.assumed = !alone
 	groups := map[uint64][]*Device{}
 	var rest []*Device
 	for _, d := range missing {
