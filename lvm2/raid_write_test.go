@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,24 +43,32 @@ func TestOnlyARAIDInGoodOrderIsWritable(t *testing.T) {
 		change func(r *testRAID)
 		why    string // "": it is
 	}{
-		"raid0":                      {"raid0", func(*testRAID) {}, ""},
-		"raid1":                      {"raid1", func(*testRAID) {}, ""},
-		"raid4":                      {"raid4", func(*testRAID) {}, ""},
-		"raid5_ra":                   {"raid5_ra", func(*testRAID) {}, ""},
-		"raid6_nc":                   {"raid6_nc", func(*testRAID) {}, ""},
-		"raid10":                     {"raid10", func(*testRAID) {}, ""},
-		"never activated":            {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.none = true }) }, "never been activated"},
-		"a new leg":                  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.none = true }) }, "leg 1: its superblock cannot be read"},
-		"being rebuilt":              {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.recovery = 4096 }) }, "leg 1 is to be rebuilt"},
-		"was to be rebuilt":          {"raid1", func(r *testRAID) { r.status = map[int]string{1: `, "REBUILD"`} }, ""},
-		"initial resync":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.resync = 8192 }) }, "not in sync"},
-		"an older superblock":        {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 19 }) }, "leg 1 has an older superblock"},
-		"a failed leg":               {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.failed = 2 }) }, "a leg has failed"},
-		"an older leg and its fault": {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 30; s.failed = 1 }) }, "a leg has failed"},
-		"a dirty region":             {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.dirty = 1 }) }, "syncaction repair"},
-		"a dirty region on one leg":  {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.dirty = 1 }) }, "syncaction repair"},
-		"bitmaps that differ":        {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.bitmapBehind = true; s.events = 20 }) }, "not kept up"},
-		"another layout":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.level, s.layout = 5, 3 }) }, "different arrays"},
+		"raid0":                                 {"raid0", func(*testRAID) {}, ""},
+		"raid1":                                 {"raid1", func(*testRAID) {}, ""},
+		"raid4":                                 {"raid4", func(*testRAID) {}, ""},
+		"raid5_ra":                              {"raid5_ra", func(*testRAID) {}, ""},
+		"raid6_nc":                              {"raid6_nc", func(*testRAID) {}, ""},
+		"raid10":                                {"raid10", func(*testRAID) {}, ""},
+		"never activated":                       {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.none = true }) }, "never been activated"},
+		"a new leg":                             {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.none = true }) }, "leg 1: its superblock cannot be read"},
+		"being rebuilt":                         {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.recovery = 4096 }) }, "leg 1 is to be rebuilt"},
+		"was to be rebuilt":                     {"raid1", func(r *testRAID) { r.status = map[int]string{1: `, "REBUILD"`} }, ""},
+		"initial resync":                        {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.resync = 8192 }) }, "not in sync"},
+		"an older superblock":                   {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 19 }) }, "leg 1 has an older superblock"},
+		"a failed leg":                          {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.failed = 2 }) }, ""},
+		"all of the legs but one":               {"raid1", func(r *testRAID) { r.legs = 4; r.supers = all(4, func(s *super) { s.failed = 0b1011 }) }, ""},
+		"two failed legs of RAID 6":             {"raid6", func(r *testRAID) { r.legs = 5; r.supers = all(5, func(s *super) { s.failed = 0b1010 }) }, ""},
+		"a failed leg, which has missed writes": {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 2; s.dirty = 1 }) }, ""},
+		"an older leg and its fault":            {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 30; s.failed = 1 }) }, ""},
+		"a leg many events behind":              {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 10 }) }, "leg 1: its superblock has 10 events"},
+		"two failed legs of RAID 5":             {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 0b1010 }) }, "too many legs are lost"},
+		"both copies of RAID 10":                {"raid10", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 0b1100 }) }, "too many legs are lost"},
+		"one copy each of RAID 10":              {"raid10", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 0b1010 }) }, ""},
+		"a failed leg, and out of sync":         {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 2; s.dirty = 1; s.resync = 0 }) }, "not in sync"},
+		"a dirty region":                        {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.dirty = 1 }) }, "syncaction repair"},
+		"a dirty region on one leg":             {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.dirty = 1 }) }, "bitmaps of its legs differ"},
+		"bitmaps that differ":                   {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.bitmapBehind = true; s.events = 20 }) }, "not kept up"},
+		"another layout":                        {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.level, s.layout = 5, 3 }) }, "different arrays"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := wholeRAID(c.typ)
@@ -211,6 +220,143 @@ func copiesOf(disks []*testpv.Disk) (out []*testpv.Disk) {
 	return out
 }
 
+func TestWritingWithoutALegLeavesItStale(t *testing.T) {
+	for typ, away := range map[string][]int{"raid1": {0}, "raid5": {2}, "raid6": {1}, "raid10": {0, 3}} {
+		t.Run(typ, func(t *testing.T) {
+			r := wholeRAID(typ)
+			if typ == "raid6" {
+				r.legs = 5
+			}
+			disks := r.disks()
+			if typ != "raid1" {
+				r.consistent(t, disks)
+			} else {
+				copy(leg(disks, 1), leg(disks, 0))
+			}
+			before := contentsOf(disks)
+			lv := r.open(t, disks, Options{}, away...)
+			data := make([]byte, lv.Size())
+			for i := range data {
+				data[i] = byte(i*i>>8 + i)
+			}
+			for range 2 {
+				v, err := lv.OpenWritable()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := v.WriteAt(data, 0); err != nil {
+					t.Fatal(err)
+				}
+				if err := v.Close(); err != nil {
+					t.Fatal(err)
+				}
+				lv = r.open(t, disks, Options{}, away...) // also as found on the disks
+			}
+			le := binary.LittleEndian
+			var failed uint64
+			for _, i := range away {
+				failed |= 1 << i
+			}
+			for i, b := range contentsOf(disks) {
+				if slices.Contains(away, i) {
+					if !bytes.Equal(b, before[i]) {
+						t.Errorf("leg %d, which is away, was written", i)
+					}
+					continue
+				}
+				want := bytes.Clone(metaOf(before[i]))
+				le.PutUint64(want[16:], 26) // twice two, and two more to be ahead
+				le.PutUint64(want[24:], failed)
+				le.PutUint64(want[4096+24:], 26)
+				bits := metaOf(b)[4096+256]
+				if bits&1 == 0 {
+					t.Errorf("leg %d: bits %08b", i, bits)
+				}
+				copy(want[4096+256:4096+512], metaOf(b)[4096+256:])
+				if !bytes.Equal(metaOf(b), want) {
+					t.Errorf("the rmeta LV of leg %d is not as it should be", i)
+				}
+			}
+			for name, without := range map[string][]int{"degraded": away, "with the stale legs": nil} {
+				back := r.open(t, disks, Options{}, without...)
+				v, err := back.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := make([]byte, len(data))
+				if _, err := v.ReadAt(got, 0); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%s: %v, or other bytes", name, err)
+				}
+				if err := back.ReadOnlyReason(); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+// consistent makes the legs of a RAID those of an array in sync.
+func (r testRAID) consistent(t *testing.T, disks []*testpv.Disk) {
+	t.Helper()
+	v, err := r.open(t, disks, Options{}).OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metas := contentsOf(disks)
+	data := make([]byte, v.Size())
+	for i := range data {
+		data[i] = byte(i >> 9)
+	}
+	if _, err := v.WriteAt(data, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range disks {
+		copy(metaOf(d.Bytes), metaOf(metas[i]))
+	}
+}
+
+func TestADegradedRAIDThatIsCutOffIsNotSaidToBeInSync(t *testing.T) {
+	r := wholeRAID("raid5")
+	disks := r.disks()
+	r.consistent(t, disks)
+	lv := r.open(t, disks, Options{}, 1)
+	v, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.WriteAt([]byte("cut off"), 0); err != nil {
+		t.Fatal(err)
+	}
+	killed := r.open(t, copiesOf(disks), Options{}, 1)
+	if err := killed.ReadOnlyReason(); err == nil || !strings.Contains(err.Error(), "not in sync") {
+		t.Errorf("after a crash: %v", err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.open(t, disks, Options{}, 1).ReadOnlyReason(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutAPVOnlyWhatItHoldsIsReadOnly(t *testing.T) {
+	vg := testpv.VG{Name: "vg", Seqno: 1, PVExtents: 40, PVs: []string{"sda", "sdb"}, LVs: []testpv.LV{
+		{Name: "here", Segments: []string{testpv.Linear(0, 2, "pv0", 0)}},
+		{Name: "there", Segments: []string{testpv.Linear(0, 2, "pv1", 0)}},
+		{Name: "both", Segments: []string{testpv.Linear(0, 2, "pv0", 2), testpv.Linear(2, 2, "pv1", 2)}},
+	}}
+	s := Open([]Device{vg.Disks()[0]}, Options{})
+	for name, want := range map[string]string{"here": "", "there": "is missing", "both": "is missing"} {
+		err := s.VGs[0].LV(name).ReadOnlyReason()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestARAIDThatOthersHaveUsedIsStale(t *testing.T) {
 	r := wholeRAID("raid5")
 	disks := r.disks()
@@ -358,58 +504,96 @@ func (d tapedDisk) Sync() error {
 }
 
 func TestWhereverThePowerGoesTheKernelResyncsWhatDiffers(t *testing.T) {
-	r := wholeRAID("raid1")
-	disks := r.disks()
-	copy(leg(disks, 1), leg(disks, 0))
-	before := contentsOf(disks)
-	tp := &tape{}
-	var devices []Device
-	for i, d := range disks {
-		devices = append(devices, tapedDisk{d, tp, i})
-	}
-	lv := Open(devices, Options{}).VGs[0].LV("r")
-	for range 3 {
-		v, err := lv.OpenWritable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 4 {
-			p := make([]byte, 512*(1+rand.IntN(20)))
-			for i := range p {
-				p[i] = byte(rand.Uint32())
-			}
-			if _, err := v.WriteAt(p, rand.Int64N(lv.Size()/512-20)*512); err != nil {
-				t.Fatal(err)
-			}
-			if rand.IntN(2) == 0 {
-				if err := v.Sync(); err != nil {
-					t.Fatal(err)
+	for name, away := range map[string][]int{"whole": nil, "without the first leg": {0}, "without the last": {2}, "without two": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := wholeRAID("raid1")
+			r.legs = 3
+			disks := r.disks()
+			copy(leg(disks, 1), leg(disks, 0))
+			copy(leg(disks, 2), leg(disks, 0))
+			before := contentsOf(disks)
+			tp := &tape{}
+			var devices []Device
+			for i, d := range disks {
+				if !slices.Contains(away, i) {
+					devices = append(devices, tapedDisk{d, tp, i})
 				}
 			}
+			lv := Open(devices, Options{}).VGs[0].LV("r")
+			for range 3 {
+				tp.write(t, lv)
+			}
+			for at := range len(tp.ops) + 1 {
+				for range 4 {
+					after := tp.cut(at, before)
+					if err := resyncs(after, before, away); err != nil {
+						t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
+					}
+					if err := readsOneOf(t, r, after, away); err != nil {
+						t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// write writes to an LV of recorded disks.
+func (tp *tape) write(t *testing.T, lv *LV) {
+	t.Helper()
+	v, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		p := make([]byte, 512*(1+rand.IntN(20)))
+		for i := range p {
+			p[i] = byte(rand.Uint32())
 		}
-		if err := v.Close(); err != nil {
+		if _, err := v.WriteAt(p, rand.Int64N(lv.Size()/512-20)*512); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for at := range len(tp.ops) + 1 {
-		for range 4 {
-			after := tp.cut(at, before)
-			if err := resyncs(after); err != nil {
-				t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
-			}
-			var found []*testpv.Disk
-			for i, b := range after {
-				found = append(found, &testpv.Disk{Label: fmt.Sprint(i), Bytes: b})
-			}
-			v, err := r.open(t, found, Options{}).Open()
-			if err == nil {
-				_, err = v.ReadAt(make([]byte, v.Size()), 0)
-			}
-			if err != nil {
-				t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
+		if rand.IntN(2) == 0 {
+			if err := v.Sync(); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// legStart is where a leg of a testRAID begins on its disk.
+const legStart = testpv.DataStart + 10*testpv.ExtentSize
+
+// readsOneOf holds that each sector of a RAID1, all of whose disks are there, is that of a leg that was there while it
+// was written.
+func readsOneOf(t *testing.T, r testRAID, disks [][]byte, away []int) error {
+	t.Helper()
+	var found []*testpv.Disk
+	for i, b := range disks {
+		found = append(found, &testpv.Disk{Label: fmt.Sprint(i), Bytes: b})
+	}
+	v, err := r.open(t, found, Options{}).Open()
+	if err != nil {
+		return err
+	}
+	p := make([]byte, v.Size())
+	if _, err := v.ReadAt(p, 0); err != nil {
+		return err
+	}
+	for off := int64(0); off < v.Size(); off += 512 {
+		good := false
+		for i, b := range disks {
+			good = good || !slices.Contains(away, i) && bytes.Equal(p[off:off+512], b[legStart+off:][:512])
+		}
+		if !good {
+			return fmt.Errorf("the sector at %d is that of a leg that was away", off)
+		}
+	}
+	return nil
 }
 
 // cut is the disks when the power goes before operation number at.
@@ -436,9 +620,10 @@ func (tp *tape) cut(at int, before [][]byte) [][]byte {
 	return out
 }
 
-// resyncs does what the kernel does with a RAID1 (docs/format/03-mapping-linear-striped-raid.md, section
-// 7.4): it is an error if the legs differ then.
-func resyncs(disks [][]byte) error {
+// resyncs does what the kernel does with a RAID1 (docs/format/03-mapping-linear-striped-raid.md, sections
+// 7.2 and 7.4): it is an error if the legs differ then, or if a leg that was away is taken for whole although it lacks
+// what was written.
+func resyncs(disks, before [][]byte, away []int) error {
 	le := binary.LittleEndian
 	newest := 0
 	for i, b := range disks {
@@ -449,12 +634,34 @@ func resyncs(disks [][]byte) error {
 	meta := metaOf(disks[newest])
 	resync := le.Uint64(meta[40:]) == 0
 	all := le.Uint64(meta[4096+24:]) < le.Uint64(meta[16:])
-	const start = testpv.DataStart + 10*testpv.ExtentSize
+	failed := func(i int) bool { return meta[24]>>i&1 != 0 }
+	for i, b := range disks {
+		here := !slices.Contains(away, i)
+		switch {
+		case here && failed(i):
+			return fmt.Errorf("leg %d has failed, by leg %d", i, newest)
+		case here && !bytes.Equal(b[legStart:], before[i][legStart:]):
+			for _, j := range away {
+				if !failed(j) {
+					return fmt.Errorf("leg %d was away while leg %d was written, and has not failed by leg %d", j, i, newest)
+				}
+				if cleared := le.Uint64(meta[4096+32:]); cleared > le.Uint64(metaOf(disks[j])[16:]) {
+					return fmt.Errorf("the bits are said to be those since %d events, when leg %d was away", cleared, j)
+				}
+			}
+		}
+	}
+	first := 0
+	for failed(first) {
+		first++
+	}
 	for off := int64(0); off < testLegExtents*testpv.ExtentSize; off += 512 {
 		region := off / 8192
 		dirty := all || meta[4096+256+region/8]>>(region%8)&1 != 0
-		if !bytes.Equal(disks[0][start+off:][:512], disks[1][start+off:][:512]) && !(resync && dirty) {
-			return fmt.Errorf("legs differ at %d; array out of sync: %v, region dirty: %v", off, resync, dirty)
+		for i, b := range disks {
+			if !bytes.Equal(disks[first][legStart+off:][:512], b[legStart+off:][:512]) && !((resync || failed(i)) && dirty) {
+				return fmt.Errorf("leg %d differs at %d; array out of sync: %v, region dirty: %v", i, off, resync, dirty)
+			}
 		}
 	}
 	return nil

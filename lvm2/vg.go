@@ -28,6 +28,7 @@ type VG struct {
 
 	partial     func() map[*metadata.LV]bool
 	incomplete  func() map[*metadata.LV]bool // partial, or with a COW store that is
+	lost        func() map[*metadata.LV]bool // partial, and no RAID may make that good
 	prints      func() map[*metadata.LV]metadata.Fingerprint
 	places      func() map[*metadata.LV]metadata.Fingerprint // with what the PVs are read from
 	superblocks func() map[*metadata.LV]assembly.Superblocks // of RAIDs
@@ -46,6 +47,7 @@ func newVG(m *metadata.VG) *VG {
 	lacks := func(pv *metadata.PV, first, extents uint64) bool { return vg.pvs[pv].Lacks(first, extents) }
 	vg.partial = sync.OnceValue(func() map[*metadata.LV]bool { return m.Partial(lacks, false) })
 	vg.incomplete = sync.OnceValue(func() map[*metadata.LV]bool { return m.Partial(lacks, true) })
+	vg.lost = sync.OnceValue(func() map[*metadata.LV]bool { return m.Lost(lacks) })
 	vg.prints = sync.OnceValue(func() map[*metadata.LV]metadata.Fingerprint { return m.Fingerprints(nil) })
 	vg.places = sync.OnceValue(func() map[*metadata.LV]metadata.Fingerprint {
 		return m.Fingerprints(func(pv *metadata.PV) string {

@@ -49,8 +49,15 @@ func (lv *LV) readOnlyReason() (reason string, own bool) {
 	if reason := lv.VG.doubt(); reason != "" {
 		return reason, false
 	}
+	lost := slices.ContainsFunc(lv.Family(), func(m *metadata.LV) bool { return lv.VG.lost()[m] })
 	for _, m := range lv.FamilyPVs() {
 		pv := lv.VG.pvs[m]
+		if pv.Missing() {
+			if lost {
+				return pv.missing(), false
+			}
+			continue // a RAID is degraded
+		}
 		if _, ok := pv.Device.(mapping.WritableDevice); !ok {
 			return fmt.Sprintf("writing to %s is unsupported", pv), false
 		}
@@ -102,10 +109,8 @@ func (pv *PV) doubt() string {
 	switch {
 	case pv.Broken() != nil:
 		return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label)
-	case pv.Missing():
-		return fmt.Sprintf("%s is missing", pv)
-	case pv.FlaggedMissing():
-		return fmt.Sprintf("%s was missing when the VG was changed", pv)
+	case pv.FlaggedMissing() && !pv.Missing():
+		return pv.missing() // and is read all the same
 	case pv.told:
 		return fmt.Sprintf("%s has no label that says that it is the PV", pv)
 	case pv.Shortfall() > 0:
@@ -118,6 +123,14 @@ func (pv *PV) doubt() string {
 		return fmt.Sprintf("%s is exported", pv)
 	}
 	return ""
+}
+
+// missing is why the PV is not used, or should not be.
+func (pv *PV) missing() string {
+	if pv.Device == nil {
+		return fmt.Sprintf("%s is missing", pv)
+	}
+	return fmt.Sprintf("%s was missing when the VG was changed", pv)
 }
 
 // Inherit keeps the knowledge that old's cache was clean before we wrote; the superblock no longer shows it.

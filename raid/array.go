@@ -52,6 +52,10 @@ type Array struct {
 	parts   []part
 	faults  *faults
 	writing atomic.Pointer[intent] // nil: it is only read
+	written atomic.Bool            // it is or was written
+	// geometry and untrue are what was told: untrue says whether some of it may be out of sync.
+	geometry Geometry
+	untrue   bool
 }
 
 // part is a run of an array's bytes with one mapping.
@@ -99,7 +103,7 @@ func New(c Config) (*Array, error) {
 	}
 
 	f := newFaults(len(c.Legs), c.OnError)
-	a := &Array{size: size, faults: f}
+	a := &Array{size: size, faults: f, geometry: c.Geometry, untrue: c.InSync != All || c.Dirty != nil}
 	if c.Reshape == nil {
 		if err := a.add(c, c.Geometry, 0, size, f); err != nil {
 			return nil, err
@@ -122,7 +126,7 @@ func (a *Array) add(c Config, g Geometry, start, end int64, f *faults) error {
 	if start == end {
 		return nil
 	}
-	l := legs{all: c.Legs[:g.Legs], base: g.DataOffset, faults: f, locks: &ranges{}}
+	l := legs{all: c.Legs[:g.Legs], base: g.DataOffset, faults: f, locks: &ranges{}, written: &a.written}
 	s := synced{c.InSync, a.dirty(c.Dirty)}
 	switch {
 	case g.Level == RAID1:

@@ -12,6 +12,7 @@ import (
 // Offset on.
 type BitLog struct {
 	Volumes []mapping.Writable
+	Legs    []int // that the volumes are of; nil for 0, 1, 2 ...
 	Offset  int64
 	Region  int64  // bytes
 	Bits    []byte // as they are on the volumes; of the log from now on
@@ -75,6 +76,14 @@ func (l *BitLog) set(regions []int64, one bool) error {
 	return nil
 }
 
+// leg is the number of the leg that volume i is of.
+func (l *BitLog) leg(i int) int {
+	if i < len(l.Legs) {
+		return l.Legs[i]
+	}
+	return i
+}
+
 // each calls do for all volumes at once: each takes its time to flush.
 func (l *BitLog) each(do func(w mapping.Writable) error) error {
 	errs := make([]error, len(l.Volumes))
@@ -82,7 +91,7 @@ func (l *BitLog) each(do func(w mapping.Writable) error) error {
 	for i, w := range l.Volumes {
 		working.Go(func() {
 			if err := do(w); err != nil {
-				errs[i] = fmt.Errorf("log of leg %d: %w", i, err)
+				errs[i] = fmt.Errorf("log of leg %d: %w", l.leg(i), err)
 			}
 		})
 	}

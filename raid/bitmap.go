@@ -101,12 +101,17 @@ func (b *Bitmap) Join(other *Bitmap) bool {
 // BitsOffset is where the bits begin, in bytes from the start of the bitmap.
 const BitsOffset = bitmapBits
 
-// PutBitmapEvents changes the header of a bitmap, of which b is the first bytes: events, of the array; and
-// cleared, those of when all regions were last clean.
+// PutBitmapEvents changes the header of a bitmap, of which b is the first bytes: to the events of the array.
 // (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
-func PutBitmapEvents(b []byte, events, cleared uint64) {
+func PutBitmapEvents(b []byte, events uint64) {
 	binary.LittleEndian.PutUint64(b[bitmapEvents:], events)
-	binary.LittleEndian.PutUint64(b[bitmapCleared:], cleared)
+}
+
+// PutBitmapCleared changes the header of a bitmap, of which b is the first bytes: to the events of when all regions were
+// last clean on all legs. To a leg that comes back with fewer the bits do not tell all that it missed.
+// (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
+func PutBitmapCleared(b []byte, events uint64) {
+	binary.LittleEndian.PutUint64(b[bitmapCleared:], events)
 }
 
 // Dirty says whether a write may have been under way at off; see [Config]. What the bitmap does not

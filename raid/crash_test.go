@@ -134,45 +134,7 @@ func TestWhereverThePowerGoesWhatMayDifferIsMarkedAndWhatWasSyncedIsThere(t *tes
 			if err != nil {
 				t.Fatal(err)
 			}
-			in := a.writing.Load()
-			in.quiet = 1 << 40 // only when told
-			sectors := int(a.Size() / sector)
-			r.promised = make([][]promise, sectors)
-			for s := range sectors {
-				r.promised[s] = []promise{{0, w.data[s*sector : (s+1)*sector], true}}
-			}
-			for range 25 {
-				first := rng.IntN(sectors)
-				n := min(1+rng.IntN(12), sectors-first)
-				data := noise(rng, int64(n*sector))
-				for s := range n {
-					r.promised[first+s] = append(r.promised[first+s], promise{len(r.ops), data[s*sector : (s+1)*sector], false})
-				}
-				if _, err := a.WriteAt(data, int64(first*sector)); err != nil {
-					t.Fatal(err)
-				}
-				switch rng.IntN(5) {
-				case 0:
-					if err := a.Sync(); err != nil {
-						t.Fatal(err)
-					}
-					for s := range sectors {
-						last := r.promised[s][len(r.promised[s])-1]
-						r.promised[s] = append(r.promised[s], promise{len(r.ops), last.data, true})
-					}
-				case 1:
-					in.mu.Lock()
-					in.quiet = 0
-					in.mu.Unlock()
-					in.tidy()
-					in.mu.Lock()
-					in.quiet = 1 << 40
-					in.mu.Unlock()
-				}
-			}
-			if err := a.StopWriting(); err != nil {
-				t.Fatal(err)
-			}
+			r.write(t, rng, a, w.data)
 			for at := range len(r.ops) + 1 {
 				for range 3 {
 					r.check(t, g, w, log.size, at, r.crash(rng, at, before))
@@ -182,6 +144,51 @@ func TestWhereverThePowerGoesWhatMayDifferIsMarkedAndWhatWasSyncedIsThere(t *tes
 				t.Error("a region is still marked at the end")
 			}
 		})
+	}
+}
+
+// write writes to an array that is being written, and stops that. It notes what is promised of its sectors, which hold
+// data.
+func (r *recorder) write(t *testing.T, rng *rand.Rand, a *Array, data []byte) {
+	t.Helper()
+	in := a.writing.Load()
+	in.quiet = 1 << 40 // only when told
+	sectors := int(a.Size() / sector)
+	r.promised = make([][]promise, sectors)
+	for s := range sectors {
+		r.promised[s] = []promise{{0, data[s*sector : (s+1)*sector], true}}
+	}
+	for range 25 {
+		first := rng.IntN(sectors)
+		n := min(1+rng.IntN(12), sectors-first)
+		p := noise(rng, int64(n*sector))
+		for s := range n {
+			r.promised[first+s] = append(r.promised[first+s], promise{len(r.ops), p[s*sector : (s+1)*sector], false})
+		}
+		if _, err := a.WriteAt(p, int64(first*sector)); err != nil {
+			t.Fatal(err)
+		}
+		switch rng.IntN(5) {
+		case 0:
+			if err := a.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			for s := range sectors {
+				last := r.promised[s][len(r.promised[s])-1]
+				r.promised[s] = append(r.promised[s], promise{len(r.ops), last.data, true})
+			}
+		case 1:
+			in.mu.Lock()
+			in.quiet = 0
+			in.mu.Unlock()
+			in.tidy()
+			in.mu.Lock()
+			in.quiet = 1 << 40
+			in.mu.Unlock()
+		}
+	}
+	if err := a.StopWriting(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package raid
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"lvm2fs/mapping"
 )
@@ -19,6 +20,9 @@ type Leg struct {
 	// Stale says whether the leg's bytes at off, from the data offset, are old, and for
 	// how many of max bytes that holds. Nil for a leg without such bytes.
 	Stale func(off, max int64) (stale bool, n int64)
+	// Gaps says whether parts of the leg are missing. It is read until the array is written for the first time. From
+	// then on it counts as lost, because what is written does not go to it.
+	Gaps bool
 	// WriteMostly legs of a RAID1 are read only where others cannot be.
 	WriteMostly bool
 	// Behind legs, whose notes are older than those of others, are read only where others
@@ -42,6 +46,7 @@ const endless = math.MaxInt64
 var (
 	errRebuilding = fmt.Errorf("%w: leg not rebuilt to here", mapping.ErrMissing)
 	errStale      = fmt.Errorf("%w: leg out of sync here", mapping.ErrMissing)
+	errGaps       = fmt.Errorf("%w: parts of the leg are missing, and the array has been written without it", mapping.ErrMissing)
 	errEnd        = fmt.Errorf("%w: beyond the end of the leg", mapping.ErrMissing)
 	errRival      = fmt.Errorf("%w: legs differ, and nothing says which is right", mapping.ErrMissing)
 	errFault      = fmt.Errorf("%w: leg failed to read", mapping.ErrMissing)
@@ -53,7 +58,12 @@ type legs struct {
 	base   int64
 	faults *faults
 	locks  *ranges // of what is being written; see copies and rows for the unit
+	// written says whether the array has been opened for writing.
+	written *atomic.Bool
 }
+
+// out says whether leg i is not written.
+func (l legs) out(i int) bool { return l.all[i].Volume == nil || l.all[i].Gaps }
 
 // look says what leg i has at x, for at most max bytes: missing whatever cannot be used,
 // otherwise the extent of the volume beneath.
@@ -64,6 +74,9 @@ func (l legs) look(i int, x, max int64, f *faults) mapping.Extent {
 	}
 	if leg.Volume == nil {
 		return missing(max, leg.Lost)
+	}
+	if leg.Gaps && l.written.Load() {
+		return missing(max, errGaps)
 	}
 	if x >= leg.InSync {
 		return missing(max, errRebuilding)

@@ -95,11 +95,14 @@ func (l legs) writable(leg int) (mapping.Writable, error) {
 	return w, nil
 }
 
-// sync brings all legs to stable storage.
+// sync brings all legs that are written to stable storage.
 func (l legs) sync() error {
 	errs := make([]error, len(l.all))
 	var syncing sync.WaitGroup
 	for i := range l.all {
+		if l.out(i) {
+			continue
+		}
 		syncing.Go(func() {
 			w, err := l.writable(i)
 			if err == nil {

@@ -7,15 +7,17 @@ import (
 	"lvm2fs/mapping"
 )
 
-// ErrNotWhole is wrapped by the errors of starting to write to an array that is not whole.
+// ErrNotWhole is wrapped by the errors of starting to write to an array of which too much is lost or not in sync.
 var ErrNotWhole = errors.New("the array is not whole")
 
 var _ mapping.Writable = (*Array)(nil)
 
-// StartWriting lets the array be written, until StopWriting. All its legs must be there, rebuilt and
-// [mapping.Writable], and nothing of it may be out of sync, other than the copies behind the first of a
-// RAID1 that whoever starts it brings in sync as a whole. It fails with ErrNotWhole else. The log may be nil
-// for an array that needs none: a RAID0, or such a RAID1.
+// StartWriting lets the array be written, until StopWriting. Legs may be lost, as many as the level can lose. What is
+// written does not go to those; whoever starts the array has noted that they are stale before the first Mark of the log
+// returns. All others must be rebuilt and [mapping.Writable]. Nothing may be out of sync of an array with parity, least
+// of all where a leg is lost. Of copies those behind the first may be, where whoever starts the array brings all of it in
+// sync. StartWriting fails with ErrNotWhole else. The log may be nil for an array that needs none: a RAID0, or such a
+// RAID1.
 //
 // Writes go to all copies, or to data and parity. Those that overlap, or change one row, are done one
 // after the other, so that the legs always end up in agreement. When a write to a leg or to the log fails,
@@ -30,17 +32,29 @@ func (a *Array) StartWriting(log Log) error {
 	}
 	body := a.parts[0].body
 	l := body.members()
+	lost := 0
 	for i := range l.all {
-		if leg := &l.all[i]; leg.Volume == nil || leg.InSync != All {
+		if l.out(i) {
+			lost++
+			continue
+		}
+		if l.all[i].InSync != All {
 			return fmt.Errorf("raid: leg %d: %w", i, ErrNotWhole)
 		}
 		if _, err := l.writable(i); err != nil {
 			return fmt.Errorf("raid: leg %d: %w", i, err)
 		}
 	}
-	if r, ok := body.(*rows); ok && r.parity() > 0 && (r.synced.below != All || log == nil) {
+	if lost > 0 && !a.geometry.Survives(l.out) {
+		return fmt.Errorf("raid: %w: without %d of %d legs", ErrNotWhole, lost, len(l.all))
+	}
+	if lost > 0 && log == nil {
+		return fmt.Errorf("raid: %w: it cannot be noted that a leg becomes stale", ErrNotWhole)
+	}
+	if r, ok := body.(*rows); ok && r.parity() > 0 && (r.synced.below != All || lost > 0 && a.untrue || log == nil) {
 		return fmt.Errorf("raid: %w: its parity is not known to be true", ErrNotWhole)
 	}
+	a.written.Store(true)
 	a.writing.Store(newIntent(log, l.sync))
 	return nil
 }

@@ -2,7 +2,7 @@ package raid
 
 func (c *copies) members() legs { return c.legs }
 
-// writeAt writes all copies.
+// writeAt writes all copies on legs that are there.
 func (c *copies) writeAt(p []byte, off int64, t *intent) (int, error) {
 	end := off + int64(len(p))
 	err := c.change(off, end, t, func() error {
@@ -37,13 +37,16 @@ func (c *copies) change(off, end int64, t *intent, do func() error) error {
 	return err
 }
 
-// eachPlace calls f for each copy of each run of [off, end).
+// eachPlace calls f for each copy of each run of [off, end), but for those on legs that are lost.
 func (c *copies) eachPlace(off, end int64, f func(at place, off, n int64) error) error {
 	var store [8]place
 	for off < end {
 		places, n := c.layout.places(off, store[:0])
 		n = min(n, end-off)
 		for _, at := range places {
+			if c.out(at.leg) {
+				continue
+			}
 			if err := f(at, off, n); err != nil {
 				return err
 			}

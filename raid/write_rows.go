@@ -65,6 +65,9 @@ func (r *rows) punchRows(first, end int64, t *intent) error {
 	unlock := r.lockRows(first, end)
 	var err error
 	for leg := range r.all {
+		if r.out(leg) {
+			continue
+		}
 		if err = r.clear(leg, first*r.chunk, (end-first)*r.chunk); err != nil {
 			break
 		}
@@ -96,7 +99,9 @@ type sum struct {
 	a, b        int64 // of the chunk
 	first, last int   // data chunks that are written
 	change      bool
-	from, to    int // of pieces: those that are read for it
+	rebuilt     bool // chunks that stay are lost, and rebuilt for it
+	in          [][]byte
+	from, to    int // of pieces: those that are read into in
 	p, q        []byte
 }
 
@@ -140,6 +145,15 @@ func (u *update) run(t *intent) error {
 // planSums says what parity of row n is to be computed, and what has to be read for that.
 func (u *update) planSums(n int64) {
 	rw := u.row(n)
+	parity := 0
+	for _, leg := range [2]int{rw.p, rw.q} {
+		if leg != none && !u.out(leg) {
+			parity++
+		}
+	}
+	if parity == 0 {
+		return
+	}
 	edges := make([]int64, 0, 4)
 	for k := range rw.data {
 		if a, b := u.asked(n, k); a < b {
@@ -161,41 +175,55 @@ func (u *update) planSums(n int64) {
 		if s.first == none {
 			continue
 		}
-		written := s.last - s.first + 1
-		s.change = written+u.parity() < len(rw.data)-written
 		s.from = len(u.pieces)
-		if s.change {
-			u.old(&s, rw.data[s.first:s.last+1]...)
-			u.old(&s, rw.p)
-			if rw.q != none {
-				u.old(&s, rw.q)
-			}
-		} else {
-			u.old(&s, rw.data[:s.first]...)
-			u.old(&s, rw.data[s.last+1:]...)
-		}
+		u.planSum(&s, parity)
 		s.to = len(u.pieces)
 		u.sums = append(u.sums, s)
 	}
 }
 
-// old has the bytes of legs read.
+// planSum says how the parity, of which so many chunks are written, is computed: from what changes or from what stays,
+// whichever is less to read. The old bytes of a lost chunk that is written are not needed, those of one that stays are in
+// the old parity.
+func (u *update) planSum(s *sum, parity int) {
+	rw := u.row(s.row)
+	written, before, behind := rw.data[s.first:s.last+1], rw.data[:s.first], rw.data[s.last+1:]
+	lost, lostStay := u.lostAmong(written), u.lostAmong(before) || u.lostAmong(behind)
+	switch {
+	case lost && lostStay:
+		s.rebuilt = true
+	case lost || !lostStay && len(written)+parity >= len(before)+len(behind):
+		u.old(s, before...)
+		u.old(s, behind...)
+	default:
+		s.change = true
+		u.old(s, written...)
+		u.old(s, rw.p)
+		if rw.q != none {
+			u.old(s, rw.q)
+		}
+	}
+}
+
+func (u *update) lostAmong(legs []int) bool { return slices.ContainsFunc(legs, u.out) }
+
+// old has the bytes of legs read. Of parity that is lost they may be any.
 func (u *update) old(s *sum, legs ...int) {
 	for _, leg := range legs {
-		u.pieces = append(u.pieces, piece{off: s.row * u.stripe, extra: true, leg: leg, x: s.row*u.chunk + s.a, buf: u.arena.take(int(s.b - s.a))})
+		buf := u.arena.take(int(s.b - s.a))
+		s.in = append(s.in, buf)
+		if !u.out(leg) {
+			u.pieces = append(u.pieces, piece{off: s.row * u.stripe, extra: true, leg: leg, x: s.row*u.chunk + s.a, buf: buf})
+		}
 	}
 }
 
 // compute computes P and Q of a sum.
 func (u *update) compute(s *sum) error {
-	rw := u.row(s.row)
-	read := make([][]byte, 0, len(rw.data)+2)
-	for _, p := range u.pieces[s.from:s.to] {
-		if p.failed {
-			return u.computeWhole(s)
-		}
-		read = append(read, p.buf)
+	if s.rebuilt || slices.ContainsFunc(u.pieces[s.from:s.to], func(p piece) bool { return p.failed }) {
+		return u.computeWhole(s)
 	}
+	read := s.in
 	var shards [][]byte
 	if s.change {
 		written := s.last - s.first + 1
@@ -247,12 +275,12 @@ func (u *update) encode(s *sum, shards [][]byte) error {
 	return u.sumEncoder(s).Encode(shards)
 }
 
-// changes is all that has to be written.
+// changes is all that has to be written, on legs that are there.
 func (u *update) changes(first, last int64) []piece {
 	pieces := make([]piece, 0, len(u.p)/int(u.chunk)+2+2*len(u.sums))
 	for n := first; n <= last; n++ {
 		for k, leg := range u.row(n).data {
-			if a, b := u.asked(n, k); a < b {
+			if a, b := u.asked(n, k); a < b && !u.out(leg) {
 				h := u.bytes(n, k, a, b)
 				pieces = append(pieces, piece{off: h.off, leg: leg, x: n*u.chunk + a, buf: h.buf})
 			}
@@ -261,8 +289,10 @@ func (u *update) changes(first, last int64) []piece {
 	for i := range u.sums {
 		s := &u.sums[i]
 		rw, x := u.row(s.row), s.row*u.chunk+s.a
-		pieces = append(pieces, piece{leg: rw.p, x: x, buf: s.p})
-		if rw.q != none {
+		if !u.out(rw.p) {
+			pieces = append(pieces, piece{leg: rw.p, x: x, buf: s.p})
+		}
+		if rw.q != none && !u.out(rw.q) {
 			pieces = append(pieces, piece{leg: rw.q, x: x, buf: s.q})
 		}
 	}

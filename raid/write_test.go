@@ -484,7 +484,12 @@ func TestAnArrayThatIsNotWholeIsNotWritten(t *testing.T) {
 	g := Geometry{Level: RAID5, Layout: LeftSymmetric, Legs: 4, Chunk: 4096, LegSize: 1 << 15}
 	w := newWorld(seeded(t), g)
 	for name, change := range map[string]func(c *Config){
-		"a leg is lost":               func(c *Config) { c.Legs[1] = Leg{Lost: errAway} },
+		"two legs are lost":             func(c *Config) { c.Legs[1], c.Legs[2] = Leg{Lost: errAway}, Leg{Lost: errAway} },
+		"one is lost, and one has gaps": func(c *Config) { c.Legs[1], c.Legs[2].Gaps = Leg{Lost: errAway}, true },
+		"a leg is lost, and it is dirty": func(c *Config) {
+			c.Legs[1] = Leg{Lost: errAway}
+			c.Dirty = Regions{Size: 4096, Bits: []byte{1}}.Dirty
+		},
 		"a leg is being rebuilt":      func(c *Config) { c.Legs[1].InSync = 4096 },
 		"a leg is read-only":          func(c *Config) { c.Legs[1].Volume = endlessZeros{1 << 15} },
 		"its parity is not true":      func(c *Config) { c.InSync = 1 << 14 },

@@ -154,9 +154,23 @@ func (lv *LV) PVs() []*PV { return lv.allPVs }
 // Partial are the LVs of which lacks says that a part is not there, by extents of a PV, and those that are not whole
 // without one of these. With stores, an origin is counted as not whole without the COW stores of its snapshots.
 func (vg *VG) Partial(lacks func(pv *PV, first, extents uint64) bool, stores bool) map[*LV]bool {
+	return vg.partial(lacks, stores, func(*Segment) bool { return false })
+}
+
+// Lost are the LVs that are partial, but for those that only RAIDs lie on: whether these are whole without what is not
+// there is for the RAIDs to say.
+func (vg *VG) Lost(lacks func(pv *PV, first, extents uint64) bool) map[*LV]bool {
+	return vg.partial(lacks, false, func(seg *Segment) bool {
+		_, ok := seg.Mapping.(*RAID)
+		return ok
+	})
+}
+
+// partial is Partial, where segments of which whole says so lack nothing.
+func (vg *VG) partial(lacks func(pv *PV, first, extents uint64) bool, stores bool, whole func(*Segment) bool) map[*LV]bool {
 	partial := map[*LV]bool{}
 	lacksPart := func(seg *Segment) bool {
-		return slices.ContainsFunc(seg.refs, func(r Reference) bool {
+		return !whole(seg) && slices.ContainsFunc(seg.refs, func(r Reference) bool {
 			if r.PV != nil {
 				return lacks(r.PV, r.Extent, seg.AreaExtents())
 			}

@@ -116,6 +116,7 @@ func (a *Assembly) applySuperblocks(seg *metadata.Segment, m *metadata.RAID, c *
 			l.Volume, l.Lost, l.Doubted = nil, lostLeg(seg.LV, i, leg.lost), leg.doubted
 		}
 		l.InSync, l.Behind = leg.inSync, leg.behind
+		l.Gaps = leg.missing && l.Volume != nil
 	}
 	copies := c.Geometry.Level == raid.RAID1 || c.Geometry.Level == raid.RAID10
 	if state.newest == nil {

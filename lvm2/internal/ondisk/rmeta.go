@@ -184,6 +184,15 @@ func PutRAIDSync(superblock []byte, events uint64, resync int64) {
 	binary.LittleEndian.PutUint64(superblock[rmetaResync:], sectors)
 }
 
+// PutRAIDFailed notes in a superblock that a leg missed writes. A superblock has room for 256 legs.
+func PutRAIDFailed(superblock []byte, leg int) {
+	at := rmetaFailed + leg/8
+	if leg >= 64 {
+		at = rmetaFailedFrom64 + (leg-64)/8
+	}
+	superblock[at] |= 1 << (leg % 8)
+}
+
 // maxLegs is more than any array has.
 const maxLegs = 1 << 12
 

@@ -178,3 +178,21 @@ func FuzzReadMirrorLog(f *testing.F) {
 		}
 	})
 }
+
+func TestALegIsNotedAsFailedAndNoOther(t *testing.T) {
+	for leg := range 256 {
+		meta := rmetaLV()
+		clear(meta[rmetaFailed : rmetaFailed+8])
+		clear(meta[rmetaFailedFrom64 : rmetaFailedFrom64+24])
+		PutRAIDFailed(meta, leg)
+		s, err := ReadRAIDSuperblock(meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for other := range 256 {
+			if s.HasFailed(other) != (other == leg) {
+				t.Errorf("leg %d is noted as failed; leg %d: %v", leg, other, s.HasFailed(other))
+			}
+		}
+	}
+}
