@@ -8,6 +8,7 @@ import (
 	"lvm2fs/attach"
 	"lvm2fs/blockdev"
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
@@ -28,15 +29,10 @@ func bottomIDs(lv *lvm2.LV) []attach.ID {
 
 // lvWith is the LV with these UUIDs; nil if there is none.
 func lvWith(vgs []*lvm2.VG, vg, lv string) *lvm2.LV {
-	for _, v := range vgs {
-		if v.UUID.String() != vg {
-			continue
-		}
-		for _, l := range v.LVs {
-			if l.UUID.String() == lv {
-				return l
-			}
-		}
+	vgUUID, errVG := metadata.ParseUUID(vg)
+	lvUUID, errLV := metadata.ParseUUID(lv)
+	if errVG != nil || errLV != nil {
+		return nil
 	}
-	return nil
+	return lvm2.LVOf(vgs, vgUUID, lvUUID)
 }

@@ -104,7 +104,7 @@ var completions = []completionCase{
 	{`lvm2fs list -o lv_name,lv_layo`, []string{"list", "-o", "lv_name,lv_layout+"}},
 	{`lvm2fs list pv0.img pv1.img --options +lv_layo`, []string{"list", "pv0.img", "pv1.img", "--options", "+lv_layout+"}},
 	{`lvm2fs list pv0.img pv1.img --vg v`, []string{"list", "pv0.img", "pv1.img", "--vg", "vg_thin", "+"}},
-	{`lvm2fs pv0.img mnt -o rem`, []string{"pv0.img", "mnt", "-o", "remount+"}},
+	{`lvm2fs pv0.img mnt -o remou`, []string{"pv0.img", "mnt", "-o", "remount+"}},
 	{`lvm2fs pv0.img mnt -oro,allow_o`, []string{"pv0.img", "mnt", "-oro,allow_other+"}},
 	{`lvm2fs pv0.img mnt -o ro,nosuid,uma`, []string{"pv0.img", "mnt", "-o", "ro,nosuid,umask=+"}},
 	{`lvm2fs pv0.img mnt --options=ro,device=my`, []string{"pv0.img", "mnt", `--options=ro,device=my disk:1\,a=b@c.img+`}},

@@ -33,6 +33,8 @@ type deviceOptions struct {
 	// sacrifice lets snapshots be lost rather than writes to their origins fail.
 	sacrifice bool
 
+	// removed has LVs that were removed looked for too.
+	removed bool
 	// ours says that it is lvm2fs that uses a device, for the command's own purpose; nil for none.
 	ours func(mapping.Device) bool
 	// texts are those of paths VG/LV@SEQNO.
@@ -112,6 +114,7 @@ func (s *session) options(keys *keyring, paths []string) (options scan.Options, 
 		AnyBackingFile: opts.AnyBackingFile,
 
 		SacrificeSnapshots: opts.sacrifice,
+		Removed:            opts.removed,
 
 		RAID0Layout: map[string]uint32{"original": raid.Original, "alternate": raid.Alternate}[opts.RAID0Layout],
 		Passphrase:  keys.passphrase,
@@ -185,7 +188,7 @@ func (s *session) tell(a *app, r *scan.Result, first bool) error {
 	}
 	s.advise(a, r)
 	knownOrphan := func(pv *lvm2.PV) bool { return !unknownVG(pv) }
-	if err := r.NoVG(); err != nil && !s.opts.anything && (!s.opts.orphans || !slices.ContainsFunc(r.Orphans, knownOrphan)) {
+	if err := r.NoVG(); err != nil && !s.opts.anything && len(r.Removed) == 0 && (!s.opts.orphans || !slices.ContainsFunc(r.Orphans, knownOrphan)) {
 		return s.inWords(err)
 	}
 	for _, p := range r.Problems {
@@ -214,7 +217,7 @@ func (s *session) rescan(a *app) (_ *lvm2.Scan, warned []string, err error) {
 }
 
 // lvmScan is what a mount shows of a result.
-func lvmScan(r *scan.Result) *lvm2.Scan { return &lvm2.Scan{VGs: r.VGs} }
+func lvmScan(r *scan.Result) *lvm2.Scan { return &lvm2.Scan{VGs: r.VGs, Removed: r.Removed} }
 
 // inWords is an error of package scan in the words of the command line.
 func (s *session) inWords(err error) error {

@@ -19,7 +19,8 @@ import (
 type mountCmd struct {
 	Foreground bool     `short:"f" help:"Stay in the foreground. The default is to return once the mount answers."`
 	ReadOnly   bool     `short:"r" help:"Forbid writing; the same as -o ro, and stronger than -o rw."`
-	All        bool     `short:"a" help:"Show internal LVs too (_rimage_0, _tdata, ...), as lvs -a does; always read-only."`
+	All        bool     `short:"a" help:"Show internal LVs too (_rimage_0, _tdata, ...), as lvs -a does, and thin devices without an LV; always read-only."`
+	Removed    bool     `help:"Show LVs that were removed too, as VG/.removed/LV@SEQNO."`
 	Options    []string `short:"o" sep:"none" placeholder:"OPT[,OPT...]" help:"Mount options, see above."`
 	Debug      bool     `short:"d" help:"Log every FUSE request."`
 	Overlay    string   `placeholder:"DIR" help:"Keep what is written in files of DIR and open no device for writing. Every LV can be written then."`
@@ -77,6 +78,7 @@ Mount options:
   snapshots=keep             fail writes to the origin of a snapshot that is full; the default
   snapshots=sacrifice        let the snapshot be lost for ever instead, as Linux does
   sync                       every write is on stable storage when it returns
+  removed                    show LVs that were removed too, as VG/.removed/LV@SEQNO
   overlay=DIR                keep what is written in files of DIR, not on the devices
   exclusive, scan, nested, key-file=, key-slot=, ...
                              every flag below but -f, for a line of /etc/fstab
@@ -171,7 +173,7 @@ func (c *mountCmd) serve(a *app, devices []string, mountpoint string, options mo
 	if ready != nil {
 		a.ask = remote{ready}
 	}
-	c.sacrifice = options.sacrifice
+	c.sacrifice, c.removed = options.sacrifice, c.Removed
 	session, err := openDevices(a, devices, c.deviceOptions)
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func findThin(r *scan.Result, found *history.Found, rows []goneRow) {
 		if row.thin == nil || row.SizeNow > 0 {
 			continue
 		}
-		pool := poolOf(r, row.thin.Pool)
+		pool := lvm2.LVOf(r.VGs, row.thin.Pool.VG.UUID, row.thin.Pool.UUID)
 		if pool == nil {
 			continue
 		}
@@ -119,18 +119,6 @@ func findThin(r *scan.Result, found *history.Found, rows []goneRow) {
 			row.PVOptions = append(row.PVOptions, "--thin-root", fmt.Sprintf("%s=%d", lvPath(pool), row.Root))
 		}
 	}
-}
-
-// poolOf is what there is now of a pool of an older text.
-func poolOf(r *scan.Result, old *metadata.LV) *lvm2.LV {
-	for _, vg := range r.VGs {
-		for _, lv := range vg.LVs {
-			if vg.UUID == old.VG.UUID && lv.UUID == old.UUID {
-				return lv
-			}
-		}
-	}
-	return nil
 }
 
 func goneRows(found *history.Found, vgs []*history.VG) []goneRow {

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"slices"
 
@@ -24,20 +25,35 @@ const (
 	reservedIno = ^uint64(0) // go-fuse's own
 )
 
-// inodes numbers all VGs and LVs of a scan. A number depends on the UUIDs alone; where two hashes are equal, which is
-// rare, also on their order.
-func inodes(vgs []*lvm2.VG) map[fileKey]uint64 {
-	var keys []fileKey
-	for _, vg := range vgs {
+func keyOf(lv *lvm2.LV) fileKey { return fileKey{lv.VG.UUID, lv.UUID} }
+
+// keyOfRemoved differs from that of what is left of the LV.
+func keyOfRemoved(r lvm2.Removed) fileKey {
+	return fileKey{r.LV.VG.UUID, lvm2.UUID(fmt.Sprintf("%s@%d", r.LV.UUID, r.Seqno))}
+}
+
+// removedKey is that of the directory of LVs that were removed.
+func removedKey(vg *lvm2.VG) fileKey { return fileKey{vg.UUID, removedName} }
+
+// keys are those of all that a scan may show, with the thin devices of its VGs that have no LV.
+func keys(scan *lvm2.Scan, unnamed map[*lvm2.VG][]*lvm2.LV) (keys []fileKey) {
+	for _, vg := range scan.VGs {
 		keys = append(keys, fileKey{vg: vg.UUID})
-		for _, lv := range vg.LVs {
+		for _, lv := range slices.Concat(vg.LVs, unnamed[vg]) {
 			if lv.UUID != "" {
-				keys = append(keys, fileKey{vg.UUID, lv.UUID})
+				keys = append(keys, keyOf(lv))
 			}
 		}
 	}
-	return numberKeys(keys, hashKey)
+	for _, r := range scan.Removed {
+		keys = append(keys, fileKey{vg: r.LV.VG.UUID}, removedKey(r.LV.VG), keyOfRemoved(r))
+	}
+	return keys
 }
+
+// inodes numbers what has keys. A number depends on the UUIDs alone; where two hashes are equal, which is rare, also on
+// their order.
+func inodes(keys []fileKey) map[fileKey]uint64 { return numberKeys(keys, hashKey) }
 
 func numberKeys(keys []fileKey, hash func(fileKey, uint64) uint64) map[fileKey]uint64 {
 	slices.SortFunc(keys, fileKey.compare)

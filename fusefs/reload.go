@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fs"
+
 	"lvm2fs/lvm2"
 )
 
@@ -150,20 +152,29 @@ func (s *Server) invalidate(changed map[fileKey]bool) {
 	if s.cfg.AttrTimeout > 0 {
 		_ = s.root.NotifyContent(-1, 0)
 	}
-	for _, vg := range s.root.Children() {
-		if s.cfg.AttrTimeout > 0 {
-			_ = vg.NotifyContent(-1, 0)
+	for _, vg := range s.root.Children() { // names in the root are never kept
+		s.invalidateDir(vg, changed)
+	}
+}
+
+// invalidateDir is invalidate for a directory that is not the root.
+func (s *Server) invalidateDir(dir *fs.Inode, changed map[fileKey]bool) {
+	if s.cfg.AttrTimeout > 0 {
+		_ = dir.NotifyContent(-1, 0)
+	}
+	for name, child := range dir.Children() {
+		if s.cfg.EntryTimeout > 0 {
+			_ = dir.NotifyEntry(name)
 		}
-		for name, lv := range vg.Children() {
-			if s.cfg.EntryTimeout > 0 {
-				_ = vg.NotifyEntry(name)
-			}
-			// An error says that there is nothing to forget.
-			if n, ok := lv.Operations().(*lvNode); ok && changed[n.key] {
-				_ = lv.NotifyContent(0, 0)
-			} else if s.cfg.AttrTimeout > 0 {
-				_ = lv.NotifyContent(-1, 0)
-			}
+		n, ok := child.Operations().(*lvNode)
+		// An error says that there is nothing to forget.
+		switch {
+		case !ok:
+			s.invalidateDir(child, changed)
+		case changed[n.key]:
+			_ = child.NotifyContent(0, 0)
+		case s.cfg.AttrTimeout > 0:
+			_ = child.NotifyContent(-1, 0)
 		}
 	}
 }

@@ -76,7 +76,9 @@ func differences(old, next *tree, lvs map[fileKey]*currentLV) []string {
 	for _, was := range old.dirs {
 		is := next.byUUID[was.vg.UUID]
 		switch {
-		case is == nil:
+		case was.gone:
+			continue
+		case is == nil || is.gone:
 			say("VG %s: gone, with %d LVs", was.name, len(was.entries))
 			continue
 		case is.name != was.name:
@@ -88,7 +90,7 @@ func differences(old, next *tree, lvs map[fileKey]*currentLV) []string {
 		lines = append(lines, lvDifferences(was, is, lvs)...)
 	}
 	for _, is := range next.dirs {
-		if old.byUUID[is.vg.UUID] == nil {
+		if was := old.byUUID[is.vg.UUID]; !is.gone && (was == nil || was.gone) {
 			say("VG %s: new, with %d LVs", is.name, len(is.entries))
 		}
 	}

@@ -60,7 +60,9 @@ func (n *rootNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 func (n *rootNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 	var vgs []*lvm2.VG
 	for _, d := range n.s.tree.Load().dirs {
-		vgs = append(vgs, d.vg)
+		if !d.gone { // its place is counted where it is now
+			vgs = append(vgs, d.vg)
+		}
 	}
 	fillStatfs(vgs, out)
 	return 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/metadata"
 )
 
 // tree says which names there are. It does not change; a reload makes another.
@@ -27,7 +28,19 @@ type directory struct {
 	mtime   time.Time // of the mount, or of the reload that changed the metadata
 	entries []entry   // in the order of the metadata
 	byName  map[string]*lvFile
+	removed *removed // nil if it shows none
+	gone    bool     // the VG: only what was removed is left
 }
+
+// removed are the LVs that a VG had once: a directory in that of the VG.
+type removed struct {
+	ino     uint64
+	entries []entry
+	byName  map[string]*lvFile
+}
+
+// removedName is the name of that directory.
+const removedName = ".removed"
 
 type entry struct {
 	name string
@@ -37,53 +50,119 @@ type entry struct {
 // newTree lays out the files of a scan, and says what the LVs of those files are now. A file
 // that prev had stays that file, as it is. now is the time of what remembers none.
 func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map[fileKey]*currentLV) {
-	t := &tree{
+	unnamed := map[*lvm2.VG][]*lvm2.LV{}
+	for _, vg := range scan.VGs {
+		unnamed[vg] = s.unnamed(vg)
+	}
+	b := treeBuilder{s: s, prev: prev, now: now, numbers: inodes(keys(scan, unnamed)), lvs: map[fileKey]*currentLV{}, tree: &tree{
 		mtime:  now,
 		byName: map[string]*directory{},
 		byUUID: map[lvm2.UUID]*directory{},
 		files:  map[fileKey]*lvFile{},
-	}
-	lvs := map[fileKey]*currentLV{}
-	numbers := inodes(scan.VGs)
+	}}
 	for _, vg := range scan.VGs {
-		d := &directory{name: vg.DirName(), vg: vg, ino: numbers[fileKey{vg: vg.UUID}], mtime: now, byName: map[string]*lvFile{}}
-		if err := usable(d.name, t.byName[d.name] != nil || t.byUUID[vg.UUID] != nil); err != nil {
-			s.log.Warn("a VG is not shown", "vg", vg.Name, "uuid", vg.UUID, "err", err)
+		d := b.directory(vg)
+		if d == nil {
 			continue
 		}
-		if was := prev.byUUID[vg.UUID]; was != nil && was.vg.Seqno == vg.Seqno {
-			d.mtime = was.mtime
-		}
-		t.dirs = append(t.dirs, d)
-		t.byName[d.name] = d
-		t.byUUID[vg.UUID] = d
 		for _, lv := range vg.LVs {
-			if !lv.Visible() && !s.cfg.All {
-				continue
+			if lv.Visible() || s.cfg.All {
+				b.add(&d.entries, d.byName, keyOf(lv), lv.FileName(), lv)
 			}
-			key, name := fileKey{vg.UUID, lv.UUID}, lv.FileName()
-			err := usable(name, d.byName[name] != nil || t.files[key] != nil)
-			if lv.UUID == "" {
-				err = errors.New("its UUID cannot be read")
-			}
-			if err != nil {
-				s.log.Warn("an LV is not shown", "vg", vg.Name, "lv", lv.Name, "uuid", lv.UUID, "err", err)
-				continue
-			}
-			lvs[key] = newCurrentLV(lv, overlays{s.cfg.Overlays, s.cfg.ReadOnly})
-			f := prev.files[key]
-			if f == nil {
-				f = newFile(key, numbers[key], lvs[key], now)
-			}
-			t.files[key] = f
-			d.byName[name] = f
-			d.entries = append(d.entries, entry{name, f})
+		}
+		for _, lv := range unnamed[vg] {
+			b.add(&d.entries, d.byName, keyOf(lv), lv.FileName(), lv)
 		}
 	}
+	for _, r := range scan.Removed {
+		b.addRemoved(r)
+	}
+	t := b.tree
 	if maps.EqualFunc(t.byName, prev.byName, func(a, b *directory) bool { return a.ino == b.ino }) {
 		t.mtime = prev.mtime
 	}
-	return t, lvs
+	return t, b.lvs
+}
+
+// unnamed are the thin devices of the VG's pools that no LV is there for, which are shown with the internal LVs. What is wrong with
+// a pool is told otherwise.
+func (s *Server) unnamed(vg *lvm2.VG) (devices []*lvm2.LV) {
+	if !s.cfg.All {
+		return nil
+	}
+	for _, lv := range vg.LVs {
+		if _, ok := lv.Mapping().(*metadata.ThinPool); ok {
+			found, _ := lv.ThinDevices()
+			devices = append(devices, found...)
+		}
+	}
+	return devices
+}
+
+// treeBuilder lays out the files of a scan.
+type treeBuilder struct {
+	s       *Server
+	prev    *tree
+	now     time.Time
+	numbers map[fileKey]uint64
+	lvs     map[fileKey]*currentLV
+	tree    *tree
+}
+
+// directory adds that of a VG; nil if it cannot be shown.
+func (b *treeBuilder) directory(vg *lvm2.VG) *directory {
+	t := b.tree
+	d := &directory{name: vg.DirName(), vg: vg, ino: b.numbers[fileKey{vg: vg.UUID}], mtime: b.now, byName: map[string]*lvFile{}}
+	if err := usable(d.name, t.byName[d.name] != nil || t.byUUID[vg.UUID] != nil); err != nil {
+		b.s.log.Warn("a VG is not shown", "vg", vg.Name, "uuid", vg.UUID, "err", err)
+		return nil
+	}
+	if was := b.prev.byUUID[vg.UUID]; was != nil && was.vg.Seqno == vg.Seqno {
+		d.mtime = was.mtime
+	}
+	t.dirs = append(t.dirs, d)
+	t.byName[d.name] = d
+	t.byUUID[vg.UUID] = d
+	return d
+}
+
+// addRemoved adds an LV that was removed, to a VG that may be gone as a whole.
+func (b *treeBuilder) addRemoved(r lvm2.Removed) {
+	d := b.tree.byUUID[r.LV.VG.UUID]
+	if d == nil {
+		if d = b.directory(r.LV.VG); d == nil {
+			return
+		}
+		d.gone = true
+	}
+	if d.removed == nil {
+		if d.byName[removedName] != nil {
+			b.s.log.Warn("a removed LV is not shown, since an LV has the name of its directory", "lv", r.LV.String())
+			return
+		}
+		d.removed = &removed{ino: b.numbers[removedKey(r.LV.VG)], byName: map[string]*lvFile{}}
+	}
+	b.add(&d.removed.entries, d.removed.byName, keyOfRemoved(r), r.Name(), r.LV)
+}
+
+// add adds the file of an LV to a directory.
+func (b *treeBuilder) add(entries *[]entry, byName map[string]*lvFile, key fileKey, name string, lv *lvm2.LV) {
+	err := usable(name, byName[name] != nil || b.tree.files[key] != nil)
+	if lv.UUID == "" {
+		err = errors.New("its UUID cannot be read")
+	}
+	if err != nil {
+		b.s.log.Warn("an LV is not shown", "vg", lv.VG.Name, "lv", lv.Name, "uuid", lv.UUID, "err", err)
+		return
+	}
+	b.lvs[key] = newCurrentLV(lv, overlays{b.s.cfg.Overlays, b.s.cfg.ReadOnly})
+	f := b.prev.files[key]
+	if f == nil {
+		f = newFile(key, b.numbers[key], b.lvs[key], b.now)
+	}
+	b.tree.files[key] = f
+	byName[name] = f
+	*entries = append(*entries, entry{name, f})
 }
 
 // usable says why a name cannot be shown. Names come from disks; lvm2 has replaced those

@@ -35,7 +35,11 @@ var (
 func (n *vgNode) directory() *directory { return n.s.tree.Load().byUUID[n.uuid] }
 
 func (n *vgNode) attributes(d *directory) attributes {
-	return n.dirNode.attributes(0, d.mtime)
+	subdirs := 0
+	if d.removed != nil {
+		subdirs = 1
+	}
+	return n.dirNode.attributes(subdirs, d.mtime)
 }
 
 func (n *vgNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -61,7 +65,16 @@ func (n *vgNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 	if d == nil {
 		return nil, syscall.ENOENT
 	}
-	f := d.byName[name]
+	if name == removedName && d.removed != nil {
+		child := &removedNode{dirNode: dirNode{s: n.s}, uuid: n.uuid}
+		n.s.fillAttr(child.attributes(d), &out.Attr)
+		return n.NewInode(ctx, child, fs.StableAttr{Mode: syscall.S_IFDIR, Ino: d.removed.ino}), 0
+	}
+	return n.lookupLV(ctx, d.byName[name], out)
+}
+
+// lookupLV answers for a file in a directory; nil for none.
+func (n *dirNode) lookupLV(ctx context.Context, f *lvFile, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	if f == nil {
 		return nil, syscall.ENOENT
 	}
@@ -82,11 +95,19 @@ func (n *vgNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	if d == nil {
 		return nil, syscall.ESTALE
 	}
-	var entries []fuse.DirEntry
-	for _, e := range d.entries {
-		entries = append(entries, fuse.DirEntry{Name: e.name, Ino: e.file.ino, Mode: syscall.S_IFREG})
+	entries := listed(d.entries)
+	if d.removed != nil {
+		entries = append(entries, fuse.DirEntry{Name: removedName, Ino: d.removed.ino, Mode: syscall.S_IFDIR})
 	}
 	return listing(d.ino, rootIno, entries), 0
+}
+
+// listed are files as readdir shows them.
+func listed(files []entry) (entries []fuse.DirEntry) {
+	for _, e := range files {
+		entries = append(entries, fuse.DirEntry{Name: e.name, Ino: e.file.ino, Mode: syscall.S_IFREG})
+	}
+	return entries
 }
 
 func (n *vgNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {

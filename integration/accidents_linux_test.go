@@ -93,6 +93,91 @@ func TestAfterAnAccidentEachByteIsWhatItWasOrAnError(t *testing.T) {
 		})
 	}
 	t.Run("thinnodes", func(t *testing.T) { checkThinNodes(t, accidentDisks(t, dir, "thinnodes")[0]) })
+	for _, a := range removedToSee {
+		t.Run("removed "+a.lv, func(t *testing.T) { checkRemoved(t, a, accidentDisks(t, dir, a.name)) })
+	}
+}
+
+// removedToSee are the LVs that -o removed shows after accidents.
+var removedToSee = []accident{
+	{"linear", "", "linear/gone", "all"},
+	{"reused", "", "reused/gone", "some"},
+	{"again", "", "again/gone", "some"},
+	{"striped", "", "striped/gone", "all"},
+	{"raid5", "", "raid5/gone", "all"},
+	{"raid1", "", "raid1/gone", "all"},
+	{"thin", "", "thin/gone", "all"},
+	{"thinused", "", "thinused/gone", "none"},
+	{"thinpool", "", "thinpool/gone", "all"},
+	{"thinpools", "", "thinpools/gone", "none"},
+	{"cached", "", "cached/gone", "all"},
+	{"uncached", "", "uncached/gone", "all"},
+	{"writecache", "", "writecache/gone", "all"},
+	{"integrity", "", "integrity/gone", "all"},
+	{"vgremove", "", "vgremove/gone", "all"},
+	{"vgforce", "", "vgforce/gone", "all"},
+	{"vgreduce", "", "vgreduce/gone", "all"},
+	{"pvleaves", "", "pvleaves/gone", "all"},
+	{"lvreduce", "", "lvreduce/gone", "some"},
+	{"restored", "", "restored/gone", "some"},
+	{"text", "", "text/gone", "none"},
+	{"moved", "", "moved/gone", "all"},
+	{"takeover", "", "takeover/gone", "all"},
+	{"upconvert", "", "upconvert/gone", "all"},
+	{"renamed", "", "renamed2/gone", "all"},
+}
+
+// checkRemoved mounts what is left and reads the file of an LV that was removed.
+func checkRemoved(t *testing.T, a accident, disks []string) {
+	t.Helper()
+	dir := me().mount(t, append([]string{"-r", "-o", "removed"}, disks...)...)
+	vg, lv, _ := strings.Cut(a.lv, "/")
+	files, err := filepath.Glob(filepath.Join(dir, vg, ".removed", lv+"@*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	f, err := os.Open(files[0])
+	if err != nil {
+		if a.bytes != "none" {
+			t.Error(err)
+		}
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, blocks := 0, int(info.Size()/4096)
+	for n := range blocks {
+		block := make([]byte, 4096)
+		if _, err := f.ReadAt(block, int64(n)*4096); err != nil {
+			continue
+		}
+		good++
+		if !bytes.Equal(block, stampedFor(a, int64(n))) {
+			t.Fatalf("block %d is %q", n, block[:64])
+		}
+	}
+	if what := amount(good, blocks); what != a.bytes {
+		t.Errorf("%s can be read (%d blocks of %d), want %s", what, good, blocks, a.bytes)
+	}
+}
+
+// amount is how much good blocks of all are.
+func amount(good, all int) string {
+	switch good {
+	case 0:
+		return "none"
+	case all:
+		return "all"
+	}
+	return "some"
+}
+
+// stampedFor is block n of the LV of an accident before it.
+func stampedFor(a accident, n int64) []byte {
+	return stamped(strings.Replace(a.lv, "renamed2/", "renamed/", 1), n)
 }
 
 // makeAccidents has the guest make them, and gives the directory with the disks and that which was /out.
@@ -202,17 +287,11 @@ func checkStamped(t *testing.T, a accident, args []string) {
 			continue
 		}
 		good++
-		if block := contents[off:min(off+4096, int64(len(contents)))]; !bytes.Equal(block, stamped(strings.Replace(a.lv, "renamed2/", "renamed/", 1), off/4096)) {
+		if block := contents[off:min(off+4096, int64(len(contents)))]; !bytes.Equal(block, stampedFor(a, off/4096)) {
 			t.Fatalf("%v: block %d is %q", args, off/4096, block[:64])
 		}
 	}
-	what := "some"
-	switch {
-	case good == 0:
-		what = "none"
-	case len(lost) == 0:
-		what = "all"
-	}
+	what := amount(good, len(contents)/4096)
 	if what != a.bytes {
 		t.Errorf("%v: %s can be read (%d blocks of %d), want %s\n%s", args, what, good, len(contents)/4096, a.bytes, stderr)
 	}

@@ -209,13 +209,13 @@ func selectFound(all []*foundPV, keep func(*foundPV) bool) []*foundPV {
 
 // holder says who else uses one of the devices that show a PV: what is written to another than the one that is read may
 // be written to the same disk.
-func (s *scanner) holder(shownBy []Device) string {
-	if s.opts.InUse == nil {
+func (o *Options) holder(shownBy []Device) string {
+	if o.InUse == nil {
 		return ""
 	}
 	var holders []string
 	for _, d := range shownBy {
-		if h := s.opts.InUse(d); h != "" && !slices.Contains(holders, h) {
+		if h := o.InUse(d); h != "" && !slices.Contains(holders, h) {
 			holders = append(holders, h)
 		}
 	}

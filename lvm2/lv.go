@@ -55,7 +55,11 @@ type ThinPoolChoice struct {
 // Choose has the LV, and all that lies on it, opened by a choice from now on. What is open
 // stays as it is. It is not for a VG of which an LV is open for writing.
 func (lv *LV) Choose(c Choice) {
-	lv.VG.assembly.Choose(lv.LV, assembly.Choice{TrustLegs: c.TrustLegs, ThinPool: assembly.ThinPoolChoice(c.ThinPool), OriginOnly: c.OriginOnly})
+	pool := assembly.ThinPoolChoice{
+		Metadata: c.ThinPool.Metadata, MetadataLV: c.ThinPool.MetadataLV, IgnoreTransactionID: c.ThinPool.IgnoreTransactionID,
+		Root: c.ThinPool.Root, ReadReused: c.ThinPool.ReadReused, Rebuild: c.ThinPool.Rebuild,
+	}
+	lv.VG.assembly.Choose(lv.LV, assembly.Choice{TrustLegs: c.TrustLegs, ThinPool: pool, OriginOnly: c.OriginOnly})
 }
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
@@ -132,7 +136,12 @@ func (lv *LV) Partial() bool {
 }
 
 // Incomplete says whether the LV is Partial, or the COW store of a snapshot of it is, or of one that it lies on.
-func (lv *LV) Incomplete() bool { return lv.VG.incomplete()[lv.LV] }
+func (lv *LV) Incomplete() bool {
+	if lv.device != nil {
+		return lv.device.Incomplete()
+	}
+	return lv.VG.incomplete()[lv.LV]
+}
 
 // NeedsCheck says whether lv is a thin pool, lies in one, or has a cache, whose metadata the kernel gave up
 // writing. Reading is as safe as ever.
@@ -168,11 +177,21 @@ func (lv *LV) DataOffset() (offset int64, ok bool) {
 
 // InPlacesOf says whether the metadata have the bytes of the LV where they have those of old, an earlier reading of it.
 // What the LV keeps on disk may still have changed, if it is Stateful.
-func (lv *LV) InPlacesOf(old *LV) bool { return lv.VG.places()[lv.LV] == old.VG.places()[old.LV] }
+func (lv *LV) InPlacesOf(old *LV) bool {
+	return lv.fingerprint(lv.VG.places()) == old.fingerprint(old.VG.places())
+}
 
 // Fingerprint is equal for two readings of the LV, whenever and by whomever, if the metadata say the same of what its bytes
 // are. Whether a PV is there makes no difference.
-func (lv *LV) Fingerprint() metadata.Fingerprint { return lv.VG.prints()[lv.LV] }
+func (lv *LV) Fingerprint() metadata.Fingerprint { return lv.fingerprint(lv.VG.prints()) }
+
+// fingerprint is that of the LV among those of its VG, which has none of a thin device.
+func (lv *LV) fingerprint(all map[*metadata.LV]metadata.Fingerprint) metadata.Fingerprint {
+	if lv.device != nil {
+		return all[lv.device.LV].OfDevice(lv.LV)
+	}
+	return all[lv.LV]
+}
 
 // Devices are the devices beneath the LV that were found, each once.
 func (lv *LV) Devices() []Device { return lv.VG.found(lv.PVs()) }

@@ -65,6 +65,10 @@ type Scan struct {
 	Orphans  []*PV      // PVs of no VG
 	Rejected []Rejected // devices that are not used
 	Warnings []error    // what was wrong but could be got over: damaged copies, missing PVs, ...
+	Removed  []Removed  // for whoever knows of the past to add; see package history
+
+	opts  Options
+	found []*foundPV // one for each PV
 }
 
 // Rejected is a device that is not used, and why.
@@ -77,7 +81,7 @@ type Rejected struct {
 // the VGs they hold. A device that gives nothing is in Rejected.
 // (docs/format/01-label-and-metadata-area.md, section 7)
 func Open(devices []Device, opts Options) *Scan {
-	s := &scanner{opts: opts, texts: map[[sha256.Size]byte]*copyOfText{}}
+	s := newScanner(opts)
 	var found []*foundPV
 	seen := map[Device]bool{}
 	for _, dev := range devices {
@@ -100,6 +104,7 @@ func Open(devices []Device, opts Options) *Scan {
 		}
 	}
 	found = s.resolveDuplicates(found)
+	s.Scan.found = found
 	s.chooseVGs(found)
 	s.placePVs(found)
 	nameDirectories(s.VGs)
@@ -109,8 +114,11 @@ func Open(devices []Device, opts Options) *Scan {
 
 type scanner struct {
 	Scan
-	opts  Options
 	texts map[[sha256.Size]byte]*copyOfText // so that equal copies are decoded once
+}
+
+func newScanner(opts Options) *scanner {
+	return &scanner{Scan: Scan{opts: opts}, texts: map[[sha256.Size]byte]*copyOfText{}}
 }
 
 // copyOfText is one metadata text, of which there can be many copies.
@@ -342,13 +350,10 @@ func (s *scanner) reviewVGs() {
 				s.warn("VG %s: %w", vg.Name, pv.Broken())
 			case pv.Device == nil:
 				s.warn("VG %s: %s is missing", vg.Name, pv)
-			case pv.FlaggedMissing() && s.opts.UseMissing != nil && s.opts.UseMissing(pv):
-				pv.use, pv.holder = true, s.holder(pv.shownBy)
+			case s.opts.use(pv):
 				s.warn("VG %s: %s was missing when the VG was changed: what it holds may be older than the rest", vg.Name, pv)
 			case pv.FlaggedMissing():
 				s.warn("VG %s: %s is back, but was missing when the VG was changed, and is not used (--use-missing reads it all the same; vgextend --restoremissing ends it)", vg.Name, pv)
-			default:
-				pv.holder = s.holder(pv.shownBy)
 			}
 			s.warnOfShortfall(pv)
 		}
@@ -357,6 +362,15 @@ func (s *scanner) reviewVGs() {
 		}
 		s.warnOfOddities(vg)
 	}
+}
+
+// use finds out whether a PV that was missing is read all the same, and who else uses the device of one that is read.
+func (o *Options) use(pv *PV) (although bool) {
+	pv.use = pv.Device != nil && pv.FlaggedMissing() && o.UseMissing != nil && o.UseMissing(pv)
+	if !pv.Missing() {
+		pv.holder = o.holder(pv.shownBy)
+	}
+	return pv.use
 }
 
 // warnOfOddities names what is odd, but of thousands of things of a kind only the first.
@@ -392,7 +406,7 @@ func (s *scanner) warnOfShortfall(pv *PV) {
 // recheck reads label and metadata of every PV of the VG again. It fails with ErrStale if
 // they are not what Open read.
 func (vg *VG) recheck() error {
-	s := &scanner{opts: vg.opts, texts: map[[sha256.Size]byte]*copyOfText{}}
+	s := newScanner(vg.opts)
 	for _, pv := range vg.PVs {
 		if pv.Device == nil {
 			continue

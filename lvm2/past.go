@@ -3,6 +3,7 @@ package lvm2
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/metadata"
@@ -51,16 +52,93 @@ func (s *scanner) placePast(found []*foundPV) {
 		if vg.past == nil {
 			continue
 		}
-		for _, pv := range vg.PVs {
-			for _, f := range found {
-				if f.uuid == pv.UUID {
-					f.place(pv)
-					f.past = true
-				}
-			}
+		for _, f := range vg.placeAll(found) {
+			f.past = true
 		}
 	}
 }
+
+// placeAll gives each PV of the VG its device, and gives those that have one.
+func (vg *VG) placeAll(found []*foundPV) (placed []*foundPV) {
+	for _, pv := range vg.PVs {
+		for _, f := range found {
+			if f.uuid == pv.UUID {
+				f.place(pv)
+				placed = append(placed, f)
+			}
+		}
+	}
+	return placed
+}
+
+// Beside are VGs as Views describe them, beside those of the scan: on the same devices, and in none of the lists. There may be several of one
+// VG, which have the same directory: that of the VG of the scan, or a name that no other has. The first view of a VG that is
+// gone names it.
+func (s *Scan) Beside(views []View) []*VG {
+	var vgs, gone []*VG
+	named := map[metadata.UUID]*VG{}
+	taken := map[string]bool{}
+	for _, vg := range s.VGs {
+		named[vg.UUID], taken[vg.dirName] = vg, true
+	}
+	for _, v := range views {
+		vg := newVG(v.VG)
+		vg.past = &v
+		vg.placeAll(s.found)
+		vg.assemble(s.opts)
+		for _, pv := range vg.PVs {
+			s.opts.use(pv)
+		}
+		vgs = append(vgs, vg)
+		if named[vg.UUID] == nil {
+			named[vg.UUID] = vg
+			gone = append(gone, vg)
+		}
+	}
+	nameDirectories(gone)
+	for _, vg := range gone {
+		if taken[vg.dirName] {
+			vg.dirName = vg.Name + "@" + vg.UUID.String()
+		}
+	}
+	for _, vg := range vgs {
+		vg.dirName = named[vg.UUID].dirName
+	}
+	return vgs
+}
+
+// RemovedThins are thin LVs of older texts whose pool is still there, read from what is left of their mappings. Only what is certain of them
+// can be read. One that cannot be read so is nil.
+func (s *Scan) RemovedThins(pool *LV, old []*metadata.LV) ([]*LV, error) {
+	var ids []uint64
+	for _, lv := range old {
+		ids = append(ids, lv.Mapping().(*metadata.Thin).DeviceID)
+	}
+	found, err := pool.VG.assembly.RemovedThins(pool.LV, ids)
+	if err != nil {
+		return nil, fmt.Errorf("LV %s: %w", pool, err)
+	}
+	lvs := make([]*LV, len(old))
+	for i := range old {
+		removed := metadata.RemovedThin(pool.LV, old[i])
+		if removed == nil {
+			continue
+		}
+		vg := s.Beside([]View{{VG: pool.VG.VG, From: "a thin LV that was removed"}})[0]
+		vg.assembly.ChooseRemoved(pool.LV, found[ids[i]], s.opts.ReadReused)
+		lvs[i] = &LV{LV: removed, VG: vg, device: vg.Of(pool.LV)}
+	}
+	return lvs, nil
+}
+
+// Removed is an LV that a VG had once, or had larger.
+type Removed struct {
+	LV    *LV    // of a VG of [Scan.Beside]
+	Seqno uint64 // of the last text that has it
+}
+
+// Name is what its file is called: LV@SEQNO.
+func (r Removed) Name() string { return fmt.Sprintf("%s@%d", r.LV.FileName(), r.Seqno) }
 
 // byWord is the PV that a device is by the user's word; nil if the user has not said so, or the label says the same.
 func (s *scanner) byWord(dev Device, labelled *foundPV) *foundPV {
@@ -73,7 +151,7 @@ func (s *scanner) byWord(dev Device, labelled *foundPV) *foundPV {
 	}
 	f := &foundPV{device: dev, uuid: uuid, header: &ondisk.Header{UUID: string(uuid), DeviceSize: dev.Size()}, told: true}
 	for _, a := range ondisk.FindAreas(dev, dev.Size()) {
-		area, m := s.readArea(f, a, discard{})
+		area, m := s.readArea(f, a, io.Discard)
 		if area.Err != nil || m == nil || m.vg.PV(uuid) == nil {
 			continue
 		}
@@ -84,10 +162,6 @@ func (s *scanner) byWord(dev Device, labelled *foundPV) *foundPV {
 	}
 	return f
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // reused are the runs of the PV's device that may not hold what the metadata say.
 func (pv *PV) reused() []metadata.Reused {

@@ -51,10 +51,11 @@ func newVG(m *metadata.VG) *VG {
 	vg.prints = sync.OnceValue(func() map[*metadata.LV]metadata.Fingerprint { return m.Fingerprints(nil) })
 	vg.places = sync.OnceValue(func() map[*metadata.LV]metadata.Fingerprint {
 		return m.Fingerprints(func(pv *metadata.PV) string {
-			if dev := vg.pvs[pv].Device; dev != nil {
-				return fmt.Sprintf("on %d bytes", dev.Size())
+			p := vg.pvs[pv]
+			if p.Device == nil {
+				return "missing"
 			}
-			return "missing"
+			return fmt.Sprintf("on %d bytes but for %v", p.Device.Size(), p.reused())
 		})
 	})
 	vg.superblocks = sync.OnceValue(func() map[*metadata.LV]assembly.Superblocks {
@@ -107,6 +108,18 @@ func (vg *VG) DirName() string { return vg.dirName }
 
 // LV finds a logical volume by its name, visible or not; nil if there is none.
 func (vg *VG) LV(name string) *LV { return vg.Of(vg.VG.LV(name)) }
+
+// LVOf finds an LV by the UUID of its VG and its own; nil if there is none.
+func LVOf(vgs []*VG, vg, lv UUID) *LV {
+	for _, g := range vgs {
+		for _, l := range g.LVs {
+			if g.UUID == vg && l.UUID == lv {
+				return l
+			}
+		}
+	}
+	return nil
+}
 
 // Of is the LV that the metadata describe so; nil for nil.
 func (vg *VG) Of(lv *metadata.LV) *LV { return vg.lvs[lv] }

@@ -67,6 +67,8 @@ type Options struct {
 	// UseMissing names devices with PVs to be read although they were missing when their VG was changed, by
 	// their names or the UUIDs of the PVs.
 	UseMissing []string
+	// Removed finds the LVs that are in an older metadata text and not in the current one, for Result.Removed.
+	Removed bool
 	// ReadReused reads what may have been overwritten since the metadata that At chooses, or is of another age, as it is now.
 	ReadReused bool
 

@@ -43,7 +43,9 @@ type IsPV struct {
 const maxMetadataFile = 64 << 20
 
 // looksBack says whether any option needs to know of the past.
-func (o *Options) looksBack() bool { return len(o.At)+len(o.MetadataFiles)+len(o.IsPV) > 0 || o.Carve }
+func (o *Options) looksBack() bool {
+	return len(o.At)+len(o.MetadataFiles)+len(o.IsPV) > 0 || o.Carve || o.Removed
+}
 
 // History finds the metadata texts that the devices of the session still hold, current or not, also of PVs whose label or
 // headers are damaged; and those in Options.MetadataFiles. It reads metadata areas once, and with Options.Carve the devices.

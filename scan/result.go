@@ -12,6 +12,8 @@ import (
 type Result struct {
 	VGs     []*lvm2.VG // by name, then by UUID
 	Orphans []*lvm2.PV // PVs of no VG
+	// Removed are the LVs that Options.Removed asks for.
+	Removed []lvm2.Removed
 	// Problems are all that is not as it should be: first what could be got over, then what was refused.
 	Problems []Problem
 	// Roots are the devices that were named, in their order, with what lies on them.

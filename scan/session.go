@@ -15,6 +15,7 @@ import (
 	"lvm2fs/layers/md"
 	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/history"
 	"lvm2fs/mapping"
 )
 
@@ -168,6 +169,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	var inner []mapping.Device
 	var found *probe.Result
 	var scan *lvm2.Scan
+	var past *history.Found
 	var inUse []Problem
 	var unchosen error
 	users := blockdev.LookForUsers()
@@ -181,8 +183,8 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		if exclusive && len(inUse) > 0 {
 			return nil, inUse[0].Err
 		}
-		views, _, err := s.views(ctx, found)
-		if err != nil {
+		var views []lvm2.View
+		if views, past, err = s.views(ctx, found); err != nil {
 			return nil, err
 		}
 		options := s.options(found, holder)
@@ -212,6 +214,9 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	}
 	s.inner.keep(inner)
 	s.prober.Forget()
+	if s.opts.Removed {
+		r.Removed = s.removed(found, scan, past)
+	}
 	r.Problems = s.problems(found, scan, inUse)
 	return r, nil
 }

@@ -17,12 +17,7 @@ type Fingerprint [sha256.Size]byte
 func (vg *VG) Fingerprints(place func(*PV) string) map[*LV]Fingerprint {
 	own := make(map[*LV]Fingerprint, len(vg.LVs))
 	for _, lv := range vg.bottomUp {
-		own[lv] = fingerprint(func(w io.Writer) {
-			fmt.Fprintf(w, "LV %s %s %d;", vg.UUID, lv.UUID, vg.ExtentSize)
-			for _, seg := range lv.Segments {
-				seg.print(w, own, place)
-			}
-		})
+		own[lv] = lv.fingerprint(own, place)
 	}
 	// A hidden LV ties a snapshot to its origin: neither refers to it.
 	all := maps.Clone(own)
@@ -46,6 +41,20 @@ func (vg *VG) Fingerprints(place func(*PV) string) map[*LV]Fingerprint {
 		}
 	}
 	return all
+}
+
+// OfDevice is that of a [ThinDevice] in a pool with fingerprint f.
+func (f Fingerprint) OfDevice(device *LV) Fingerprint {
+	return device.fingerprint(map[*LV]Fingerprint{device.Mapping().(*Thin).Pool: f}, nil)
+}
+
+func (lv *LV) fingerprint(beneath map[*LV]Fingerprint, place func(*PV) string) Fingerprint {
+	return fingerprint(func(w io.Writer) {
+		fmt.Fprintf(w, "LV %s %s %d;", lv.VG.UUID, lv.UUID, lv.VG.ExtentSize)
+		for _, seg := range lv.Segments {
+			seg.print(w, beneath, place)
+		}
+	})
 }
 
 func fingerprint(print func(io.Writer)) (f Fingerprint) {

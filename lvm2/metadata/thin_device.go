@@ -20,6 +20,18 @@ func ThinDevice(pool *LV, id uint64, size int64) *LV {
 	return lv
 }
 
+// RemovedThin is a thin LV of an older text as if it were still in its pool, of which it is not one of the LVs; nil if that makes no sense.
+func RemovedThin(pool, old *LV) *LV {
+	m, ok := old.Mapping().(*Thin)
+	if !ok || len(old.Segments) != 1 || old.broken != nil || m.ExternalOrigin != nil || m.Merge != nil || m.Pool.UUID != pool.UUID || old.VG.ExtentSize != pool.VG.ExtentSize {
+		return nil
+	}
+	lv := ThinDevice(pool, m.DeviceID, old.DeviceSize())
+	lv.Name, lv.UUID, lv.fileName, lv.Tags, lv.Status = old.Name, old.UUID, old.fileName, old.Tags, old.Status
+	lv.CreationTime, lv.CreationHost = old.CreationTime, old.CreationHost
+	return lv
+}
+
 // madeUUID is a UUID that depends on a name alone.
 func madeUUID(name string) UUID {
 	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

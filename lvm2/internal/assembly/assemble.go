@@ -50,7 +50,8 @@ type ThinPoolChoice struct {
 	MetadataLV          string
 	IgnoreTransactionID bool
 	Root                uint64
-	ReadReused          bool // what belongs to something else by the superblock
+	Removed             *dm.RemovedThin // read only that device, from there
+	ReadReused          bool            // what belongs to something else by the superblock
 	Rebuild             Rebuild
 }
 

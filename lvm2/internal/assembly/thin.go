@@ -112,6 +112,10 @@ func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
 	if err != nil {
 		return fail(err)
 	}
+	if opts.Removed != nil {
+		p, err := dm.RemovedThinPool(meta, data, m.ChunkSize, opts.Removed, opts.ReadReused)
+		return &thinPool{ThinPool: p, devices: map[*metadata.LV]thinDevice{}, err: err}
+	}
 	if opts.Root != 0 {
 		p := dm.ThinPoolAt(meta, data, m.ChunkSize, opts.Root)
 		if now, err := dm.OpenThinPool(meta, data, m.ChunkSize); err == nil && now != nil && !opts.ReadReused {
@@ -197,7 +201,7 @@ func (a *Assembly) Pool(lv *metadata.LV) (Pool, error) {
 	if err != nil {
 		return Pool{}, err
 	}
-	return Pool{m.ChunkSize, meta, data, choice.Root == 0}, nil
+	return Pool{m.ChunkSize, meta, data, choice.Root == 0 && choice.Removed == nil}, nil
 }
 
 // thinPoolParts is the metadata and the data of the pool that an LV is.

@@ -30,6 +30,22 @@ func (a *Assembly) ThinRoots(lv *metadata.LV, also []uint64) ([]dm.ThinRoot, err
 	return roots, nil
 }
 
+// RemovedThins are what is left of devices that were removed from the pool that lv is, by their IDs.
+func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.RemovedThin, error) {
+	a.lock()
+	defer a.unlock()
+	m, meta, data, err := a.thinPoolParts(lv, ThinPoolChoice{})
+	if err != nil {
+		return nil, err
+	}
+	return dm.FindRemovedThins(meta, data, m.ChunkSize, ids), nil
+}
+
+// ChooseRemoved has the pool that lv is read for a device that was removed alone. With reused, what is not certain is read as it is now.
+func (a *Assembly) ChooseRemoved(lv *metadata.LV, removed *dm.RemovedThin, reused bool) {
+	a.Choose(lv, Choice{ThinPool: ThinPoolChoice{Removed: removed, ReadReused: reused}})
+}
+
 // ThinDevices are the thin devices in the pool that lv is, also those that no LV is there for.
 func (a *Assembly) ThinDevices(lv *metadata.LV) ([]dm.ThinDevice, error) {
 	a.lock()

@@ -42,6 +42,8 @@ type ThinPool struct {
 	since     *thinSince // of a pool from an older root; nil if nothing is known
 	rebuilt   *ThinPlan  // nil if the trees are read as they are
 
+	incomplete bool // mappings may lack: what is not mapped is missing
+
 	dataMap     pdata.SpaceMap
 	metadataMap pdata.SpaceMap
 	heldRoot    uint64 // block of a superblock that is kept for somebody; 0 for none
@@ -209,7 +211,11 @@ func (p *ThinPool) Thin(device uint64, size int64, external mapping.Volume) (map
 	if err != nil {
 		return nil, err
 	}
-	return &thin{pool: p, device: device, size: size, external: external, unprovisioned: Unprovisioned(size, external), level2: level2}, nil
+	unprovisioned := Unprovisioned(size, external)
+	if p.incomplete {
+		unprovisioned = Missing(size, errThinHole)
+	}
+	return &thin{pool: p, device: device, size: size, external: external, unprovisioned: unprovisioned, level2: level2}, nil
 }
 
 // leaves is what says where the chunks of a device are.

@@ -32,20 +32,11 @@ const (
 // given devices, with the least damage, with the newest and then the most mappings. Nodes that
 // are no longer in use are found too, so a root may be one of the past. chunkSize is in bytes.
 func FindThinRoots(metadata, data mapping.Volume, chunkSize int64, devices []uint64) ([]ThinRoot, error) {
-	r := &rootFinder{
-		blocks:  pdata.NewBlocks(metadata, metadata.Size()),
-		chunks:  uint64(data.Size() / chunkSize),
-		known:   map[uint64]bool{},
-		level2s: map[uint64]*level2{},
-		budget:  maxRootNodes,
-	}
-	for _, d := range devices {
-		r.known[d] = true
-	}
+	r := newRootFinder(metadata, data, chunkSize, devices)
 	var roots []ThinRoot
 	inner := map[uint64]bool{} // nodes of a level 1 that are not its root
 	for number := uint64(1); number < r.blocks.Count() && len(roots) < maxThinRoots; number++ {
-		if root, ok := r.judge(number, inner); ok {
+		if root, _, ok := r.judge(number, inner); ok && root.Known > 0 {
 			roots = append(roots, root)
 		}
 	}
@@ -64,6 +55,23 @@ type rootFinder struct {
 	budget  int
 }
 
+func newRootFinder(metadata, data mapping.Volume, chunkSize int64, devices []uint64) *rootFinder {
+	r := &rootFinder{
+		blocks:  pdata.NewBlocks(metadata, metadata.Size()),
+		chunks:  uint64(data.Size() / chunkSize),
+		known:   map[uint64]bool{},
+		level2s: map[uint64]*level2{},
+		budget:  maxRootNodes,
+	}
+	for _, d := range devices {
+		r.known[d] = true
+	}
+	return r
+}
+
+// thinTree is where the mappings of a device begin.
+type thinTree struct{ device, root uint64 }
+
 // level2 is what the mappings of one device look like.
 type level2 struct {
 	plausible bool
@@ -72,11 +80,11 @@ type level2 struct {
 	newest    uint64
 }
 
-// judge says whether the block may be the root of a level 1.
-func (r *rootFinder) judge(number uint64, inner map[uint64]bool) (ThinRoot, bool) {
-	root := ThinRoot{Block: number}
+// judge says whether the block may be the root of a level 1, and to what it leads.
+func (r *rootFinder) judge(number uint64, inner map[uint64]bool) (root ThinRoot, trees []thinTree, ok bool) {
+	root = ThinRoot{Block: number}
 	var children []uint64
-	ok := r.walk(number, 0, func(n pdata.RawNode, at uint64) bool {
+	ok = r.walk(number, 0, func(n pdata.RawNode, at uint64) bool {
 		if at != number {
 			children = append(children, at)
 		}
@@ -90,11 +98,13 @@ func (r *rootFinder) judge(number uint64, inner map[uint64]bool) (ThinRoot, bool
 			if device == 0 || device > maxThinDevice {
 				return false
 			}
-			l := r.level2(binary.LittleEndian.Uint64(n.Value(i)))
+			tree := thinTree{device, binary.LittleEndian.Uint64(n.Value(i))}
+			l := r.level2(tree.root)
 			if !l.plausible {
 				return false
 			}
 			root.Devices = append(root.Devices, device)
+			trees = append(trees, tree)
 			root.Mappings += l.mappings
 			root.Damaged += l.damaged
 			root.Newest = max(root.Newest, l.newest)
@@ -104,13 +114,13 @@ func (r *rootFinder) judge(number uint64, inner map[uint64]bool) (ThinRoot, bool
 		}
 		return true
 	}, func() { root.Damaged++ })
-	if !ok || root.Known == 0 {
-		return root, false
+	if !ok {
+		return root, nil, false
 	}
 	for _, c := range children {
 		inner[c] = true
 	}
-	return root, true
+	return root, trees, true
 }
 
 // level2 judges the mappings of a device, once.

@@ -11,12 +11,13 @@ import (
 	"lvm2fs/mapping"
 )
 
-// ErrChunkReused: a chunk that an older root maps belongs to something else by now.
+// ErrChunkReused: a chunk that an older root maps belongs to something else by now, or did since.
 var ErrChunkReused = fmt.Errorf("may have been overwritten: %w", mapping.ErrMissing)
 
 // thinSince says which chunks of a pool that is read from an older root belong to something else by its superblock.
 type thinSince struct {
-	now *ThinPool
+	now    *ThinPool
+	others []uint64 // a bit for each chunk that another device had at some time; nil if that is not looked at
 
 	once sync.Once
 	used []uint64 // a bit for each chunk that a device has now
@@ -30,6 +31,9 @@ func (p *ThinPool) Since(now *ThinPool) { p.since = &thinSince{now: now} }
 // the same leaf. An equal mapping in another leaf proves nothing: the device may have been removed, and its ID and its chunk been
 // given to another.
 func (s *thinSince) reused(device, chunk, at, block uint64) bool {
+	if at/64 < uint64(len(s.others)) && s.others[at/64]&(1<<(at%64)) != 0 {
+		return true
+	}
 	s.once.Do(s.find)
 	if at/64 >= uint64(len(s.used)) || s.used[at/64]&(1<<(at%64)) == 0 {
 		return false

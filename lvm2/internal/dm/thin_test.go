@@ -115,6 +115,7 @@ func TestAMappingBeyondThePoolIsMissing(t *testing.T) {
 
 func FuzzThinPool(f *testing.F) {
 	f.Add([]byte(thinMetadata()))
+	f.Add([]byte(removedThin(nil)))
 	data := random(4 * thinTestChunk)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := memory(b)
@@ -134,5 +135,11 @@ func FuzzThinPool(f *testing.F) {
 			}
 		}
 		_, _ = FindThinRoots(volumeOf(m), volumeOf(data), thinTestChunk, []uint64{7})
+		removed := FindRemovedThins(volumeOf(m), volumeOf(data), thinTestChunk, []uint64{7})[7]
+		if pool, err := RemovedThinPool(volumeOf(m), volumeOf(data), thinTestChunk, removed, false); err == nil {
+			if v, err := pool.Thin(7, 8*thinTestChunk, nil); err == nil {
+				_, _ = v.ReadAt(make([]byte, v.Size()), 0)
+			}
+		}
 	})
 }
