@@ -62,10 +62,9 @@ func (f *cutFile) fails() error {
 	return errCut
 }
 
+func (f *cutFile) IsFile() bool { return !f.fixed }
+
 func (f *cutFile) Grow(size int64) error {
-	if f.fixed {
-		return errors.ErrUnsupported
-	}
 	if err := f.fails(); err != nil {
 		return err
 	}

@@ -80,8 +80,9 @@ func extentOf(l layout, off, max int64) (mapping.Extent, error) {
 // extents is a layout, for a reader of its files.
 type extents struct{ layout }
 
-func (e extents) Size() int64                                   { return e.size() }
-func (e extents) Map(off, max int64) (mapping.Extent, error)    { return extentOf(e.layout, off, max) }
+func (e extents) Size() int64                                { return e.size() }
+func (e extents) Map(off, max int64) (mapping.Extent, error) { return extentOf(e.layout, off, max) }
+
 func (e extents) ReadAt(p []byte, off int64) (n int, err error) { return readLayout(e.layout, p, off) }
 
 // readLayout reads all of p, which lies within the disk, or tells how much is good.

@@ -72,6 +72,14 @@ type qcow2 struct {
 	extended bool
 	l1       int64 // bytes from the start of the image
 	inflated *inflated
+
+	head       *qcow2Header
+	opened     []byte // the header, when it was opened or as we changed it
+	ofSnapshot bool   // what is read is a snapshot
+
+	counts        int64            // bytes from the start of the image: the table of reference counts
+	countClusters int64            // its length
+	unused        map[int64]uint64 // by how much clusters are counted too often until the next commit
 }
 
 // qcow2Header is what the header says.
@@ -89,6 +97,10 @@ type qcow2Header struct {
 	incompatible  uint64
 	length        int64
 	compression   byte
+	autoclear     uint64
+	counts        uint64 // bytes from the start of the file
+	countClusters int64
+	countOrder    uint32 // the logarithm of the bits of a reference count
 }
 
 func decodeQcow2Header(b []byte) (*qcow2Header, error) {
@@ -105,6 +117,9 @@ func decodeQcow2Header(b []byte) (*qcow2Header, error) {
 		snapshotCount: u32(qcowSnapshotCount),
 		snapshots:     u64(qcowSnapshots),
 		length:        qcowHeader2,
+		counts:        u64(qcowCounts),
+		countClusters: int64(u32(qcowCountClusters)),
+		countOrder:    4,
 	}
 	if h.version == 1 {
 		return nil, unsupported("qcow of version 1")
@@ -115,6 +130,7 @@ func decodeQcow2Header(b []byte) (*qcow2Header, error) {
 	if h.version == 3 {
 		h.incompatible = u64(qcowIncompatible)
 		h.length = int64(u32(qcowHeaderLength))
+		h.autoclear, h.countOrder = u64(qcowAutoclear), u32(qcowCountOrder)
 		if h.length > qcowCompression {
 			h.compression = b[qcowCompression]
 		}
@@ -179,6 +195,12 @@ func openQcow2(o *opening) (layout, error) {
 		bytes:    int64(h.size),
 		bits:     h.bits,
 		extended: h.incompatible&qcowExtendedL2 != 0,
+
+		head:          h,
+		opened:        head,
+		ofSnapshot:    o.opts.Snapshot != "",
+		counts:        int64(min(h.counts, maxSize+1)),
+		countClusters: h.countClusters,
 	}
 	inflate := inflateRaw
 	switch h.compression {
@@ -503,10 +525,8 @@ func (q *qcow2) compute(p []byte, off int64) error {
 // packed returns the bytes of a compressed cluster: they begin anywhere and end, at the
 // latest, with the last of so many sectors.
 func (q *qcow2) packed(word uint64) ([]byte, error) {
-	split := 62 - (q.bits - 8)
-	word &^= qcowCopied | qcowIsCompressed
-	place, sectors := int64(word&(1<<split-1)), int64(word>>split)
-	n := min((sectors+1)*512-place%512, q.tables.dev.Size()-place)
+	place, n := q.packedAt(word)
+	n = min(n, q.tables.dev.Size()-place)
 	if n <= 0 {
 		return nil, beyond(q.tables.dev, place)
 	}
@@ -515,4 +535,12 @@ func (q *qcow2) packed(word uint64) ([]byte, error) {
 		return nil, fmt.Errorf("a compressed cluster of %d bytes at byte %d: %w", n, place, err)
 	}
 	return b, nil
+}
+
+// packedAt is where a compressed cluster begins, and how many bytes it has at most.
+func (q *qcow2) packedAt(word uint64) (place, n int64) {
+	split := 62 - (q.bits - 8)
+	word &^= qcowCopied | qcowIsCompressed
+	place, sectors := int64(word&(1<<split-1)), int64(word>>split)
+	return place, (sectors+1)*512 - place%512
 }

@@ -22,9 +22,16 @@ const sectorSize = 512
 // maxStages bounds the stages of a commit.
 const maxStages = 3
 
-// grower is a device that can be made longer.
+// grower is a device that can be made longer, if it is a file.
 type grower interface {
+	IsFile() bool
 	Grow(size int64) error
+}
+
+// grows says whether the file can be made longer.
+func (t *table) grows() bool {
+	g, ok := t.dev.(grower)
+	return ok && g.IsFile()
 }
 
 // atChanged returns n bytes at off as they are to be.
@@ -133,11 +140,10 @@ func (t *table) extend(size int64) error {
 	if size <= t.dev.Size() {
 		return nil
 	}
-	g, ok := t.dev.(grower)
-	if !ok {
+	if !t.grows() {
 		return fmt.Errorf("%s: %w", t.dev.Name(), ErrNoSpace)
 	}
-	return g.Grow(size)
+	return t.dev.(grower).Grow(size)
 }
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
