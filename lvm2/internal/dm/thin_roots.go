@@ -29,7 +29,7 @@ const (
 
 // FindThinRoots looks through all of a pool's metadata for what may be a level 1, whatever the
 // superblock says, and returns it with the most plausible first: those that know the most of the
-// given devices, with the least damage, with the newest and then the most mappings. Nodes that
+// given devices and the fewest others, with the least damage, with the newest and then the most mappings. Nodes that
 // are no longer in use are found too, so a root may be one of the past. chunkSize is in bytes.
 func FindThinRoots(metadata, data mapping.Volume, chunkSize int64, devices []uint64) ([]ThinRoot, error) {
 	r := newRootFinder(metadata, data, chunkSize, devices)
@@ -42,10 +42,13 @@ func FindThinRoots(metadata, data mapping.Volume, chunkSize int64, devices []uin
 	}
 	roots = slices.DeleteFunc(roots, func(root ThinRoot) bool { return inner[root.Block] })
 	slices.SortStableFunc(roots, func(a, b ThinRoot) int {
-		return cmp.Or(cmp.Compare(b.Known, a.Known), cmp.Compare(a.Damaged, b.Damaged), cmp.Compare(b.Newest, a.Newest), cmp.Compare(b.Mappings, a.Mappings))
+		return cmp.Or(cmp.Compare(b.Known, a.Known), cmp.Compare(a.others(), b.others()), cmp.Compare(a.Damaged, b.Damaged), cmp.Compare(b.Newest, a.Newest), cmp.Compare(b.Mappings, a.Mappings))
 	})
 	return roots, nil
 }
+
+// others is the number of devices that the caller does not know of: removed since, or made by something else.
+func (r ThinRoot) others() int { return len(r.Devices) - r.Known }
 
 type rootFinder struct {
 	blocks  *pdata.Blocks
@@ -130,6 +133,10 @@ func (r *rootFinder) level2(root uint64) *level2 {
 	}
 	l := &level2{}
 	r.level2s[root] = l
+	if _, err := r.blocks.ReadNode(root); err != nil { // what was beneath it may be put together again
+		l.plausible, l.damaged = root > 0 && root < r.blocks.Count(), 1
+		return l
+	}
 	l.plausible = r.walk(root, 0, func(n pdata.RawNode, _ uint64) bool {
 		if !n.Leaf() {
 			return true

@@ -78,7 +78,7 @@ func compare(runs []Run, leaves []pdata.Leaf, from, to uint64, same Grade, why s
 		if sameAt(leaves, next) {
 			agreed(next, next)
 		} else {
-			runs = add(runs, Run{From: next, To: next, Grade: Contradictory, Why: "what may be its leaves says different things"})
+			runs = add(runs, Run{From: next, To: next, Grade: Contradictory, Why: "the nodes that may have them say different things"})
 		}
 		if key = next; key == to {
 			return runs

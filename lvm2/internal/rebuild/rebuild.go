@@ -340,7 +340,7 @@ func (r *rebuilder) findOrphans() error {
 // orphan is what is known of a node; nil if all references to it were seen, or it has no mappings.
 func (r *rebuilder) orphan(number uint64) *orphan {
 	x := r.get(number)
-	if !x.is(isNode|isSettled|mayMap|hasPlaces) || x.entries == 0 || x.height == unknown {
+	if !x.is(isNode|isSettled|mayMap|hasPlaces) || x.entries == 0 || x.height == unknown || r.tops[number] {
 		return nil
 	}
 	count, exact := r.counts.Of(number)
@@ -365,7 +365,7 @@ func (r *rebuilder) assign() {
 			continue
 		}
 		if len(o.fits) == 1 || o.excess >= len(o.fits) {
-			o.grade = Certain
+			o.grade, o.why = Certain, "the nodes are in use, and there is no other place for them"
 			if r.assumed {
 				o.grade, o.why = Likely, r.assumption
 			}

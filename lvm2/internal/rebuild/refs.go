@@ -30,12 +30,13 @@ const (
 // census counts the references that lead to each block from nodes that are whole.
 type census struct {
 	*facts
-	refs []uint16 // as far as they were seen; no more than math.MaxUint16
-	seen []bool   // a whole way leads there from the superblock
+	refs []uint16        // as far as they were seen; no more than math.MaxUint16
+	seen []bool          // a whole way leads there from the superblock
+	tops map[uint64]bool // nodes of a level 1 among those
 }
 
 func newCensus(f *facts) *census {
-	return &census{facts: f, refs: make([]uint16, len(f.of)), seen: make([]bool, len(f.of))}
+	return &census{facts: f, refs: make([]uint16, len(f.of)), seen: make([]bool, len(f.of)), tops: map[uint64]bool{}}
 }
 
 // age counts the references that the superblock leads to.
@@ -86,6 +87,9 @@ func (c *census) refer(number uint64, r role, depth int) {
 		return
 	}
 	c.seen[number] = true
+	if r == toTrees {
+		c.tops[number] = true
+	}
 	c.follow(number, r, depth)
 }
 
