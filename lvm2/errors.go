@@ -71,7 +71,7 @@ var (
 	ErrNotComparable = dm.ErrNotComparable
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
-	// ErrNoSpace: what is to be written has no room where copies are kept: in the COW store of a snapshot.
+	// ErrNoSpace: what is to be written has no room where copies are kept, in the COW store of a snapshot; or in a thin pool.
 	ErrNoSpace = dm.ErrFull
 	// ErrStale: the metadata on disk is not what was read by Open.
 	ErrStale = assembly.ErrStale

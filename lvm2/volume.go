@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"lvm2fs/lvm2/internal/assembly"
+	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )
 
@@ -14,6 +15,7 @@ type Volume struct {
 	lv       *LV
 	contents mapping.Volume
 	writer   mapping.Writable // nil when read-only
+	moves    bool
 
 	release sync.Once
 	claims  []mapping.WritableDevice // held until Close
@@ -30,7 +32,11 @@ func (lv *LV) Open() (*Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("LV %s: %w", lv, err)
 	}
-	return &Volume{lv: lv, contents: contents}, nil
+	moves := lv.SnapshotOf() != nil || lv.Through(func(seg *metadata.Segment) bool {
+		_, thin := seg.Mapping.(*metadata.Thin)
+		return thin
+	})
+	return &Volume{lv: lv, contents: contents, moves: moves}, nil
 }
 
 // OpenWritable makes the LV readable and writable: it claims the devices beneath, of an origin or a snapshot those beneath
@@ -79,8 +85,8 @@ func (v *Volume) Size() int64 { return v.contents.Size() }
 func (v *Volume) Writable() bool { return v.writer != nil }
 
 // Moves says whether bytes of the volume may come to lie elsewhere while it is open: those of a snapshot do when
-// its origin is written. What Map then said of them is to be used at once, by one who knows that nobody writes.
-func (v *Volume) Moves() bool { return v.lv.SnapshotOf() != nil }
+// its origin is written, and those of a thin LV when it is. What Map then said of them is to be used at once, by one who knows that nobody writes.
+func (v *Volume) Moves() bool { return v.moves }
 
 // Map answers where bytes are; see [mapping.Volume].
 func (v *Volume) Map(off, max int64) (mapping.Extent, error) { return v.contents.Map(off, max) }

@@ -120,14 +120,28 @@ func (seg *Segment) special() bool { return !seg.kind.Plain }
 // Through says whether a segment of lv, or a special one of an LV beneath, satisfies is. Each LV is visited
 // once, and before those beneath.
 func (lv *LV) Through(is func(*Segment) bool) bool {
+	return lv.through(is, func(lv *LV) []*LV { return lv.specialBeneath })
+}
+
+// ThroughWritten is like Through, for those that may change when lv is written: not what lies beneath an external origin.
+func (lv *LV) ThroughWritten(is func(*Segment) bool) bool {
+	return lv.through(is, func(lv *LV) []*LV {
+		if m, ok := lv.Mapping().(*Thin); ok && len(lv.Segments) == 1 {
+			return []*LV{m.Pool}
+		}
+		return lv.specialBeneath
+	})
+}
+
+func (lv *LV) through(is func(*Segment) bool, under func(*LV) []*LV) bool {
 	if slices.ContainsFunc(lv.Segments, is) {
 		return true
 	}
-	if len(lv.specialBeneath) == 0 {
+	if len(under(lv)) == 0 {
 		return false
 	}
 	seen := map[*LV]bool{lv: true}
-	next := [][]*LV{lv.specialBeneath}
+	next := [][]*LV{under(lv)}
 	for len(next) > 0 {
 		last := &next[len(next)-1]
 		if len(*last) == 0 {
@@ -143,7 +157,7 @@ func (lv *LV) Through(is func(*Segment) bool) bool {
 		if slices.ContainsFunc(beneath.Segments, is) {
 			return true
 		}
-		next = append(next, beneath.specialBeneath)
+		next = append(next, under(beneath))
 	}
 	return false
 }

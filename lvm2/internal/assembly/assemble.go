@@ -51,6 +51,7 @@ type ThinPoolChoice struct {
 	IgnoreTransactionID bool
 	Root                uint64
 	Removed             *dm.RemovedThin // read only that device, from there
+	ShowsRemoved        bool            // others read what was removed from it, in what is free
 	ReadReused          bool            // what belongs to something else by the superblock
 	Rebuild             Rebuild
 }

@@ -17,6 +17,21 @@ type thinPool struct {
 	err          error
 }
 
+func (p *thinPool) needsCheck() bool { return p.NeedsCheck }
+func (p *thinPool) inherit(state)    {}
+
+func (p *thinPool) usage() Usage {
+	if p.err != nil || p.ThinPool == nil || !p.Counted() {
+		return Usage{}
+	}
+	u := p.Usage()
+	// The kernel counts what it keeps for itself as used.
+	return Usage{
+		Data:     &Share{u.Data.Used, u.Data.Total},
+		Metadata: &Share{u.Metadata.Used + u.Reserve(), u.Metadata.Total},
+	}
+}
+
 // thin is what a segment of type thin shows.
 // (docs/format/06-thin.md, section 9)
 func (a *Assembly) thin(seg *metadata.Segment, m *metadata.Thin) (mapping.Volume, error) {
@@ -102,7 +117,45 @@ func (a *Assembly) thinPool(lv *metadata.LV) *thinPool {
 	}
 	p := a.openThinPool(lv)
 	a.pools[lv] = p
+	if p.ThinPool != nil {
+		a.states.add(lv.Segments[0], p)
+	}
 	return p
+}
+
+// thinPoolReadOnly is why a pool must not be written, by what the VG's metadata and the user say of it; "" if it may be.
+func thinPoolReadOnly(m *metadata.ThinPool, pool *dm.ThinPool, opts ThinPoolChoice) string {
+	switch {
+	case opts.MetadataLV != "" || opts.Metadata != nil:
+		return "its thin pool is read with other metadata than its own"
+	case opts.ShowsRemoved:
+		return "a volume that was removed from its thin pool is shown, whose bytes are free to be overwritten"
+	case len(m.Messages) > 0:
+		return "changes of its thin pool are queued, which the kernel has to make first"
+	case pool.TransactionID != m.TransactionID:
+		return "the metadata of its thin pool are of another transaction than the VG's"
+	}
+	return ""
+}
+
+// thinReadOnly is why a thin LV cannot be written although its pool can be; "" if it can be. It is for one that has been assembled.
+func (a *Assembly) thinReadOnly(lv *metadata.LV, m *metadata.Thin) string {
+	a.lock()
+	defer a.unlock()
+	pool := a.thinPool(m.Pool)
+	if lv.MergesWith() != nil {
+		return "a snapshot is being merged into it"
+	}
+	if len(lv.Segments) > 1 {
+		return "it is made of more than one segment"
+	}
+	if pool.ThinPool == nil {
+		return "its thin pool was never activated"
+	}
+	if _, exists, err := pool.device(lv, m); err != nil || !exists {
+		return "it is still to be made in its thin pool"
+	}
+	return ""
 }
 
 func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
@@ -134,6 +187,7 @@ func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
 		if err := a.rebuild(lv, opened); err != nil {
 			return fail(fmt.Errorf("%s: %w", m.Metadata.Name, err))
 		}
+		opened.Restrict(thinPoolReadOnly(m, opened, opts), m.Discards)
 	}
 	p := &thinPool{ThinPool: opened, creates: map[string]bool{}, devices: map[*metadata.LV]thinDevice{}}
 	creates := 0

@@ -30,7 +30,8 @@ func (a *Assembly) ThinRoots(lv *metadata.LV, also []uint64) ([]dm.ThinRoot, err
 	return roots, nil
 }
 
-// RemovedThins are what is left of devices that were removed from the pool that lv is, by their IDs.
+// RemovedThins are what is left of devices that were removed from the pool that lv is, by their IDs. As that lies in what is free,
+// the pool cannot be written any more if anything of them can be read.
 func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.RemovedThin, error) {
 	a.lock()
 	defer a.unlock()
@@ -38,7 +39,15 @@ func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.R
 	if err != nil {
 		return nil, err
 	}
-	return dm.FindRemovedThins(meta, data, m.ChunkSize, ids), nil
+	found := dm.FindRemovedThins(meta, data, m.ChunkSize, ids)
+	for _, removed := range found {
+		if c := a.choices[lv]; removed.Err == nil && !c.ThinPool.ShowsRemoved {
+			c.ThinPool.ShowsRemoved = true
+			a.choices[lv] = c
+			a.reset()
+		}
+	}
+	return found, nil
 }
 
 // ChooseRemoved has the pool that lv is read for a device that was removed alone. With reused, what is not certain is read as it is now.

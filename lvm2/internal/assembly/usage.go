@@ -35,17 +35,7 @@ func (a *Assembly) Usage(lv *metadata.LV) Usage {
 	}
 	switch m := lv.Segments[0].Mapping.(type) {
 	case *metadata.ThinPool:
-		p := a.thinPool(lv)
-		if p.err != nil || p.ThinPool == nil || !p.Counted() {
-			return Usage{}
-		}
-		u := p.Usage()
-		// The kernel counts what it keeps for itself as used (docs/format/06-thin.md, section 6).
-		const maxReserve = 4096
-		return Usage{
-			Data:     &Share{u.Data.Used, u.Data.Total},
-			Metadata: &Share{u.Metadata.Used + min(u.Metadata.Total/10, maxReserve), u.Metadata.Total},
-		}
+		return a.thinPool(lv).usage()
 	case *metadata.Thin:
 		p := a.thinPool(m.Pool)
 		if p.err != nil || p.ThinPool == nil || !p.Counted() {

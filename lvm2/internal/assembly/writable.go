@@ -77,12 +77,12 @@ func (s *states) of(seg *metadata.Segment) state {
 	return nil
 }
 
-// beneath are the states of what lv lies on, the lowest first.
-func (s *states) beneath(lv *metadata.LV) []*stateUse {
+// written are the states of what changes when lv is written, the lowest first.
+func (s *states) written(lv *metadata.LV) []*stateUse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []*stateUse
-	lv.Through(func(seg *metadata.Segment) bool {
+	lv.ThroughWritten(func(seg *metadata.Segment) bool {
 		if use := s.bySegment[seg]; use != nil {
 			found = append(found, use)
 		}
@@ -99,7 +99,7 @@ type Writing struct{ started []*stateUse }
 func (a *Assembly) StartWriting(lv *metadata.LV) (*Writing, error) {
 	var all []*stateUse
 	for _, written := range a.written(lv) {
-		for _, use := range a.states.beneath(written) {
+		for _, use := range a.states.written(written) {
 			if !slices.Contains(all, use) {
 				all = append(all, use)
 			}
@@ -214,7 +214,7 @@ func (a *Assembly) ReadOnlyReason(lv *metadata.LV) (reason string, own bool) {
 		return reason, true
 	}
 	for _, written := range a.written(lv) {
-		written.Through(func(seg *metadata.Segment) bool {
+		written.ThroughWritten(func(seg *metadata.Segment) bool {
 			reason, own = a.readOnlyReason(seg)
 			if reason == "" && seg.LV != written && len(seg.LV.Snapshots()) > 0 {
 				reason, own = "it lies on the origin of a snapshot", true
@@ -235,6 +235,9 @@ func (a *Assembly) readOnlyReason(seg *metadata.Segment) (reason string, own boo
 	switch seg.Mapping.(type) {
 	case *metadata.Striped, *metadata.Error, *metadata.CachePool: // the cache speaks for its pool
 		return "", false
+	}
+	if m, ok := seg.Mapping.(*metadata.Thin); ok { // the pool speaks for itself
+		return a.thinReadOnly(seg.LV, m), true
 	}
 	if st := a.states.of(seg); st != nil {
 		return st.ReadOnlyReason(), true

@@ -54,11 +54,11 @@ func TestAStateIsStartedForTheFirstWriterAndStoppedForTheLast(t *testing.T) {
 	s.add(a.Segments[0], &tracedState{name: "a", trace: &trace})
 	s.add(low.Segments[0], &tracedState{name: "low", trace: &trace})
 
-	started, err := start(s.beneath(a))
+	started, err := start(s.written(a))
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := start(s.beneath(b))
+	other, err := start(s.written(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +77,38 @@ func TestWhenAStateDoesNotStartThoseBeneathAreStopped(t *testing.T) {
 	var trace []string
 	s.add(lv.Segments[0], &tracedState{name: "lv", trace: &trace, fail: ErrStale})
 	s.add(low.Segments[0], &tracedState{name: "low", trace: &trace})
-	if _, err := start(s.beneath(lv)); !errors.Is(err, ErrStale) {
+	if _, err := start(s.written(lv)); !errors.Is(err, ErrStale) {
 		t.Errorf("got %v", err)
 	}
 	if want := []string{"start low", "start lv", "stop low"}; !slices.Equal(trace, want) {
+		t.Errorf("got %v, want %v", trace, want)
+	}
+}
+
+func TestWhatAnExternalOriginLiesOnIsNotWrittenWithAThinLV(t *testing.T) {
+	seg := func(text string) []string { return []string{"start_extent = 0\nextent_count = 1\n" + text} }
+	vg, err := metadata.Decode([]byte(testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda"}, LVs: []testpv.LV{
+		{Name: "old", Segments: seg(`type = "zero"`)},
+		{Name: "origin", Segments: []string{testpv.Linear(0, 1, "old", 0)}},
+		{Name: "tmeta", Segments: seg(`type = "zero"`)},
+		{Name: "tdata", Segments: seg(`type = "zero"`)},
+		{Name: "pool", Segments: seg("type = \"thin-pool\"\nmetadata = \"tmeta\"\npool = \"tdata\"\ntransaction_id = 1\nchunk_size = 128")},
+		{Name: "thin", Segments: seg("type = \"thin\"\nthin_pool = \"pool\"\ntransaction_id = 0\ndevice_id = 1\nexternal_origin = \"origin\"")},
+	}}.Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s states
+	s.reset()
+	var trace []string
+	for _, lv := range vg.LVs {
+		s.add(lv.Segments[0], &tracedState{name: lv.Name, trace: &trace})
+	}
+	if _, err := start(s.written(vg.LV("thin"))); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(trace)
+	if want := []string{"start pool", "start tdata", "start thin", "start tmeta"}; !slices.Equal(trace, want) {
 		t.Errorf("got %v, want %v", trace, want)
 	}
 }

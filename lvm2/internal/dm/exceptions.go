@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// ErrFull: there is no room left where copies of what is overwritten would have to be kept.
-var ErrFull = errors.New("no room left in the COW store")
+// ErrFull: there is no room left where copies of what is overwritten would have to be kept, or in a thin pool.
+var ErrFull = errors.New("no room left")
 
 // exceptions are the table of a store in memory, to which new ones can be added. The caller sees to it that nobody
 // looks at it meanwhile.

@@ -1,7 +1,6 @@
 package dm
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -47,6 +46,8 @@ type ThinPool struct {
 	dataMap     pdata.SpaceMap
 	metadataMap pdata.SpaceMap
 	heldRoot    uint64 // block of a superblock that is kept for somebody; 0 for none
+
+	thinWriting
 }
 
 // thinDetails is what a pool knows of a device: 0 u64 mappings, 8 u64 transaction ID and 16 u32 time when it was made,
@@ -95,11 +96,32 @@ func usageOf(b []byte) Usage {
 // Counted says whether the superblock was read, by which Usage and Mapped count.
 func (p *ThinPool) Counted() bool { return p.details.Blocks != nil }
 
+// metadataReserve is what of that many blocks of metadata the kernel keeps, so that chunks can still be unmapped and devices
+// deleted when the rest is full.
+// (docs/format/06-thin.md, section 6)
+func metadataReserve(blocks uint64) uint64 { return min(blocks/10, 4096) }
+
+// Reserve is the number of blocks of metadata that are not for mappings.
+func (u ThinUsage) Reserve() uint64 { return metadataReserve(u.Metadata.Total) }
+
 // Usage of the pool, by its superblock.
-func (p *ThinPool) Usage() ThinUsage { return p.usage }
+func (p *ThinPool) Usage() ThinUsage {
+	p.tables.RLock()
+	defer p.tables.RUnlock()
+	return p.usage
+}
 
 // Mapped is the number of chunks that a thin device of the pool has, by its details.
 func (p *ThinPool) Mapped(device uint64) (uint64, error) {
+	p.tables.RLock()
+	defer p.tables.RUnlock()
+	return p.mappedBy(device)
+}
+
+func (p *ThinPool) mappedBy(device uint64) (uint64, error) {
+	if d := p.devices[device]; d != nil && d.described {
+		return d.mapped, nil
+	}
 	details, found, err := p.details.Find(device)
 	if err != nil || !found {
 		return 0, err
@@ -128,7 +150,11 @@ func OpenThinPool(metadata, data mapping.Volume, chunkSize int64) (*ThinPool, er
 	if err != nil {
 		return nil, err
 	}
-	return decodeThinSuperblock(b, blocks, data, chunkSize)
+	p, err := decodeThinSuperblock(b, blocks, data, chunkSize)
+	if err == nil {
+		p.metadata = metadata
+	}
+	return p, err
 }
 
 // ThinPoolAt is a pool whose superblock is not to be used: level1 is the block where its mappings
@@ -141,6 +167,8 @@ func ThinPoolAt(metadata, data mapping.Volume, chunkSize int64, level1 uint64) *
 		chunkSize: chunkSize,
 		chunks:    uint64(data.Size() / chunkSize),
 		level1:    pdata.Tree{Blocks: blocks, Root: level1, ValueSize: mappingSize},
+
+		thinWriting: thinWriting{refused: "its thin pool is read from another root than that of its superblock", devices: map[uint64]*thinDevice{}},
 	}
 }
 
@@ -183,6 +211,7 @@ func decodeThinSuperblock(b []byte, blocks *pdata.Blocks, data mapping.Volume, c
 		dataMap:       pdata.DataSpaceMap(blocks, b[64:]),
 		metadataMap:   pdata.MetadataSpaceMap(blocks, b[192:]),
 		heldRoot:      le.Uint64(b[56:]),
+		thinWriting:   thinWriting{superblock: b, devices: map[uint64]*thinDevice{}, within: commitInterval},
 	}, nil
 }
 
@@ -200,6 +229,8 @@ func (p *ThinPool) Has(device uint64) (bool, error) {
 	if p.rebuilt != nil {
 		return p.rebuilt.plan.Device(device) != nil, nil
 	}
+	p.tables.RLock()
+	defer p.tables.RUnlock()
 	_, found, err := p.level1.Find(device)
 	return found, err
 }
@@ -207,18 +238,33 @@ func (p *ThinPool) Has(device uint64) (bool, error) {
 // Thin is size bytes of a thin device of the pool. Chunks that are not provisioned are those
 // of external, where it has them, or zeros; external may be nil.
 func (p *ThinPool) Thin(device uint64, size int64, external mapping.Volume) (mapping.Volume, error) {
-	level2, err := p.leaves(device)
-	if err != nil {
-		return nil, err
+	p.tables.Lock()
+	defer p.tables.Unlock()
+	d := p.devices[device]
+	if d == nil {
+		var err error
+		if d, err = p.open(device); err != nil {
+			return nil, err
+		}
+		p.devices[device] = d
 	}
 	unprovisioned := Unprovisioned(size, external)
 	if p.incomplete {
 		unprovisioned = Missing(size, errThinHole)
 	}
-	return &thin{pool: p, device: device, size: size, external: external, unprovisioned: unprovisioned, level2: level2}, nil
+	return &thin{pool: p, thinDevice: d, size: size, external: external, unprovisioned: unprovisioned}, nil
 }
 
-// leaves is what says where the chunks of a device are.
+// open is a device of the pool. The caller holds tables.
+func (p *ThinPool) open(device uint64) (*thinDevice, error) {
+	leaves, err := p.leaves(device)
+	if tree, ok := leaves.(pdata.Tree); ok {
+		return &thinDevice{id: device, level2: tree}, err
+	}
+	return &thinDevice{id: device, rebuilt: leaves}, err
+}
+
+// leaves is what says where the chunks of a device are, on disk.
 func (p *ThinPool) leaves(device uint64) (leafFinder, error) {
 	if p.rebuilt != nil {
 		return p.rebuilt.leaves(device)
@@ -256,9 +302,8 @@ func Unprovisioned(size int64, external mapping.Volume) mapping.Volume {
 }
 
 type thin struct {
-	pool          *ThinPool
-	device        uint64
-	level2        leafFinder
+	pool *ThinPool
+	*thinDevice
 	size          int64
 	external      mapping.Volume // nil for none
 	unprovisioned mapping.Volume
@@ -266,15 +311,49 @@ type thin struct {
 
 func (t *thin) Size() int64 { return t.size }
 
+// Map implements [mapping.Volume]. While the pool is being written its chunks are said to lie nowhere, as another volume may have them by
+// the time that somebody goes there.
 func (t *thin) Map(off, max int64) (mapping.Extent, error) {
-	beneath, at, length := t.locate(off)
-	return beneath.Map(at, min(length, max))
+	var e mapping.Extent
+	err := t.at(off, max, func(beneath mapping.Volume, at, length int64) (err error) {
+		e, err = beneath.Map(at, length)
+		if beneath == t.pool.data && t.pool.tx != nil && e.Kind == mapping.Data {
+			e = mapping.Extent{Kind: mapping.Computed, Length: e.Length}
+		}
+		return err
+	})
+	return e, err
 }
 
 func (t *thin) ReadAt(p []byte, off int64) (int, error) {
 	p, end := mapping.ClipRead("", p, off, t.size)
-	n, err := (&remapped{locate: t.locate}).each(p, off, readFull)
-	return n, cmp.Or(err, end)
+	done := 0
+	for done < len(p) {
+		n := 0
+		err := t.at(off+int64(done), int64(len(p)-done), func(beneath mapping.Volume, at, length int64) (err error) {
+			n, err = readFull(beneath, p[done:done+int(length)], at)
+			return err
+		})
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, end
+}
+
+// at calls do with where the bytes from off lie, at most max. They stay there meanwhile, if they are the pool's. The external
+// origin does not change, and may be a volume of the pool itself.
+func (t *thin) at(off, max int64, do func(beneath mapping.Volume, at, length int64) error) error {
+	t.pool.tables.RLock()
+	beneath, at, length := t.locate(off)
+	length = min(length, max)
+	if beneath != t.pool.data {
+		t.pool.tables.RUnlock()
+		return do(beneath, at, length)
+	}
+	defer t.pool.tables.RUnlock()
+	return do(beneath, at, length)
 }
 
 // locate finds the run of bytes from off that lie together. Where the metadata is damaged,
@@ -289,7 +368,7 @@ func (t *thin) locate(off int64) (mapping.Volume, int64, int64) {
 		}
 		return min(int64(next*size), t.size) - off
 	}
-	leaf, err := t.level2.Leaf(chunk)
+	leaf, err := t.Leaf(chunk)
 	if err != nil {
 		to := chunk
 		var damage *pdata.Damage
@@ -313,7 +392,7 @@ func (t *thin) locate(off int64) (mapping.Volume, int64, int64) {
 		return &missing{off + length, fmt.Errorf("%w: %w: chunk %d lies in chunk %d of the pool, which has %d", mapping.ErrMissing, ErrThinPool, chunk, first, t.pool.chunks)}, off, length
 	}
 	reused := func(n uint64) bool {
-		return t.pool.since != nil && t.pool.since.reused(t.device, chunk+n, first+n, leaf.Block())
+		return t.pool.since != nil && t.pool.since.reused(t.id, chunk+n, first+n, leaf.Block())
 	}
 	if reused(0) {
 		length := until(chunk + 1)

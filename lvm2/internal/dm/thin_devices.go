@@ -24,6 +24,8 @@ func (p *ThinPool) Devices() ([]ThinDevice, error) {
 	if p.rebuilt != nil {
 		return p.rebuilt.devices(p.chunkSize), nil
 	}
+	p.tables.RLock()
+	defer p.tables.RUnlock()
 	var devices []ThinDevice
 	for key := uint64(0); ; {
 		leaf, err := p.level1.Leaf(key)
@@ -46,9 +48,13 @@ func (p *ThinPool) Devices() ([]ThinDevice, error) {
 func (p *ThinPool) device(id, root uint64) ThinDevice {
 	d := ThinDevice{ID: id}
 	if p.Counted() {
-		d.Mapped, _ = p.Mapped(id) // 0 is what is told then
+		d.Mapped, _ = p.mappedBy(id) // 0 is what is told then
 	}
-	if last, ok := lastKey(p.tree(root)); ok && last < math.MaxInt64/uint64(p.chunkSize)/2 {
+	tree := p.tree(root)
+	if open := p.devices[id]; open != nil { // the root changes when it is written
+		tree = open.level2
+	}
+	if last, ok := lastKey(tree); ok && last < math.MaxInt64/uint64(p.chunkSize)/2 {
 		d.End = int64(last+1) * p.chunkSize
 	}
 	return d

@@ -45,9 +45,11 @@ func ThinDifferences(v, since mapping.Volume, visit func(off, length int64) erro
 
 // differ says whether the bytes from off are mapped alike in both, and for how many bytes that holds.
 func differ(a, b *thin, off int64) (length int64, same bool) {
+	a.pool.tables.RLock()
+	defer a.pool.tables.RUnlock()
 	chunk := uint64(off / a.pool.chunkSize)
-	la, errA := a.level2.Leaf(chunk)
-	lb, errB := b.level2.Leaf(chunk)
+	la, errA := a.Leaf(chunk)
+	lb, errB := b.Leaf(chunk)
 	until := func(next uint64) int64 {
 		if next > uint64(a.size/a.pool.chunkSize) {
 			return a.size - off

@@ -58,17 +58,21 @@ func (k Kind) sum(b []byte) uint32 { return ^crc32.Checksum(b[4:], castagnoli) ^
 // cachedBlocks bounds the memory of a Blocks, to 4 MiB.
 const cachedBlocks = 1024
 
-// Blocks are the blocks of a metadata device. It is safe for concurrent use.
+// Blocks are the blocks of a metadata device. It is safe for concurrent use, but for that of a [Transaction].
 type Blocks struct {
 	r     io.ReaderAt
 	count uint64
 	nodes *lru.Cache[uint64, *node]
+	fresh map[uint64]*node // of a [Transaction]; they may not be on the device yet
 }
 
 // NewBlocks is the blocks of r, which has size bytes.
 func NewBlocks(r io.ReaderAt, size int64) *Blocks {
 	return &Blocks{r: r, count: uint64(size / BlockSize), nodes: lru.New[uint64, *node](cachedBlocks)}
 }
+
+// Forget has all be read anew. It is for while nobody reads.
+func (s *Blocks) Forget() { s.nodes = lru.New[uint64, *node](cachedBlocks) }
 
 // Count is the number of blocks.
 func (s *Blocks) Count() uint64 { return s.count }
@@ -87,6 +91,9 @@ func (s *Blocks) Read(number uint64, kind Kind) ([]byte, error) {
 
 // node reads a b-tree node, from the cache where it is there.
 func (s *Blocks) node(number uint64) (*node, error) {
+	if n := s.fresh[number]; n != nil {
+		return n, nil
+	}
 	return s.nodes.Get(number, func() (*node, error) {
 		b, err := s.Read(number, Node)
 		if err != nil {

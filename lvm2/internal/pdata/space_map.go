@@ -49,6 +49,14 @@ func MetadataSpaceMap(blocks *Blocks, root []byte) SpaceMap {
 	return m
 }
 
+func (m *SpaceMap) encode(root []byte) {
+	le := binary.LittleEndian
+	le.PutUint64(root, m.Total)
+	le.PutUint64(root[8:], m.Allocated)
+	le.PutUint64(root[16:], m.bitmapRoot)
+	le.PutUint64(root[24:], m.countRoot)
+}
+
 func (m *SpaceMap) bitmaps() uint64 { return m.Total/bitmapBlocks + min(m.Total%bitmapBlocks, 1) }
 
 func (m *SpaceMap) index() Tree {
@@ -69,6 +77,13 @@ type indexEntry struct {
 func decodeIndexEntry(b []byte) indexEntry {
 	le := binary.LittleEndian
 	return indexEntry{le.Uint64(b), le.Uint32(b[8:]), le.Uint32(b[12:])}
+}
+
+func (e indexEntry) encode(b []byte) {
+	le := binary.LittleEndian
+	le.PutUint64(b, e.block)
+	le.PutUint32(b[8:], e.free)
+	le.PutUint32(b[12:], e.first)
 }
 
 // entries calls visit for each bitmap that the map needs, in order.
@@ -115,6 +130,12 @@ func (m *SpaceMap) treeEntries(visit func(i uint64, e indexEntry) error) error {
 func bitsOf(bitmap []byte, i uint64) uint32 {
 	t := bitmap[bitmapHeaderSize+i/4] >> (2 * (i % 4)) & 3
 	return uint32(t&1<<1 | t>>1)
+}
+
+func setBits(bitmap []byte, i uint64, bits uint32) {
+	t := byte(bits&1<<1 | bits>>1)
+	b := &bitmap[bitmapHeaderSize+i/4]
+	*b = *b&^(3<<(2*(i%4))) | t<<(2*(i%4))
 }
 
 // countInTree is the count of a block whose bits say that it is in the tree of counts.

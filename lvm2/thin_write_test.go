@@ -1,0 +1,163 @@
+package lvm2
+
+import (
+	"bytes"
+	"errors"
+	mathrand "math/rand/v2"
+	"strings"
+	"testing"
+
+	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/testimages"
+	"lvm2fs/lvm2/metadata"
+)
+
+// All LVs of a VG are open at once, and each holds what was written to it, and no other changes; after they have been opened
+// anew, too. The metadata of all pools are right then.
+func TestThinLVsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
+	testenv.Long(t)
+	for _, name := range []string{"thin", "thin-chunks", "thin-external", "thin-raid", "thin-segments", "thin-chain", "thin-extgrown"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := testimages.Load(t, name)
+			devices := overlays(t, c)
+			s := Open(devices, Options{})
+			var open []*Volume
+			var contents [][]byte
+			written := 0
+			for i := range c.LVs {
+				lv := s.find(c.LVs[i].Path())
+				if lv == nil || lv.Fault() != nil || lv.Size() > 256<<20 {
+					continue
+				}
+				v, err := lv.OpenWritable()
+				if err != nil {
+					t.Logf("%v", err)
+					if v, err = lv.Open(); err != nil {
+						continue
+					}
+				} else if _, ok := lv.Mapping().(*metadata.Thin); ok {
+					written++
+				}
+				b := make([]byte, v.Size())
+				if _, err := v.ReadAt(b, 0); err != nil {
+					t.Fatal(err)
+				}
+				open, contents = append(open, v), append(contents, b)
+			}
+			t.Logf("%d thin LVs are written", written)
+			if written == 0 {
+				t.Error("no thin LV can be written")
+			}
+			for i := range 150 {
+				k := mathrand.IntN(len(open))
+				if !open[k].Writable() {
+					continue
+				}
+				off := mathrand.IntN(len(contents[k]))
+				p := bytes.Repeat([]byte{byte(i) + 1}, min(len(contents[k])-off, 1+mathrand.IntN(1<<(8+i%12))))
+				if i%7 == 0 {
+					clear(p)
+					err := open[k].PunchHole(int64(off), int64(len(p)))
+					if errors.Is(err, ErrNoSpace) { // some of it is zeros now
+						_, err = open[k].ReadAt(p, int64(off))
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					copy(contents[k][off:], p)
+					continue
+				}
+				n, err := open[k].WriteAt(p, int64(off))
+				if err != nil && !errors.Is(err, ErrNoSpace) {
+					t.Fatalf("%s: %v", open[k].LV(), err)
+				}
+				copy(contents[k][off:], p[:n])
+			}
+			check := func(what string, v *Volume, want []byte) {
+				t.Helper()
+				got := make([]byte, len(want))
+				if _, err := v.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("%s: %s: %v, or not what was written", what, v.LV(), err)
+				}
+			}
+			for k, v := range open {
+				check("while open", v, contents[k])
+			}
+			for _, v := range open {
+				if err := v.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			again := Open(devices, Options{})
+			for k, v := range open {
+				v, err := again.find(v.LV().String()).Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				check("opened anew", v, contents[k])
+			}
+			checker := Checker{Found: func(f Finding) error {
+				t.Errorf("%s: %v", f.LV, f.Err)
+				return nil
+			}}
+			for _, vg := range again.VGs {
+				for _, lv := range vg.LVs {
+					if lv.ThinPool() == nil {
+						continue
+					}
+					if sum, err := checker.Check(t.Context(), lv); err != nil || sum.Faults > 0 || sum.Metadata == 0 {
+						t.Errorf("%s: %v %+v", lv, err, sum)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestThinLVsThatAreNotWrittenSayWhy(t *testing.T) {
+	for name, want := range map[string]map[string]string{
+		"thin-needscheck":    {"held": ""},
+		"thin-merge-pending": {"is being merged into it": ""},
+	} {
+		var said []string
+		for _, vg := range Open(overlays(t, testimages.Load(t, name)), Options{}).VGs {
+			for _, lv := range vg.LVs {
+				if _, ok := lv.Mapping().(*metadata.Thin); ok {
+					if err := lv.ReadOnlyReason(); err != nil {
+						said = append(said, err.Error())
+					}
+				}
+			}
+		}
+		for phrase := range want {
+			if !strings.Contains(strings.Join(said, "\n"), phrase) {
+				t.Errorf("%s: nothing says %q: %q", name, phrase, said)
+			}
+		}
+	}
+}
+
+// What is left of a device that was removed lies in chunks that are free.
+func TestAPoolWhoseRemovedLVsAreShownIsNotWritten(t *testing.T) {
+	for _, vg := range Open(overlays(t, testimages.Load(t, "thin")), Options{}).VGs {
+		for _, lv := range vg.LVs {
+			m, ok := lv.Mapping().(*metadata.Thin)
+			if !ok || lv.ReadOnlyReason() != nil {
+				continue
+			}
+			const never = 1<<24 - 1
+			for _, id := range []uint64{never, m.DeviceID} {
+				if _, err := vg.assembly.RemovedThins(m.Pool, []uint64{id}); err != nil {
+					t.Fatal(err)
+				}
+				reason := lv.ReadOnlyReason()
+				if shown := reason != nil && strings.Contains(reason.Error(), "removed"); shown != (id == m.DeviceID) {
+					t.Errorf("%s, device %d: %v", lv, id, reason)
+				}
+			}
+			return
+		}
+	}
+	t.Error("no thin LV")
+}
