@@ -296,6 +296,9 @@ func lvNotes(lv *lvm2.LV, common string) []string {
 	if n, of, by := lv.Overwritten(); n > 0 {
 		remarks = append(remarks, fmt.Sprintf("%s of %s may have been overwritten by %s", humanSize(n), humanSize(of), some(by)))
 	}
+	if err := lv.ExceptionsAlone(); err != nil {
+		remarks = append(remarks, oneLine(err))
+	}
 	remarks = append(remarks, relationNotes(lv)...)
 	remarks = append(remarks, usageNotes(lv.Usage())...)
 	if reason := readOnlyReason(lv); reason != nil && reason.Reason != common {

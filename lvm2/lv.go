@@ -63,8 +63,8 @@ func (lv *LV) Choose(c Choice) {
 }
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
-// reused (some of it may have been overwritten since the metadata that are shown), other-age (what its parts hold may be of another
-// age than the metadata), damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
+// reused (some of it may have been overwritten since the metadata that are shown), other-age (what its parts hold, or what a snapshot's
+// origin does, may be of another age than the metadata), damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
 // invalid (a snapshot that overflowed), unreadable (it cannot be opened for another reason, which [LV.Fault] gives),
 // partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
 // built, but may be made up for), cache-lost (and not needed), needs-check
@@ -78,6 +78,9 @@ func (lv *LV) Health() string {
 	}
 	if lv.Partial() {
 		words = append(words, "partial")
+	}
+	if lv.ExceptionsAlone() != nil {
+		words = append(words, "other-age")
 	}
 	if n, _, _ := lv.Overwritten(); n > 0 {
 		words = append(words, "reused")

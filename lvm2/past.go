@@ -205,6 +205,15 @@ func (lv *LV) Overwritten() (bytes, of int64, by []string) {
 	return metadata.Overwritten(lv.LV, ranges)
 }
 
+// ExceptionsAlone is why only the exceptions of a snapshot that is shown as it was can be read: nothing tells what its origin has overwritten
+// since. It is nil for all else.
+func (lv *LV) ExceptionsAlone() error {
+	if seg := lv.SnapshotOf(); seg != nil {
+		return lv.VG.otherAge(seg.LV)
+	}
+	return nil
+}
+
 // otherAge is why what the parts of an LV hold may be of another age than the metadata; nil if it is not, or the user has it read all
 // the same.
 func (vg *VG) otherAge(lv *metadata.LV) error {

@@ -94,7 +94,11 @@ func (v *View) Overwritten(lv *metadata.LV) (bytes, of int64, by []string, other
 		ranges[pv.UUID] = v.Since.Ranges(pv.UUID)
 	}
 	bytes, of, by = metadata.Overwritten(lv, ranges)
-	return bytes, of, by, v.Since.Reassembled(lv)
+	otherAge = v.Since.Reassembled(lv)
+	if seg := lv.SnapshotOf(); seg != nil {
+		otherAge = cmp.Or(otherAge, v.Since.Reassembled(seg.LV))
+	}
+	return bytes, of, by, otherAge
 }
 
 // DeviceGiven is the name of an LV, other than that of a UUID, that some text gives a device ID in a thin pool; "" for none.

@@ -181,3 +181,35 @@ func TestOfNothingNothingIsKnownSince(t *testing.T) {
 		t.Error("something is")
 	}
 }
+
+// snapshotOf is the LV that ties a COW store to its origin.
+func snapshotOf(origin, cow string) string {
+	return fmt.Sprintf("snapshot0 { id = %q status = [\"READ\"] segment_count = 1\nsegment1 { start_extent = 0 extent_count = 10 type = \"snapshot\" chunk_size = 8 origin = %q cow_store = %q } }", id("snapshot0"), origin, cow)
+}
+
+func TestAnLVThatServedAsSomethingElseIsNotWhatItWas(t *testing.T) {
+	o, cow, hidden := linear("o", "pv0:0+10"), linear("cow", "pv0:20+5"), strings.ReplaceAll(linear("cow_cvol/cow", "pv0:20+5"), `, "VISIBLE"`, "")
+	for _, test := range []struct {
+		name       string
+		old, later []string
+		lv         string
+		want       bool
+	}{
+		{"it is as it was", []string{o, cow}, []string{o, cow}, "cow", false},
+		{"it became a part of another", []string{o, cow}, []string{o, hidden}, "cow", true},
+		{"it became a COW store", []string{o, cow}, []string{o, cow, snapshotOf("o", "cow")}, "cow", true},
+		{"it is a COW store no more", []string{o, cow, snapshotOf("o", "cow")}, []string{o, cow}, "cow", true},
+		{"an origin lost its snapshot", []string{o, cow, snapshotOf("o", "cow")}, []string{o}, "o", false},
+		{"the snapshot's store is as it was", []string{o, cow, snapshotOf("o", "cow")}, []string{o}, "cow", false},
+		{"but not the origin", []string{o, cow, snapshotOf("o", "cow")}, []string{o}, "snapshot0", true},
+		{"both went", []string{o, cow, snapshotOf("o", "cow")}, nil, "snapshot0", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			old := written(t, 1, test.old...)
+			s := NewSince(old, []Later{{VG: written(t, 2, test.later...)}})
+			if why := s.Reassembled(old.LV(test.lv)); (why != "") != test.want {
+				t.Errorf("%q", why)
+			}
+		})
+	}
+}

@@ -135,6 +135,10 @@ func (s *Since) reassemble(older, later *VG) {
 		if s.reassembled[lv] != "" {
 			continue
 		}
+		if is := now[lv.UUID]; is != nil && lv.servesOtherwise(is) {
+			s.reassembled[lv] = fmt.Sprintf("it was used in another way since (seqno %d)", later.Seqno)
+			continue
+		}
 		for _, seg := range lv.Segments {
 			if seg.kind.Stateless || seg.kind.Plain {
 				continue
@@ -145,12 +149,32 @@ func (s *Since) reassemble(older, later *VG) {
 					continue
 				}
 				whole := now[lv.UUID]
-				if whole == nil || !slices.ContainsFunc(whole.Segments, seg.sameMakeUp) {
+				switch m, isSnapshot := seg.Mapping.(*Snapshot); {
+				case whole != nil && slices.ContainsFunc(whole.Segments, seg.sameMakeUp):
+				case isSnapshot && r.LV == m.Origin:
+					s.reassembled[lv] = fmt.Sprintf("only what its origin %s had overwritten until the snapshot went is certain (seqno %d)", m.Origin.Name, later.Seqno)
+				default:
 					s.reassembled[lv] = fmt.Sprintf("%s, a part of it, was used in another way since (seqno %d)", r.LV.Name, later.Seqno)
 				}
 			}
 		}
 	}
+}
+
+// servesOtherwise says whether a later text has an LV that users had as it is for a part of another, which writes there what it
+// likes, or for the COW store of a snapshot; or has one that was such a store for something else.
+func (lv *LV) servesOtherwise(later *LV) bool {
+	return lv.Listed() && lv.isPlain() && !later.Listed() || (lv.cowOf == nil) != (later.cowOf == nil)
+}
+
+// isPlain says whether the LV is nothing but extents.
+func (lv *LV) isPlain() bool {
+	for _, seg := range lv.Segments {
+		if !seg.kind.Plain {
+			return false
+		}
+	}
+	return true
 }
 
 // onReassembled notes what lies on LVs that are reassembled.

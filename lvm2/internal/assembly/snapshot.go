@@ -49,7 +49,11 @@ func (a *Assembly) family(origin *metadata.LV) (*family, error) {
 		if m.Merging || f.members[m] != nil || failed && !errors.Is(err, dm.ErrDevice) {
 			continue
 		}
-		store, err := a.exceptionStore(m)
+		err = a.source.OtherAge(m.COW.SnapshotOf().LV)
+		var store *dm.ExceptionStore
+		if err == nil {
+			store, err = a.exceptionStore(m)
+		}
 		if f.unread[m] = err; err == nil {
 			delete(f.unread, m)
 			f.members[m] = f.Add(m.COW.Name, store, m.COW.DeviceSize())
@@ -63,6 +67,9 @@ func (a *Assembly) snapshot(seg *metadata.Segment) (mapping.Volume, error) {
 	m := seg.Mapping.(*metadata.Snapshot)
 	if m.Merging {
 		return nil, fmt.Errorf("%w: it is being merged into %s", ErrNoContents, m.Origin.Name)
+	}
+	if err := a.source.OtherAge(seg.LV); err != nil {
+		return a.exceptionsAlone(m, err)
 	}
 	f, err := a.family(m.Origin)
 	if err != nil {
@@ -78,9 +85,25 @@ func (a *Assembly) snapshot(seg *metadata.Segment) (mapping.Volume, error) {
 	return s, nil
 }
 
+// exceptionsAlone is a snapshot whose origin lived on without it: what the COW store has is as old as the store, and nothing tells
+// what of the rest the origin has overwritten since. why says so.
+func (a *Assembly) exceptionsAlone(m *metadata.Snapshot, why error) (mapping.Volume, error) {
+	store, err := a.exceptionStore(m)
+	if err != nil {
+		return nil, err
+	}
+	if !store.Valid() {
+		return nil, fmt.Errorf("%w: it ran out of space, or could not be written", ErrInvalidSnapshot)
+	}
+	return dm.Merging(dm.Missing(m.COW.DeviceSize(), fmt.Errorf("what its origin may have overwritten: %w: %w", why, ErrMissing)), store), nil
+}
+
 // merging is what an origin shows while a snapshot is being merged into it: the snapshot.
 // An invalid snapshot has nothing to give.
 func (a *Assembly) merging(origin mapping.Volume, m *metadata.Snapshot) (mapping.Volume, error) {
+	if err := a.source.OtherAge(m.COW.SnapshotOf().LV); err != nil {
+		return nil, err
+	}
 	store, err := a.exceptionStore(m)
 	if err != nil {
 		return nil, err
@@ -105,9 +128,6 @@ func (a *Assembly) exceptionStore(m *metadata.Snapshot) (*dm.ExceptionStore, err
 	}
 	if m.ChunkSize <= 0 || m.ChunkSize&(m.ChunkSize-1) != 0 {
 		return nil, fmt.Errorf("%w: chunk_size of %d bytes", metadata.ErrMetadata, m.ChunkSize)
-	}
-	if err := a.source.OtherAge(m.COW.SnapshotOf().LV); err != nil {
-		return nil, err
 	}
 	store, err := dm.OpenExceptionStore(cow, m.ChunkSize)
 	if err != nil {
