@@ -67,7 +67,7 @@ func (h *handle) tryOpen() error {
 // fuseFlags ask the kernel to pass reads and writes on as they are, unless configured otherwise.
 // Its page cache would hold a second copy of what the one beneath holds, and its read-ahead of at
 // most 128 KiB makes requests smaller than those of the programs; only for reads of less than
-// about 32 KiB, one after the other, it is the faster way.
+// about 64 KiB, one after the other, it is the faster way.
 func (h *handle) fuseFlags() uint32 {
 	switch {
 	case h.s.cfg.KernelCache:

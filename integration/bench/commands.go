@@ -96,24 +96,12 @@ func (b *bench) dumpAgainstDD(dir, image string) error {
 
 // list shows a VG of 2000 LVs, and lvs does.
 func (b *bench) list() error {
-	archive := filepath.Join(b.images, "vg2000", "disks.tar.zst")
-	if _, err := os.Stat(archive); err != nil {
-		heading("No images, so no list of 2000 LVs (LVM2FS_IMAGES): %v", err)
-		return nil
+	disks, err := b.extract("vg2000")
+	if err != nil || disks == nil {
+		return err
 	}
 	heading("List of a VG of 2000 LVs, s (best of 5)")
 	return b.scope(func() error {
-		dir, err := b.mkdir("vg2000")
-		if err != nil {
-			return err
-		}
-		if err := testimages.Extract(archive, dir); err != nil {
-			return err
-		}
-		disks, err := filepath.Glob(filepath.Join(dir, "*.img"))
-		if err != nil {
-			return err
-		}
 		var loops []string
 		for _, disk := range disks {
 			loop, err := b.attach(disk, "--read-only")
@@ -149,4 +137,22 @@ func (b *bench) list() error {
 		row("lvm2fs list --json", ourJSON.Seconds(), "s", lvs.Seconds(), "of the time of lvs")
 		return nil
 	})
+}
+
+// extract unpacks disks of the collection of images; nil if it is not there.
+func (b *bench) extract(name string) (disks []string, err error) {
+	archive := filepath.Join(b.images, name, "disks.tar.zst")
+	if _, err := os.Stat(archive); err != nil {
+		heading("No images, so nothing about %s (LVM2FS_IMAGES): %v", name, err)
+		return nil, nil
+	}
+	dir, err := b.mkdir(name)
+	if err != nil {
+		return nil, err
+	}
+	b.removeLater(dir)
+	if err := testimages.Extract(archive, dir); err != nil {
+		return nil, err
+	}
+	return filepath.Glob(filepath.Join(dir, "*.img"))
 }

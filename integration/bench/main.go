@@ -92,6 +92,8 @@ func (b *bench) measure() error {
 		{"random", b.random},
 		{"filesystem", b.fileSystem},
 		{"attach", b.attached},
+		{"reading", b.reading},
+		{"attributes", b.attributes},
 		{"dump", b.dump},
 		{"reflink", b.reflink},
 		{"thin", b.thin},
