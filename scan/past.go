@@ -52,6 +52,9 @@ func (o *Options) looksBack() bool {
 // The error is that of ctx, or of a file.
 func (s *Session) History(ctx context.Context) (*history.Found, error) {
 	r := s.Result()
+	if r.past != nil {
+		return r.past, nil
+	}
 	found, err := s.look(ctx, nodeDevices(slices.Concat(r.Roots, r.Disks)))
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 
 	"lvm2fs/layers/probe"
 	"lvm2fs/lvm2"
+	"lvm2fs/lvm2/history"
 )
 
 // Result is what was on the devices of a session at one time. It does not change.
@@ -21,6 +22,7 @@ type Result struct {
 	// Disks are those of the system, if they were asked for, with what lies on them.
 	Disks []*probe.Node
 
+	past  *history.Found               // nil if it was not looked for
 	onLVs map[[2]lvm2.UUID]*probe.Node // by the UUIDs of VG and LV
 }
 

@@ -204,7 +204,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 	if err := cmp.Or(s.unmatched(scan), unchosen); err != nil {
 		return nil, err
 	}
-	r := &Result{VGs: scan.VGs, Orphans: scan.Orphans, Roots: found.Roots, onLVs: map[[2]lvm2.UUID]*probe.Node{}}
+	r := &Result{VGs: scan.VGs, Orphans: scan.Orphans, Roots: found.Roots, past: past, onLVs: map[[2]lvm2.UUID]*probe.Node{}}
 	for _, n := range found.Others {
 		if d, ok := n.Device.(*innerDevice); ok {
 			r.onLVs[[2]lvm2.UUID{d.vg, d.lv}] = n

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"lvm2fs/lvm2/internal/text"
@@ -107,12 +108,9 @@ func decodeVGSection(vg *VG, s *text.Section) error {
 	vg.limitDepth()
 	decodeHistorical(vg, s.Section("historical_logical_volumes"))
 	vg.allocate()
-	vg.byName = make(map[string]*LV, len(vg.LVs))
-	for _, lv := range vg.LVs {
-		vg.byName[lv.Name] = lv
-	}
-	vg.history = newHistory(vg, vg.byName)
-	vg.findModules()
+	vg.byName = sync.OnceValue(vg.findNames)
+	vg.history = sync.OnceValue(vg.findHistory)
+	vg.modules = sync.OnceValue(vg.findModules)
 	for i, lv := range vg.LVs {
 		lv.fileName = fileName(lv, i)
 	}

@@ -12,12 +12,12 @@ type history struct {
 	made    map[string][]*HistoricalLV // from an LV, by its name, or from a historical one, with a "-" before it
 }
 
-func newHistory(vg *VG, lvs map[string]*LV) history {
+func (vg *VG) findHistory() *history {
 	if len(vg.HistoricalLVs) == 0 {
-		return history{}
+		return &history{}
 	}
-	h := history{
-		lvs:     lvs,
+	h := &history{
+		lvs:     vg.byName(),
 		byName:  map[string]*HistoricalLV{},
 		origin:  map[string]*HistoricalLV{},
 		nearest: map[*HistoricalLV]*LV{},

@@ -21,26 +21,27 @@ func moduleSet(names []string) modules {
 
 // findModules works out the modules of each LV from those of the LVs before it in the order from the bottom up. An
 // LV that lies on itself has those of what is found before the circle closes.
-func (vg *VG) findModules() {
-	vg.modules = make(map[*LV]modules, len(vg.LVs))
+func (vg *VG) findModules() map[*LV]modules {
+	found := make(map[*LV]modules, len(vg.LVs))
 	for _, lv := range vg.bottomUp {
 		var m modules
 		for _, seg := range lv.Segments {
 			m |= moduleSet(seg.kind.Modules)
 			for r := range seg.beneath {
 				if !r.Beside {
-					m |= vg.modules[r.LV]
+					m |= found[r.LV]
 				}
 			}
 		}
 		for _, snapshot := range lv.originOf {
-			m |= vg.modules[snapshot.COW]
+			m |= found[snapshot.COW]
 		}
 		if len(lv.originOf) > 0 || lv.cowOf != nil {
 			m |= moduleSet(snapshotKind.Modules)
 		}
-		vg.modules[lv] = m
+		found[lv] = m
 	}
+	return found
 }
 
 // Modules are the names of the kernel's device-mapper modules that activating lv takes,
@@ -48,7 +49,7 @@ func (vg *VG) findModules() {
 func (lv *LV) Modules() []string {
 	var names []string
 	for i, name := range moduleNames {
-		if lv.VG.modules[lv]&(1<<i) != 0 {
+		if lv.VG.modules()[lv]&(1<<i) != 0 {
 			names = append(names, name)
 		}
 	}

@@ -147,7 +147,7 @@ func (lv *LV) Ancestors(removed bool) iter.Seq[*LV] {
 		for at := lv; ; {
 			next := at.SnapshotParent()
 			if next == nil && removed {
-				next = lv.VG.history.parent(at)
+				next = lv.VG.history().parent(at)
 			}
 			if next == nil || seen[next] || !yield(next) {
 				return
@@ -207,7 +207,7 @@ func (lv *LV) children(removed bool) []*LV {
 	}
 	children = u.ThinChildren
 	if removed {
-		children = append(children, lv.VG.history.children(lv)...)
+		children = append(children, lv.VG.history().children(lv)...)
 	}
 	return children
 }

@@ -94,7 +94,7 @@ func (seg *Segment) DataStripes() int {
 func (seg *Segment) Reshapeable() bool {
 	if seg.LV.Uses().As(RoleLeg, KindRAID) != nil {
 		name, _, _ := strings.Cut(seg.LV.Name, "_")
-		top := seg.LV.VG.byName[name]
+		top := seg.LV.VG.byName()[name]
 		if seg.StartExtent > 0 || top == nil || top.RAID() == nil {
 			return false
 		}

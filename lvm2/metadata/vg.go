@@ -36,9 +36,18 @@ type VG struct {
 	hasBroken bool  // the metadata of an LV make no sense
 	bottomUp  []*LV // each LV follows those that it refers to
 
-	byName  map[string]*LV // of those that share a name, the last
-	history history
-	modules map[*LV]modules
+	// Most commands do without.
+	byName  func() map[string]*LV // of those that share a name, the last
+	history func() *history
+	modules func() map[*LV]modules
+}
+
+func (vg *VG) findNames() map[string]*LV {
+	byName := make(map[string]*LV, len(vg.LVs))
+	for _, lv := range vg.LVs {
+		byName[lv.Name] = lv
+	}
+	return byName
 }
 
 // LV finds a logical volume by its name, visible or not; nil if there is none.
