@@ -65,10 +65,16 @@ func TestOnlyARAIDInGoodOrderIsWritable(t *testing.T) {
 		"both copies of RAID 10":                {"raid10", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 0b1100 }) }, "too many legs are lost"},
 		"one copy each of RAID 10":              {"raid10", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 0b1010 }) }, ""},
 		"a failed leg, and out of sync":         {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.failed = 2; s.dirty = 1; s.resync = 0 }) }, "not in sync"},
-		"a dirty region":                        {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.dirty = 1 }) }, "syncaction repair"},
-		"a dirty region on one leg":             {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.dirty = 1 }) }, "bitmaps of its legs differ"},
-		"bitmaps that differ":                   {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.bitmapBehind = true; s.events = 20 }) }, "not kept up"},
-		"another layout":                        {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.level, s.layout = 5, 3 }) }, "different arrays"},
+		"a dirty region":                        {"raid1", func(r *testRAID) { r.supers = all(2, func(s *super) { s.dirty = 1 }) }, ""},
+		"cut off by lvm2fs":                     {"raid6", func(r *testRAID) { r.legs = 5; r.supers = all(5, func(s *super) { s.dirty = 1; s.resync = 0 }) }, ""},
+		"cut off, and a leg behind":             {"raid5", func(r *testRAID) { r.supers = with(func(s *super) { s.events = 21; s.dirty = 1; s.resync = 0 }) }, ""},
+		"cut off, and a leg failed": {"raid1", func(r *testRAID) {
+			r.legs = 3
+			r.supers = all(3, func(s *super) { s.resync = 0; s.dirty = 1; s.failed = 2 })
+		}, "not in sync"},
+		"a dirty region on one leg": {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.dirty = 1 }) }, ""},
+		"bitmaps that differ":       {"raid1", func(r *testRAID) { r.supers = with(func(s *super) { s.bitmapBehind = true; s.events = 20 }) }, "not kept up"},
+		"another layout":            {"raid5", func(r *testRAID) { r.supers = all(4, func(s *super) { s.level, s.layout = 5, 3 }) }, "different arrays"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := wholeRAID(c.typ)
@@ -178,10 +184,7 @@ func TestWritingChangesTheDataAndTwiceTheNumberOfEvents(t *testing.T) {
 					t.Errorf("leg %d while it is written: %d events, resync at %d; bitmap: %d events, bits %08b", i, le.Uint64(meta[16:]), le.Uint64(meta[40:]), le.Uint64(meta[4096+24:]), meta[4096+256])
 				}
 			}
-			killed := r.open(t, copiesOf(disks), Options{})
-			if err := killed.ReadOnlyReason(); err == nil || !strings.Contains(err.Error(), "not in sync") {
-				t.Errorf("after a crash: %v", err)
-			}
+			r.settles(t, copiesOf(disks), data)
 			if err := v.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -209,6 +212,41 @@ func TestWritingChangesTheDataAndTwiceTheNumberOfEvents(t *testing.T) {
 				lv = r.open(t, disks, Options{})
 			}
 		})
+	}
+}
+
+// settles holds that a RAID that was cut off can be written, is in good order then, and holds data.
+func (r testRAID) settles(t *testing.T, disks []*testpv.Disk, data []byte) {
+	t.Helper()
+	lv := r.open(t, disks, Options{})
+	v, err := lv.OpenWritable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.WriteAt(data[:1], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range contentsOf(disks) {
+		meta := metaOf(b)
+		events := binary.LittleEndian.Uint64(meta[16:])
+		if meta[40] != 0xff || meta[4096+256]&3 != 0 || events != binary.LittleEndian.Uint64(meta[4096+24:]) || events != binary.LittleEndian.Uint64(metaOf(contentsOf(disks)[0])[16:]) {
+			t.Errorf("leg %d is not said to be in sync: %d events, bits %08b", i, events, meta[4096+256])
+		}
+	}
+	again := r.open(t, disks, Options{})
+	c, err := again.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(data))
+	if _, err := c.ReadAt(got, 0); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%v, or other bytes", err)
+	}
+	if _, sum := check(t, again); !sum.Good() || sum.Compared != sum.Redundant {
+		t.Errorf("its legs: %+v", sum)
 	}
 }
 
@@ -397,7 +435,7 @@ func TestARAIDThatChangesWhileItIsJudgedIsNotWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(metaOf(disks[1].Bytes))
-			if _, err := lv.OpenWritable(); !errors.Is(err, ErrStale) || !strings.Contains(err.Error(), "leg 1 is not that of an array in order") {
+			if _, err := lv.OpenWritable(); !errors.Is(err, ErrStale) || !(strings.Contains(err.Error(), "leg 1 is not that of an array in order") || strings.Contains(err.Error(), "others have used")) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -527,6 +565,9 @@ func TestWhereverThePowerGoesTheKernelResyncsWhatDiffers(t *testing.T) {
 			for at := range len(tp.ops) + 1 {
 				for range 4 {
 					after := tp.cut(at, before)
+					if away == nil {
+						settlesWhereverThePowerGoes(t, r, after)
+					}
 					if err := resyncs(after, before, away); err != nil {
 						t.Fatalf("power off before operation %d of %d: %v", at, len(tp.ops), err)
 					}
@@ -562,6 +603,43 @@ func (tp *tape) write(t *testing.T, lv *LV) {
 	}
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// settlesWhereverThePowerGoes holds that a RAID1 that was cut off can be written, that the kernel would resync what
+// differs if that is cut off too, and that nothing differs if it is not.
+func settlesWhereverThePowerGoes(t *testing.T, r testRAID, cut [][]byte) {
+	t.Helper()
+	tp := &tape{}
+	var devices []Device
+	for i, b := range cut {
+		devices = append(devices, tapedDisk{&testpv.Disk{Label: fmt.Sprint(i), Bytes: bytes.Clone(b)}, tp, i})
+	}
+	v, err := Open(devices, Options{}).VGs[0].LV("r").OpenWritable()
+	if err != nil {
+		t.Fatalf("after it was cut off: %v", err)
+	}
+	if _, err := v.WriteAt([]byte("goes on"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rand.N(min(4, len(tp.ops)+1)) {
+		at := rand.N(len(tp.ops) + 1)
+		if err := resyncs(tp.cut(at, cut), cut, nil); err != nil {
+			t.Fatalf("cut off again, time %d, before operation %d of %d: %v", i, at, len(tp.ops), err)
+		}
+	}
+	var last [][]byte
+	for _, d := range devices {
+		last = append(last, d.(tapedDisk).Contents())
+	}
+	for i, b := range last {
+		const end = legStart + testLegExtents*testpv.ExtentSize
+		if !bytes.Equal(b[legStart:end], last[0][legStart:end]) || metaOf(b)[40] != 0xff || metaOf(b)[4096+256]&3 != 0 {
+			t.Fatalf("leg %d differs from the first, or is not said to be in sync", i)
+		}
 	}
 }
 

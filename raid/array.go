@@ -48,14 +48,13 @@ type Reshape struct {
 
 // Array is an assembled array. It is safe for concurrent use.
 type Array struct {
-	size    int64
-	parts   []part
-	faults  *faults
-	writing atomic.Pointer[intent] // nil: it is only read
-	written atomic.Bool            // it is or was written
-	// geometry and untrue are what was told: untrue says whether some of it may be out of sync.
+	size     int64
+	parts    []part
+	faults   *faults
+	writing  atomic.Pointer[intent] // nil: it is only read
+	written  atomic.Bool            // it is or was written
 	geometry Geometry
-	untrue   bool
+	settled  atomic.Bool // what was dirty is in sync now
 }
 
 // part is a run of an array's bytes with one mapping.
@@ -69,6 +68,7 @@ type part struct {
 		members() legs
 		writeAt(p []byte, off int64, t *intent) (int, error)
 		punch(off, n int64, t *intent) error
+		settle(x, n int64) error
 	}
 	origin int64 // of the mapping
 }
@@ -103,7 +103,7 @@ func New(c Config) (*Array, error) {
 	}
 
 	f := newFaults(len(c.Legs), c.OnError)
-	a := &Array{size: size, faults: f, geometry: c.Geometry, untrue: c.InSync != All || c.Dirty != nil}
+	a := &Array{size: size, faults: f, geometry: c.Geometry}
 	if c.Reshape == nil {
 		if err := a.add(c, c.Geometry, 0, size, f); err != nil {
 			return nil, err
@@ -166,7 +166,7 @@ func (a *Array) dirty(before func(off, max int64) (bool, int64)) func(off, max i
 			}
 			max = n
 		}
-		if before == nil {
+		if before == nil || a.settled.Load() {
 			return false, max
 		}
 		return before(off, max)

@@ -38,7 +38,7 @@ func (l *BitLog) Unmark(regions []int64) error { return l.set(regions, l.CleanIs
 
 // Sync brings the bits to stable storage.
 func (l *BitLog) Sync() error {
-	return l.each(func(w mapping.Writable) error { return w.Sync() })
+	return l.Each(func(w mapping.Writable) error { return w.Sync() })
 }
 
 // bitGap is the number of bytes between two bits up to which they are written in one go.
@@ -64,7 +64,7 @@ func (l *BitLog) set(regions []int64, one bool) error {
 			n++
 		}
 		from, to := regions[0]/8, regions[n-1]/8+1
-		err := l.each(func(w mapping.Writable) error {
+		err := l.Each(func(w mapping.Writable) error {
 			_, err := w.WriteAt(l.Bits[from:to], l.Offset+from)
 			return err
 		})
@@ -84,8 +84,8 @@ func (l *BitLog) leg(i int) int {
 	return i
 }
 
-// each calls do for all volumes at once: each takes its time to flush.
-func (l *BitLog) each(do func(w mapping.Writable) error) error {
+// Each calls do for all volumes at once: each takes its time to flush.
+func (l *BitLog) Each(do func(w mapping.Writable) error) error {
 	errs := make([]error, len(l.Volumes))
 	var working sync.WaitGroup
 	for i, w := range l.Volumes {

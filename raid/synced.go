@@ -16,6 +16,18 @@ func (s synced) at(off, max int64) (bool, int64) {
 	return !dirty, n
 }
 
+// everywhere says whether the array is in sync in all of size bytes.
+func (s synced) everywhere(size int64) bool {
+	for off := int64(0); off < size; {
+		ok, n := s.at(off, size-off)
+		if !ok {
+			return false
+		}
+		off += n
+	}
+	return true
+}
+
 // Regions is a bitmap of regions that may be out of sync: bit i%8 of byte i/8 stands for
 // the region of Size bytes from i times Size.
 type Regions struct {

@@ -14,8 +14,8 @@ var _ mapping.Writable = (*Array)(nil)
 
 // StartWriting lets the array be written, until StopWriting. Legs may be lost, as many as the level can lose. What is
 // written does not go to those; whoever starts the array has noted that they are stale before the first Mark of the log
-// returns. All others must be rebuilt and [mapping.Writable]. Nothing may be out of sync of an array with parity, least
-// of all where a leg is lost. Of copies those behind the first may be, where whoever starts the array brings all of it in
+// returns. All others must be rebuilt and [mapping.Writable]. Nothing may be out of sync of an array with parity, unless
+// the log is a [Settler] and no leg is lost. Of copies those behind the first may be, where whoever starts the array brings all of it in
 // sync. StartWriting fails with ErrNotWhole else. The log may be nil for an array that needs none: a RAID0, or such a
 // RAID1.
 //
@@ -51,7 +51,8 @@ func (a *Array) StartWriting(log Log) error {
 	if lost > 0 && log == nil {
 		return fmt.Errorf("raid: %w: it cannot be noted that a leg becomes stale", ErrNotWhole)
 	}
-	if r, ok := body.(*rows); ok && r.parity() > 0 && (r.synced.below != All || lost > 0 && a.untrue || log == nil) {
+	_, settles := log.(Settler)
+	if r, ok := body.(*rows); ok && r.parity() > 0 && (log == nil || !(settles && lost == 0) && !r.synced.everywhere(a.geometry.LegSize)) {
 		return fmt.Errorf("raid: %w: its parity is not known to be true", ErrNotWhole)
 	}
 	a.written.Store(true)

@@ -36,17 +36,24 @@ func BenchmarkWriteFiles(b *testing.B) {
 		for _, c := range []struct {
 			name string
 			g    Geometry
+			lost []int
 		}{
-			{"linear", Geometry{Level: RAID1, Legs: 1}},
-			{"raid0", Geometry{Level: RAID0, Legs: 4}},
-			{"raid1", Geometry{Level: RAID1, Legs: 2}},
-			{"raid10", Geometry{Level: RAID10, Layout: Near2, Legs: 4}},
-			{"raid5", Geometry{Level: RAID5, Layout: LeftSymmetric, Legs: 5}},
-			{"raid6", Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 6}},
+			{"linear", Geometry{Level: RAID1, Legs: 1}, nil},
+			{"raid0", Geometry{Level: RAID0, Legs: 4}, nil},
+			{"raid1", Geometry{Level: RAID1, Legs: 2}, nil},
+			{"raid10", Geometry{Level: RAID10, Layout: Near2, Legs: 4}, nil},
+			{"raid5", Geometry{Level: RAID5, Layout: LeftSymmetric, Legs: 5}, nil},
+			{"raid6", Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 6}, nil},
+			{"raid6_one_lost", Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 6}, []int{1}},
+			{"raid6_two_lost", Geometry{Level: RAID6, Layout: ZeroRestart, Legs: 6}, []int{1, 4}},
 		} {
 			b.Run(fmt.Sprintf("write=%dK/%s", size>>10, c.name), func(b *testing.B) {
 				c.g.Chunk, c.g.LegSize = 64<<10, legSize
-				a, err := New(Config{Geometry: c.g, Legs: slices.Clone(all[:c.g.Legs]), InSync: All})
+				legs := slices.Clone(all[:c.g.Legs])
+				for _, i := range c.lost {
+					legs[i] = Leg{Lost: errAway}
+				}
+				a, err := New(Config{Geometry: c.g, Legs: legs, InSync: All})
 				if err == nil {
 					err = a.StartWriting(newMarks(2 << 20))
 				}

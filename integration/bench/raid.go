@@ -98,5 +98,28 @@ func (b *bench) raid() error {
 			return err
 		}
 	}
+	return b.degradedWrites()
+}
+
+// degradedWrites measures writes, in order, to arrays that lack legs against those to whole ones, with legs in the page
+// cache.
+func (b *bench) degradedWrites() error {
+	const times, unit = 3, "MB/s-undisturbed"
+	heading("RAID 6 of 6 legs, sequential writes, MB/s (best of %d)", times)
+	for _, size := range []string{"4K", "64K", "1024K"} {
+		name := "BenchmarkWriteFiles/write=" + size + "/"
+		whole, err := b.benchmark("./raid", name+"raid6", unit, times)
+		if err != nil {
+			return err
+		}
+		row(size+", whole", whole, "MB/s", 0, "")
+		for _, lost := range []string{"one", "two"} {
+			speed, err := b.benchmark("./raid", name+"raid6_"+lost+"_lost", unit, times)
+			if err != nil {
+				return err
+			}
+			goal(fmt.Sprintf("%s, %s lost", size, lost), speed, "MB/s", whole, "of whole", 0.5)
+		}
+	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"slices"
 
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/metadata"
@@ -30,6 +32,7 @@ import (
 // (docs/format/03-mapping-linear-striped-raid.md, sections 7.2 to 7.4)
 type raidNotes struct {
 	raid.BitLog
+	array  *raid.Array
 	covers int64 // bytes that the bitmap has to cover, as regions are counted
 	lost   []int // legs that are not written
 	parity bool
@@ -39,60 +42,184 @@ type raidNotes struct {
 	dirty  int // regions; while there are any, the superblocks say that the array is out of sync
 	// untold says whether a leg that is lost has not failed by the superblocks.
 	untold bool
+	// unsettled says whether a crash has left regions dirty, or superblocks that differ.
+	unsettled bool
 }
 
 // maxRAIDBits is more bytes than the bits of any bitmap of lvm2's have: it makes no more than 2 Mi regions.
 const maxRAIDBits = 1 << 20
 
+// settleMax is the number of bytes of dirty regions up to which they are brought in sync before the first write, which
+// waits for it. After a crash there are fewer; an array with more was never in sync.
+const settleMax = 4 << 30
+
+// legNotes is what is noted beside one leg.
+type legNotes struct {
+	block, head []byte
+	super       *ondisk.RAIDSuperblock
+	bitmap      *raid.Bitmap
+}
+
+func (n *raidNotes) read(i int) (l legNotes, err error) {
+	v, leg := n.Volumes[i], n.Legs[i]
+	l.block, l.head = make([]byte, ondisk.RAIDSuperblockSize), make([]byte, raid.BitsOffset)
+	if _, err := v.ReadAt(l.block, 0); err != nil {
+		return l, fmt.Errorf("superblock of leg %d: %w", leg, err)
+	}
+	if _, err := v.ReadAt(l.head, ondisk.RAIDBitmap); err != nil {
+		return l, fmt.Errorf("bitmap of leg %d: %w", leg, err)
+	}
+	if l.super, err = ondisk.ReadRAIDSuperblock(bytes.NewReader(l.block)); err != nil {
+		return l, fmt.Errorf("leg %d: %w", leg, err)
+	}
+	room := min(v.Size()-ondisk.RAIDBitmap, raid.BitsOffset+maxRAIDBits)
+	if l.bitmap, err = raid.ReadBitmap(v, ondisk.RAIDBitmap, room); err != nil {
+		return l, fmt.Errorf("leg %d: %w", leg, err)
+	}
+	return l, nil
+}
+
 func (n *raidNotes) load() ([]byte, error) {
-	n.supers, n.heads, n.dirty, n.untold = nil, nil, 0, false
+	n.supers, n.heads, n.Bits, n.events, n.dirty, n.untold, n.unsettled = nil, nil, nil, 0, 0, false, false
 	n.Offset = ondisk.RAIDBitmap + raid.BitsOffset
+	var all []legNotes
 	var found []byte
-	var failed [4]uint64
-	for i, v := range n.Volumes {
-		leg := n.Legs[i]
-		b := make([]byte, ondisk.RAIDSuperblockSize)
-		if _, err := v.ReadAt(b, 0); err != nil {
-			return nil, fmt.Errorf("superblock of leg %d: %w", leg, err)
-		}
-		head := make([]byte, raid.BitsOffset)
-		if _, err := v.ReadAt(head, ondisk.RAIDBitmap); err != nil {
-			return nil, fmt.Errorf("bitmap of leg %d: %w", leg, err)
-		}
-		super, err := ondisk.ReadRAIDSuperblock(bytes.NewReader(b))
+	for i := range n.Volumes {
+		l, err := n.read(i)
 		if err != nil {
-			return nil, fmt.Errorf("leg %d: %w", leg, err)
+			return nil, err
 		}
-		bitmap, err := raid.ReadBitmap(v, ondisk.RAIDBitmap, min(v.Size()-ondisk.RAIDBitmap, raid.BitsOffset+maxRAIDBits))
-		if err != nil {
-			return nil, fmt.Errorf("leg %d: %w", leg, err)
-		}
-		if i == 0 {
-			failed = super.Failed
+		all = append(all, l)
+		n.events = max(n.events, l.super.Events)
+		n.supers, n.heads = append(n.supers, l.block), append(n.heads, l.head)
+		sum := sha256.Sum256(l.bitmap.Regions.Bits)
+		found = append(append(append(found, l.block...), l.head...), sum[:]...)
+	}
+	var joint *raid.Bitmap
+	for i, l := range all {
+		if err := n.judge(n.Legs[i], l, all[0]); err != nil {
+			return nil, err
 		}
 		switch {
-		case super.Resync != ondisk.All, super.Recovery != ondisk.All, super.Failed != failed, super.Reshaping, i > 0 && super.Events != n.events, !n.tells(super):
-			// They were in order when they were judged; the kernel may have used the array meanwhile.
-			return nil, fmt.Errorf("the superblock of leg %d is not that of an array in order", leg)
-		case super.Events > math.MaxInt64:
-			return nil, fmt.Errorf("the superblock of leg %d has %d events", leg, super.Events)
-		case bitmap.Events < super.Events:
-			return nil, fmt.Errorf("the bitmap of leg %d was not kept up", leg)
-		case bitmap.SyncSize < n.covers:
-			return nil, fmt.Errorf("the bitmap of leg %d covers %d bytes of %d", leg, bitmap.SyncSize, n.covers)
-		case i > 0 && !(bytes.Equal(head, n.heads[0]) && bytes.Equal(bitmap.Regions.Bits, n.Bits)):
+		case l.super.Events < n.events: // its bitmap may be older too
+		case joint == nil:
+			joint = l.bitmap
+		case !bytes.Equal(joint.Regions.Bits, l.bitmap.Regions.Bits) && len(n.lost) > 0, !joint.Join(l.bitmap):
 			return nil, errors.New("the bitmaps of its legs differ")
 		}
-		// Where a leg has failed, bits are what it lacks.
-		if dirty, until := bitmap.Dirty(0, n.covers); (dirty || until < n.covers) && failed == [4]uint64{} {
-			return nil, n.dirtyReason()
-		}
-		n.supers, n.heads = append(n.supers, b), append(n.heads, head)
-		n.Region, n.Bits, n.events = bitmap.Regions.Size, bitmap.Regions.Bits, super.Events
-		sum := sha256.Sum256(bitmap.Regions.Bits)
-		found = append(append(append(found, b...), head...), sum[:]...)
 	}
-	return found, nil
+	for i, l := range all {
+		n.unsettled = n.unsettled || !bytes.Equal(l.bitmap.Regions.Bits, joint.Regions.Bits) || !bytes.Equal(l.head, all[0].head)
+		if l.bitmap.SyncSize != joint.SyncSize || l.bitmap.Regions.Size != joint.Regions.Size {
+			return nil, fmt.Errorf("the bitmap of leg %d is of other regions", n.Legs[i])
+		}
+	}
+	if n.unsettled && len(n.lost) > 0 { // bits are what a leg lacks, so they cannot be cleared
+		return nil, errors.New("the bitmaps of its legs differ, and a leg is lost")
+	}
+	n.Region, n.Bits = joint.Regions.Size, joint.Regions.Bits
+	return found, n.judgeBits(all[0].super)
+}
+
+// judge says why the array cannot be written, by what is noted beside a leg.
+func (n *raidNotes) judge(leg int, l, first legNotes) error {
+	s := l.super
+	agree := s.Events == n.events && s.Resync == ondisk.All
+	n.unsettled = n.unsettled || !agree
+	switch {
+	case s.Resync != ondisk.All && s.Resync != 0, s.Recovery != ondisk.All, s.Failed != first.super.Failed, s.Reshaping,
+		n.events-s.Events > crashEvents, !agree && len(n.lost) > 0, !n.tells(s):
+		// They were in order when they were judged; the kernel may have used the array meanwhile.
+		return fmt.Errorf("the superblock of leg %d is not that of an array in order", leg)
+	case s.Events > math.MaxInt64:
+		return fmt.Errorf("the superblock of leg %d has %d events", leg, s.Events)
+	case l.bitmap.Events < s.Events:
+		return fmt.Errorf("the bitmap of leg %d was not kept up", leg)
+	case l.bitmap.SyncSize < n.covers:
+		return fmt.Errorf("the bitmap of leg %d covers %d bytes of %d", leg, l.bitmap.SyncSize, n.covers)
+	}
+	return nil
+}
+
+// judgeBits says why the array cannot be written, by the bits of its bitmaps. Where a leg has failed, they are what it
+// lacks.
+func (n *raidNotes) judgeBits(super *ondisk.RAIDSuperblock) error {
+	if super.Failed != [4]uint64{} {
+		return nil
+	}
+	dirty := int64(0)
+	for _, length := range n.dirtyRuns() {
+		dirty += length
+	}
+	switch {
+	case dirty == 0:
+	case len(n.lost) > 0 && n.parity:
+		return errors.New("regions are marked as out of sync since a crash, and its parity is not to be trusted there while a leg is lost")
+	case len(n.lost) > 0:
+		return errors.New("regions are marked as out of sync since a crash, and a leg is lost")
+	case dirty > settleMax:
+		return fmt.Errorf("%d bytes are not in sync; lvchange --syncaction repair puts them right", dirty)
+	default:
+		n.unsettled = true
+	}
+	return nil
+}
+
+// dirtyRuns are the runs of dirty regions: offset and length.
+func (n *raidNotes) dirtyRuns() iter.Seq2[int64, int64] {
+	return func(yield func(off, length int64) bool) {
+		regions := raid.Regions{Size: n.Region, Bits: n.Bits}
+		for off := int64(0); off < n.covers; {
+			dirty, length := regions.Dirty(off, n.covers-off)
+			if dirty && !yield(off, length) {
+				return
+			}
+			off += length
+		}
+	}
+}
+
+// settle brings in sync what a crash has left dirty. Until all of it is on stable storage, the notes stay as they are;
+// then all legs get the same.
+func (n *raidNotes) settle() error {
+	for off, length := range n.dirtyRuns() {
+		if err := n.array.Settle(off, length); err != nil {
+			return err
+		}
+	}
+	if err := n.array.Settled(); err != nil {
+		return err
+	}
+	n.clean()
+	n.events++
+	if err := n.putHeads(); err != nil {
+		return err
+	}
+	err := n.Each(func(w mapping.Writable) error {
+		_, err := w.WriteAt(n.Bits, n.Offset)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.Sync(); err != nil {
+		return err
+	}
+	if err := n.putSupers(ondisk.All); err != nil {
+		return err
+	}
+	n.unsettled = false
+	return nil
+}
+
+// Settles implements [raid.Settler].
+func (n *raidNotes) Settles() {}
+
+// clean clears the bits of what the bitmap has to cover.
+func (n *raidNotes) clean() {
+	for i := range (n.covers + n.Region - 1) / n.Region {
+		n.Bits[i/8] &^= 1 << (i % 8)
+	}
 }
 
 // tells says whether the legs that have failed by a superblock are not written. It notes whether all those are named.
@@ -108,15 +235,13 @@ func (n *raidNotes) tells(super *ondisk.RAIDSuperblock) bool {
 	return true
 }
 
-func (n *raidNotes) dirtyReason() error {
-	if n.parity && len(n.lost) > 0 {
-		return errors.New("regions are marked as out of sync since a crash, and its parity is not to be trusted there while a leg is lost")
-	}
-	return errors.New("regions are marked as out of sync since a crash; lvchange --syncaction repair puts them right")
-}
-
 // Mark implements [raid.Log].
 func (n *raidNotes) Mark(regions []int64) error {
+	if n.unsettled {
+		if err := n.settle(); err != nil {
+			return err
+		}
+	}
 	first := n.dirty == 0
 	n.dirty += len(regions)
 	if !first {
@@ -239,7 +364,7 @@ func (a *Assembly) raidWriting(seg *metadata.Segment, m *metadata.RAID, text rai
 	if reason := a.raidReadOnly(seg, text, c, state); reason != "" {
 		return newArrayWriting(array, nil, reason)
 	}
-	n := &raidNotes{covers: c.Geometry.LegSize, parity: c.Geometry.ParityLegs() > 0}
+	n := &raidNotes{array: array, covers: c.Geometry.LegSize, parity: c.Geometry.ParityLegs() > 0}
 	if c.Geometry.Level == raid.RAID10 {
 		n.covers = array.Size()
 	}
@@ -285,14 +410,14 @@ func (a *Assembly) raidReadOnly(seg *metadata.Segment, text raid.Geometry, c rai
 			return fmt.Sprintf("leg %d is lost", i)
 		case leg.inSync != ondisk.All:
 			return fmt.Sprintf("leg %d is to be rebuilt", i)
-		case leg.behind:
+		case leg.behind && !(state.rebuilt() && cutOff(state.legs)):
 			return fmt.Sprintf("leg %d has an older superblock than others", i)
 		}
 	}
 	switch {
 	case !c.Geometry.Survives(func(i int) bool { return !written(c.Legs[i]) }):
 		return "too many legs are lost"
-	case state.newest.Resync != ondisk.All:
+	case state.newest.Resync != ondisk.All && c.InSync != raid.All, !state.rebuilt() && cutOff(state.legs):
 		return "its legs are not in sync"
 	case c.Geometry.ParityLegs() > 0 && seg.LV.HasStatus("NOTSYNCED"):
 		return "its parity was never computed"
@@ -301,4 +426,10 @@ func (a *Assembly) raidReadOnly(seg *metadata.Segment, text raid.Geometry, c rai
 		return "its superblocks and the metadata describe different arrays"
 	}
 	return ""
+}
+
+// cutOff says whether the array was being written, by lvm2fs, when it was cut off: a superblock says that it is in sync
+// nowhere. Superblocks that differ are then those of before and after a step.
+func cutOff(legs []raidLegState) bool {
+	return slices.ContainsFunc(legs, func(leg raidLegState) bool { return leg.lost == nil && leg.super != nil && leg.super.Resync == 0 })
 }
