@@ -102,6 +102,7 @@ func (b *bench) measure() error {
 		{"below", b.below},
 		{"cached", b.cached},
 		{"snapshots", b.snapshots},
+		{"written", b.written},
 		{"overlay", b.overlay},
 		{"computing", b.inMemory},
 		{"list", b.list},

@@ -32,6 +32,8 @@ const (
 	qcowMaxCountOrder = 6
 	qcowHasBitmaps    = 1 << 0 // of autoclear: extensions tell what was changed since
 	qcowMaxCountTable = 64 << 20
+	qcowMaxSkipped    = 1 << 20 // clusters behind the end of the file
+	qcowMaxUncounted  = 1 << 26 // clusters behind the last that is counted, on a device
 )
 
 // readOnly is why the image is not to be written.
@@ -84,6 +86,7 @@ func (q *qcow2) start() error {
 
 // lastCounted is the end of the last cluster that is counted.
 func (q *qcow2) lastCounted() (int64, error) {
+	looked := 0
 	for i := q.countEntries() - 1; i >= 0; i-- {
 		block, err := q.tables.u64(q.counts + i*8)
 		if err != nil {
@@ -95,6 +98,9 @@ func (q *qcow2) lastCounted() (int64, error) {
 		for c := (i+1)*q.perBlock() - 1; c >= i*q.perBlock(); c-- {
 			if n, err := q.count(c); n > 0 || err != nil {
 				return (c + 1) << q.bits, err
+			}
+			if looked++; looked > qcowMaxUncounted {
+				return 0, damaged("no cluster is counted for long")
 			}
 		}
 	}
@@ -298,15 +304,20 @@ func (q *qcow2) commit() error {
 
 // room makes room for clusters at the end of the file. zeros says that the file has zeros there.
 func (q *qcow2) room(n int64) (place int64, zeros bool, err error) {
+	skipped := 0
 	// What is counted there was lost by a power cut, or by who made the file shorter: it may be used.
 	for c := q.tables.end >> q.bits; c < q.tables.end>>q.bits+n; c++ {
 		used, err := q.count(c)
 		if err != nil {
 			return 0, false, err
 		}
-		if used > 0 {
-			q.tables.end = (c + 1) << q.bits
+		if used == 0 {
+			continue
 		}
+		if skipped++; skipped > qcowMaxSkipped {
+			return 0, false, damaged("too many clusters are counted that the file, of %d bytes, does not have", q.tables.dev.Size())
+		}
+		q.tables.end = (c + 1) << q.bits
 	}
 	return q.tables.grow(n<<q.bits, q.clusterSize(), 0)
 }

@@ -54,6 +54,9 @@ func (v *vdi) start() error {
 		return damaged("%d blocks in the file, for a table of %d", v.allocated, v.blocks)
 	}
 	size := v.tables.dev.Size()
+	if end := v.data + v.allocated*v.stride(); end > size+v.stride() {
+		return beyond(v.tables.dev, end)
+	}
 	there := max(v.allocated, (max(size-v.data, 0)+v.stride()-1)/v.stride())
 	v.tables.end = v.data + there*v.stride()
 	used := make([]bool, there)
