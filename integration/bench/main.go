@@ -97,6 +97,7 @@ func (b *bench) measure() error {
 		{"dump", b.dump},
 		{"reflink", b.reflink},
 		{"thin", b.thin},
+		{"thinwrites", b.thinWrites},
 		{"raid", b.raid},
 		{"md", b.md},
 		{"below", b.below},

@@ -104,6 +104,15 @@ func (b *bench) writeOrigin(chunk, piece int64, copied, others *turns) error {
 
 // writePart writes n bytes of a file from off in pieces one after the other, flushes it, and gives MiB/s.
 func writePart(path string, piece, off, n int64) (float64, error) {
+	pieces := make([]int64, 0, n/piece)
+	for at := off; at < off+n; at += piece {
+		pieces = append(pieces, at)
+	}
+	return writePieces(path, piece, pieces)
+}
+
+// writePieces writes pieces of a file that begin at offs, flushes it, and gives MiB/s.
+func writePieces(path string, piece int64, offs []int64) (float64, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return 0, err
@@ -114,7 +123,7 @@ func writePart(path string, piece, off, n int64) (float64, error) {
 		p[i] = byte(rand.Uint32())
 	}
 	start := time.Now()
-	for at := off; at < off+n; at += piece {
+	for _, at := range offs {
 		if _, err := f.WriteAt(p, at); err != nil {
 			return 0, err
 		}
@@ -122,5 +131,5 @@ func writePart(path string, piece, off, n int64) (float64, error) {
 	if err := f.Sync(); err != nil {
 		return 0, err
 	}
-	return float64(n) / mib / time.Since(start).Seconds(), nil
+	return float64(piece*int64(len(offs))) / mib / time.Since(start).Seconds(), nil
 }
