@@ -296,7 +296,7 @@ func (b *bench) attachedTree(image string, offset []string) error {
 				ratios = append(ratios, took[1]/took[0])
 				times = append(times, took[1])
 			}
-			limit(work.name+": "+w.name, median(times), "s", median(times)/median(ratios), "of the native time", 1.25)
+			limit(work.name+": "+w.name, median(times), median(times)/median(ratios), "of the native time", 1.25)
 		}
 	}
 	return nil

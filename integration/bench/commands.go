@@ -89,8 +89,8 @@ func (b *bench) dumpAgainstDD(dir, image string) error {
 	row("dd bs=1M", best[0], "s", 0, "")
 	row("dd bs=1M conv=fsync", best[1], "s", 0, "")
 	row("lvm2fs dump", best[2], "s", best[0], "of the time of dd")
-	limit("lvm2fs dump", best[2], "s", best[1], "of the time of dd conv=fsync", 1)
-	limit("lvm2fs dump --no-sync", best[3], "s", best[0], "of the time of dd", 1.1)
+	limit("lvm2fs dump", best[2], best[1], "of the time of dd conv=fsync", 1)
+	limit("lvm2fs dump --no-sync", best[3], best[0], "of the time of dd", 1.1)
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (b *bench) list() error {
 			}
 		}
 		row("lvs", lvs.Seconds(), "s", 0, "")
-		limit("lvm2fs list", ours.Seconds(), "s", lvs.Seconds(), "of the time of lvs", 0.3)
+		limit("lvm2fs list", ours.Seconds(), lvs.Seconds(), "of the time of lvs", 0.3)
 		row("lvm2fs list --json", ourJSON.Seconds(), "s", lvs.Seconds(), "of the time of lvs")
 		return nil
 	})

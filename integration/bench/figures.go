@@ -42,9 +42,9 @@ func goal(name string, value float64, unit string, against float64, of string, w
 	compared(figure{Name: name, Value: value, Unit: unit, Of: of, AtLeast: wanted}, against)
 }
 
-// limit prints a figure whose ratio is to be at most so much.
-func limit(name string, value float64, unit string, against float64, of string, wanted float64) {
-	compared(figure{Name: name, Value: value, Unit: unit, Of: of, AtMost: wanted}, against)
+// limit prints how many seconds something took, whose ratio is to be at most so much.
+func limit(name string, seconds, against float64, of string, wanted float64) {
+	compared(figure{Name: name, Value: seconds, Unit: "s", Of: of, AtMost: wanted}, against)
 }
 
 func compared(f figure, against float64) {

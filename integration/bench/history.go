@@ -25,7 +25,7 @@ func (b *bench) history() error {
 		if err != nil {
 			return err
 		}
-		limit(fmt.Sprintf("history of %d texts", texts), took, "s", 0.2, "of what is wanted", 1)
+		limit(fmt.Sprintf("history of %d texts", texts), took, 0.2, "of what is wanted", 1)
 		cat, err := bestOf(5, "sh", "-c", "cat "+b.image+" >/dev/null")
 		if err != nil {
 			return err
