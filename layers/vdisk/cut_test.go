@@ -264,9 +264,9 @@ func cutEverywhere(t *testing.T, image []byte, opts Options, changes int, judge 
 			cuts = append(cuts, n)
 		}
 	}
-	if len(cuts) > 400 {
+	if len(cuts) > 200 {
 		rand.Shuffle(len(cuts), func(i, j int) { cuts[i], cuts[j] = cuts[j], cuts[i] })
-		cuts = cuts[:400]
+		cuts = cuts[:200]
 	}
 	for i, n := range cuts {
 		after := f.cut(n)

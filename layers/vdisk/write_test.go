@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"lvm2fs/blockdev"
+	"lvm2fs/internal/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -74,7 +75,7 @@ func TestRandomWritesAreWhatQEMUReads(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				w := newWorkshop(t)
 				w.make("image", kind, full)
-				for range 3 {
+				for range 2 {
 					m := w.open("image").(*writable)
 					disk := w.truth("image", "-f", qemuFormat(kind))
 					for range 2 {
@@ -111,13 +112,14 @@ func TestRandomWritesAreWhatQEMUReads(t *testing.T) {
 }
 
 func TestAPowerCutWhileAnImageIsWritten(t *testing.T) {
+	testenv.Long(t)
 	for _, kind := range made {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorkshop(t)
 			w.make("image", kind, true)
 			judged := 0
 			cutEverywhere(t, w.bytes("image"), Options{}, 30, func(n int, after []byte) {
-				if judged >= 12 || n%20 != 0 {
+				if judged >= 8 || n%20 != 0 {
 					return
 				}
 				judged++
@@ -145,13 +147,14 @@ func (w workshop) checkLeaks(name, kind string) {
 
 // A write that fails leaves each byte that it was about as it was or as it should become, and all others as they were; and so it goes on.
 func TestAWriteThatFailsHarmsNothingElseOfAnImage(t *testing.T) {
+	testenv.Long(t)
 	for _, kind := range made {
 		for _, always := range []bool{false, true} {
 			t.Run(kind, func(t *testing.T) {
 				w := newWorkshop(t)
 				w.make("image", kind, true)
 				image := w.bytes("image")
-				for after := 0; after < 300; after += 1 + after/6 {
+				for after := 0; after < 300; after += 1 + after/4 {
 					f := newCutFile(image)
 					m := openCut(t, f, Options{})
 					disk := readAll(t, m)
