@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -50,9 +49,7 @@ func (c *attachCmd) list(a *app) error {
 		rows = append(rows, row)
 	}
 	if c.JSON {
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(map[string]any{"attached": rows})
+		return writeJSON(a.stdout, map[string]any{"attached": rows})
 	}
 	if len(rows) == 0 {
 		return nil

@@ -3,7 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,8 +33,21 @@ gone, and texts of which only a part is left. Nothing is written.`
 }
 
 func (c *historyCmd) Run(a *app) error {
-	c.anything = true
-	s, err := openDevices(a, c.Devices, c.deviceOptions)
+	return lookBack(a, c.Devices, c.deviceOptions, c.VG, func(_ *session, found *history.Found, vgs []*history.VG, out io.Writer) error {
+		if c.JSON {
+			return writeHistoryJSON(out, vgs)
+		}
+		writeHistory(out, vgs)
+		writeLabels(out, found)
+		writeNext(out, vgs, c.Devices)
+		return nil
+	})
+}
+
+// lookBack has a command show what the devices hold of the past of VGs, by their names or UUIDs; of all if there are none.
+func lookBack(a *app, devices []string, opts deviceOptions, names []string, show func(s *session, found *history.Found, vgs []*history.VG, out io.Writer) error) error {
+	opts.anything = true
+	s, err := openDevices(a, devices, opts)
 	if err != nil {
 		return err
 	}
@@ -46,22 +59,13 @@ func (c *historyCmd) Run(a *app) error {
 	for _, warning := range found.Warnings {
 		a.warnf("%w", warning)
 	}
-	vgs, err := chosenVGs(found, c.VG)
+	vgs, err := chosenVGs(found, names)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriter(a.stdout)
-	if c.JSON {
-		err = writeHistoryJSON(out, vgs)
-	} else {
-		writeHistory(out, vgs)
-		writeLabels(out, found)
-		writeNext(out, vgs, c.Devices)
-	}
-	if flushErr := out.Flush(); err == nil {
-		err = flushErr
-	}
-	return err
+	err = show(s, found, vgs, out)
+	return errors.Join(err, out.Flush())
 }
 
 // chosenVGs are those of the names or UUIDs; all if there are none. It fails if there is nothing to show.
@@ -250,9 +254,7 @@ func writeHistoryJSON(w io.Writer, vgs []*history.VG) error {
 			texts = append(texts, jsonOf(t))
 		}
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(map[string]any{"texts": texts})
+	return writeJSON(w, map[string]any{"texts": texts})
 }
 
 func jsonOf(t *history.Text) jsonText {

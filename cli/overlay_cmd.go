@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -154,9 +153,7 @@ func (c *overlayCmd) list(a *app, entries []overlay.Entry) error {
 	out := bufio.NewWriter(a.stdout)
 	var err error
 	if c.JSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(map[string]any{"overlays": all})
+		err = writeJSON(out, map[string]any{"overlays": all})
 	} else {
 		err = c.writeTable(out, entries, all)
 	}

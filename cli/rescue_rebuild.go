@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,9 +32,7 @@ func (c *rescueCmd) rebuild(a *app, pool *lvm2.LV) error {
 	}
 	result := newRebuiltPool(c.Pool, pool, rebuilt)
 	if c.JSON {
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(result)
+		return writeJSON(a.stdout, result)
 	}
 	if err := result.write(a.stdout); err != nil {
 		return err

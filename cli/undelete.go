@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -37,35 +34,14 @@ unless --reused read says so. Nothing is written.`
 }
 
 func (c *undeleteCmd) Run(a *app) error {
-	c.anything = true
-	s, err := openDevices(a, c.Devices, c.deviceOptions)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	found, err := s.History(context.Background())
-	if err != nil {
-		return s.inWords(err)
-	}
-	for _, warning := range found.Warnings {
-		a.warnf("%w", warning)
-	}
-	vgs, err := chosenVGs(found, c.VG)
-	if err != nil {
-		return err
-	}
-	rows := goneRows(found, vgs)
-	findThin(s.Result(), found, rows)
-	out := bufio.NewWriter(a.stdout)
-	if c.JSON {
-		err = writeGoneJSON(out, rows)
-	} else {
-		err = writeGone(out, rows, layout{headings: true, width: a.terminalWidth()}, c.Devices)
-	}
-	if flushErr := out.Flush(); err == nil {
-		err = flushErr
-	}
-	return err
+	return lookBack(a, c.Devices, c.deviceOptions, c.VG, func(s *session, found *history.Found, vgs []*history.VG, out io.Writer) error {
+		rows := goneRows(found, vgs)
+		findThin(s.Result(), found, rows)
+		if c.JSON {
+			return writeGoneJSON(out, rows)
+		}
+		return writeGone(out, rows, layout{headings: true, width: a.terminalWidth()}, c.Devices)
+	})
 }
 
 // goneRow is an element of gone.
@@ -98,8 +74,8 @@ type goneRow struct {
 func findThin(r *scan.Result, found *history.Found, rows []goneRow) {
 	for i := range rows {
 		row := &rows[i]
-		if row.thin == nil || row.SizeNow > 0 {
-			continue
+		if row.thin == nil || row.SizeNow > 0 || row.thin.ExternalOrigin != nil {
+			continue // the pool does not know of an external origin, and would show zeros for what lies there
 		}
 		pool := lvm2.LVOf(r.VGs, row.thin.Pool.VG.UUID, row.thin.Pool.UUID)
 		if pool == nil {
@@ -249,9 +225,7 @@ func (r goneRow) notes() (remarks []string) {
 }
 
 func writeGoneJSON(w io.Writer, rows []goneRow) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(map[string]any{"gone": rows})
+	return writeJSON(w, map[string]any{"gone": rows})
 }
 
 // chooseTexts takes the @SEQNO from paths VG/LV@SEQNO, and has their VGs shown as they were in that text.

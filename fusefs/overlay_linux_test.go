@@ -233,3 +233,31 @@ func TestADamagedOverlayIsNotTakenForNone(t *testing.T) {
 		wantErrno(t, "opening it", err, syscall.EIO)
 	}
 }
+
+func TestARemovedLVIsWrittenInAnOverlay(t *testing.T) {
+	disks, dir := oneLV().Disks(), t.TempDir()
+	before := [][]byte{disks[0].Contents(), disks[1].Contents()}
+	shown := func(c *Config) { c.Scan = withRemoved(t, disks, gone(), [2]int64{51, 52}) }
+	m := mountDisks(t, disks, shown, overlaidIn(t, dir))
+	f := m.open("vg/.removed/gone@1", os.O_RDWR)
+	want := bytes.Repeat([]byte("new "), extent/4)
+	// What was lost can be written too.
+	for _, at := range []int64{0, extent} {
+		if _, err := f.WriteAt(want, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Close()
+	m.unmount()
+	again := mountDisks(t, disks, shown, overlaidIn(t, dir))
+	f = again.open("vg/.removed/gone@1", os.O_RDONLY)
+	got := make([]byte, 2*extent)
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, append(want, want...)) {
+		t.Errorf("%v, or other bytes", err)
+	}
+	for i, d := range disks {
+		if !bytes.Equal(d.Contents(), before[i]) {
+			t.Errorf("disk %d was written", i)
+		}
+	}
+}
