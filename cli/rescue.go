@@ -38,6 +38,9 @@ certain, likely, contradictory and lost. Nothing is written.`
 }
 
 func (c *rescueCmd) Run(a *app) error {
+	if c.JSON && !c.Rebuild {
+		return usagef("rescue --json: only with --rebuild")
+	}
 	s, err := openDevices(a, c.Devices, c.deviceOptions)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ type hole struct {
 	block  uint64
 	height int8 // unknown if nothing tells it
 	places []where
+	nodes  []*orphan // that it admits, in order of keys
 }
 
 // where is where a hole is in a device.

@@ -20,6 +20,8 @@ const (
 	maxPairs = 1 << 28
 	// maxComparisons bounds the leaves that are read to be compared.
 	maxComparisons = 1 << 22
+	// maxDevices bounds the memory for devices, those that are kept for somebody included.
+	maxDevices = 1 << 20
 	// maxRuns bounds the memory for runs of all devices.
 	maxRuns = 1 << 22
 	// heldDevice is added to the IDs of devices in trees that are kept for somebody.
@@ -60,6 +62,7 @@ type rebuilder struct {
 
 	trusted bool // the counts can be believed
 	hidden  bool // a damaged node is in use, and nothing leads to it; or that is not known
+	many    bool // there are more devices than are looked at
 	loose   bool // nodes may be those of a device that is not found again
 	assumed bool // what is told apart rests on what is only likely
 
@@ -67,7 +70,8 @@ type rebuilder struct {
 
 	devices map[uint64]*Device
 	holes   map[uint64]*hole // by the block of the node
-	lost    []where          // places of a level 1 that are damaged
+	holesIn map[*Device][]holeIn
+	lost    []where // places of a level 1 that are damaged
 	mapped  map[uint64]uint64
 	allIDs  bool // mapped has all devices
 	left    []*orphan
@@ -78,7 +82,7 @@ type rebuilder struct {
 // be by the VG. An age without
 // a metadata space map is looked for; then nothing is more than Likely.
 //
-// It reads all of the metadata once, and inner nodes and what must be compared again. Its memory is 35 bytes a block of metadata, of at most
+// It reads all of the metadata once, and inner nodes and what must be compared again. Its memory is 40 bytes a block of metadata, of at most
 // [pdata.MaxMetadataBlocks], and what it returns.
 func Build(blocks *pdata.Blocks, chunks uint64, age Age, known []uint64) (*Plan, error) {
 	f, err := survey(blocks, chunks)
@@ -110,6 +114,9 @@ func (f *facts) build(age Age, known []uint64) (*Plan, error) {
 		r.census = newCensus(f)
 		r.count(leaves...)
 		r.walkLevel1(leaves)
+	}
+	if r.many {
+		return nil, fmt.Errorf("%w: more than %d devices", ErrTooMuch, maxDevices)
 	}
 	r.census.orphans(r.counts)
 	r.findHidden()
@@ -190,7 +197,7 @@ func (r *rebuilder) readDetails() {
 
 // walkLevel1 finds the devices, and the damaged places of their trees. leaves are leaves of the level 1 beneath those that are damaged.
 func (r *rebuilder) walkLevel1(leaves []uint64) {
-	r.devices, r.holes, r.lost = map[uint64]*Device{}, map[uint64]*hole{}, nil
+	r.devices, r.holes, r.holesIn, r.lost = map[uint64]*Device{}, map[uint64]*hole{}, map[*Device][]holeIn{}, nil
 	r.level1(r.age.Level1, 0)
 	for _, leaf := range leaves {
 		r.level1(leaf, 0)
@@ -235,6 +242,10 @@ func (r *rebuilder) level1Below(number, from, to uint64, depth int, add uint64) 
 
 // found is a device of which the root is known.
 func (r *rebuilder) found(id, root uint64) {
+	if len(r.devices) == maxDevices {
+		r.many = true
+		return
+	}
 	d := &Device{ID: id, Root: root, blocks: r.blocks}
 	if d.Mapped, d.Counted = r.mapped[id]; id >= heldDevice {
 		d.Counted = false
@@ -251,6 +262,7 @@ func (r *rebuilder) found(id, root uint64) {
 		}
 		h.height = max(h.height, height)
 		h.places = append(h.places, where{d, from, to})
+		r.holesIn[d] = append(r.holesIn[d], holeIn{h, where{d, from, to}})
 	})
 }
 
@@ -334,6 +346,11 @@ func (r *rebuilder) findOrphans() error {
 		}
 	}
 	slices.SortStableFunc(r.left, func(a, b *orphan) int { return cmp.Compare(a.first, b.first) })
+	for _, o := range r.left {
+		for _, h := range o.fits {
+			h.nodes = append(h.nodes, o)
+		}
+	}
 	return nil
 }
 
@@ -382,8 +399,8 @@ func (r *rebuilder) repair(d *Device) {
 
 // mine are the orphans that fit into a hole; sure are those that are surely there, or almost.
 func (r *rebuilder) mine(h *hole) (sure, all []*orphan) {
-	for _, o := range r.left {
-		if o.used && o.fits == nil || !slices.Contains(o.fits, h) {
+	for _, o := range h.nodes {
+		if o.fits == nil { // has found its place
 			continue
 		}
 		all = append(all, o)
@@ -394,24 +411,20 @@ func (r *rebuilder) mine(h *hole) (sure, all []*orphan) {
 	return sure, all
 }
 
+// holeIn is a hole in a device, and where it is.
+type holeIn struct {
+	*hole
+	where
+}
+
+// holesOf are the holes of a device, in order.
 func (r *rebuilder) holesOf(d *Device) (holes []*hole, places []where) {
-	for _, h := range r.holes {
-		for _, w := range h.places {
-			if w.device == d {
-				holes, places = append(holes, h), append(places, w)
-			}
-		}
+	all := r.holesIn[d]
+	slices.SortFunc(all, func(a, b holeIn) int { return cmp.Compare(a.from, b.from) })
+	for _, h := range all {
+		holes, places = append(holes, h.hole), append(places, h.where)
 	}
-	order := make([]int, len(holes))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(places[a].from, places[b].from) })
-	sortedHoles, sortedPlaces := make([]*hole, len(holes)), make([]where, len(holes))
-	for i, at := range order {
-		sortedHoles[i], sortedPlaces[i] = holes[at], places[at]
-	}
-	return sortedHoles, sortedPlaces
+	return holes, places
 }
 
 func (r *rebuilder) repairHoles(d *Device) {

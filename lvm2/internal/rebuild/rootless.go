@@ -86,7 +86,10 @@ func (r *rebuilder) trees(nodes []*orphan) (sources []source) {
 func (r *rebuilder) missing() (devices []*Device) {
 	var ids []uint64
 	for id := range r.mapped {
-		ids = append(ids, id)
+		if ids = append(ids, id); len(ids) == maxDevices {
+			r.allIDs = false
+			break
+		}
 	}
 	if !r.allIDs {
 		ids = append(ids, r.known...)
