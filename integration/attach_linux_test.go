@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -260,15 +261,38 @@ func TestVolumesThatCannotBeWrittenAreAttachedReadOnly(t *testing.T) {
 			t.Errorf("the disks have been written to: %v, and now %v", before, after)
 		}
 	})
-	t.Run("in a qcow2 image", func(t *testing.T) {
+	t.Run("in a VHDX image, which is only read", func(t *testing.T) {
 		a, c := newAttacher(t), testimages.Load(t, "linear-one")
-		image := filepath.Join(me().tempDir(t), "disk.qcow2")
-		me().must(t, "qemu-img", "convert", "-c", "-O", "qcow2", me().unpack(t, c)[0], image)
+		image := filepath.Join(me().tempDir(t), "disk.vhdx")
+		me().must(t, "qemu-img", "convert", "-O", "vhdx", me().unpack(t, c)[0], image)
 		a.refused("(-r attaches it read-only)", "attach", "--lv", c.LVs[0].Path(), image)
 		for i := range c.LVs {
 			verify(t, c, &c.LVs[i], verifyFile(&c.LVs[i], a.attach("-r", "--lv", c.LVs[i].Path(), image)[0]))
 		}
 	})
+}
+
+func TestAVolumeInAQcow2ImageIsAttachedForWriting(t *testing.T) {
+	testenv.NeedTools(t, "qemu-img")
+	a, c := newAttacher(t), testimages.Load(t, "linear-one")
+	image := filepath.Join(me().tempDir(t), "disk.qcow2")
+	me().must(t, "qemu-img", "convert", "-c", "-O", "qcow2", me().unpack(t, c)[0], image)
+	path := c.LVs[0].Path()
+	device := a.attach("--lv", path, image)[0]
+	want := bytes.Repeat([]byte("written "), 1000)
+	if f, err := os.OpenFile(device, os.O_WRONLY, 0); err != nil {
+		t.Error(err)
+	} else if _, err := f.WriteAt(want, 5000); errors.Join(err, f.Close()) != nil {
+		t.Error(err)
+	}
+	me().must(t, program, "detach", device)
+	me().must(t, "qemu-img", "check", image)
+	got := make([]byte, len(want))
+	if f, err := os.Open(a.attach("-r", "--lv", path, image)[0]); err != nil {
+		t.Error(err)
+	} else if _, err := f.ReadAt(got, 5000); errors.Join(err, f.Close()) != nil || !bytes.Equal(got, want) {
+		t.Errorf("what was written is not read: %v", err)
+	}
 }
 
 func TestAttachingAgainTellsTheSameDeviceAndDetachingNamesTheMount(t *testing.T) {
