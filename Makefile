@@ -5,7 +5,7 @@
 #   make test       all tests that this machine can run
 #   make check      format, vet, linters, the direction of imports, on every platform
 #   make race       the tests under the race detector (needs a C compiler)
-#   make fuzz       every fuzzer, for FUZZTIME each
+#   make fuzz       every fuzzer, for FUZZTIME each; models of writing, for MODELSTEPS changes
 #   make bench      speed, as ratios against plain files, dd, lvm2 and (VSLVMMOUNT) libvslvm
 #   make install    under DESTDIR and PREFIX
 #   make cross      binaries for every platform, into build/
@@ -17,6 +17,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 MANDIR ?= $(PREFIX)/share/man
 FUZZTIME ?= 20s
+MODELSTEPS ?= 1000000
 RACE ?= ./...
 VERSION ?=
 ARCH ?= amd64
@@ -73,6 +74,7 @@ fuzz:
 	echo "$$p $$f for $(FUZZTIME)"; \
 	$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; \
 	done; done
+	LVM2FS_MODEL_STEPS=$(MODELSTEPS) $(GO) test -count 1 -timeout 0 -run '^TestThinVolumesHoldWhatIsWrittenToThem$$' ./lvm2/internal/dm
 
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
