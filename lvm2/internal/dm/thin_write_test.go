@@ -262,7 +262,7 @@ func TestThinVolumesHoldWhatIsWrittenToThem(t *testing.T) {
 	testenv.Long(t)
 	for name, make := range map[string]func() (*thinFamily, []memory){
 		"3 volumes":   func() (*thinFamily, []memory) { return newThinPool(2048, 4000, 4096, 1_500_000, 3) },
-		"deep":        func() (*thinFamily, []memory) { return newThinPool(4096, 20000, 512, 2_000_001, 2) },
+		"deep":        func() (*thinFamily, []memory) { return newThinPool(4096, 26000, 512, 2_000_001, 2) },
 		"two bitmaps": func() (*thinFamily, []memory) { return newThinPool(2048, 20000, 512, 1_000_000, 2) },
 		"nearly full": func() (*thinFamily, []memory) { return newThinPool(1024, 120, 4096, 900_000, 2) },
 		"external origin": func() (*thinFamily, []memory) {
