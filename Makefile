@@ -39,7 +39,7 @@ demo: build
 	sh integration/demo.sh
 
 test: build
-	@$(GO) run ./internal/testenv/lacks
+	@$(GO) run ./internal/test/testenv/lacks
 	$(GO) test -timeout 60m ./...
 
 race: build

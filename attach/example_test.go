@@ -6,7 +6,7 @@ import (
 
 	"lvm2fs/attach"
 	"lvm2fs/ggate"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"lvm2fs/ggate"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 )
 

@@ -3,7 +3,7 @@ package attach
 import (
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // Run again with this in the environment, the test binary claims a device and holds it

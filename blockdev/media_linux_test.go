@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 func init() {

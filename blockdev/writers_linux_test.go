@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // imageFile is a file of 1 MiB.

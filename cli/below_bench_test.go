@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testmd"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testmd"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/layers/md"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"

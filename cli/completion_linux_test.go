@@ -15,9 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 )
 
 // oddDisk has a name with all that shells split words at, and oddDirectory is beside it.

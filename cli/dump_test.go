@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 )
 
 // ran is how a command ended.

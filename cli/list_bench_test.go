@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 // Reading the metadata is part of it, as in a run of the command.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // manual is docs/lvm2fs.8, by the command that its parts are about; "" is the part

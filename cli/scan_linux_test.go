@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
-	"lvm2fs/internal/testtable"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
+	"lvm2fs/internal/test/testtable"
 )
 
 func TestAScanFindsAPVOnADiskThatNobodyHasNamed(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // latin1 is what a name may have that was made before UTF-8, and what else a separator or an escape could spoil.

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 )
 

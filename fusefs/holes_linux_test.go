@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // punchImage makes count extents of a PV in an image file a hole.

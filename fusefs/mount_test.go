@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 )
 

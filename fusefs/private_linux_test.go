@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/lvm2"
 )
 

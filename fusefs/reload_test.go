@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 )
 

@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 	"lvm2fs/lvm2/metadata"
 )

@@ -16,8 +16,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/splice"
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 	"lvm2fs/overlay"
 )

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // accident is what the real lvm2 has done to disks in testdata/accidents/make.sh, and how to see what was there before.

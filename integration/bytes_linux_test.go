@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 // TestMountOfNamesThatAreNotUTF8 gives a mount in the background, which is another process with the same

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 const root = "vg-multi_1.x+y/root-fs" // of several segments on several PVs

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // daemon is an lvm2fs that was started in the foreground.

@@ -47,7 +47,7 @@ can_mount() {
 }
 
 say "A disk of a volume group named banana, from testdata:"
-go run ./internal/testimages/unpack "$image/disks.tar.zst" "$dir"
+go run ./internal/test/testimages/unpack "$image/disks.tar.zst" "$dir"
 run cd "$dir"
 run ls -l ad0s7.img
 

@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 func TestVolumesOfVirtualDisksReadThroughTheMountAndCannotBeWritten(t *testing.T) {

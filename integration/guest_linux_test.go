@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // guest is one start of the virtual machine, which ends with the script.

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // asEachOverAllImages runs a test for every case of disks and everybody, who share the disks: the

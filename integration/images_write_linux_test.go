@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testtable"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testtable"
 )
 
 // An ext4 is made on an LV of a PV in a partition of a disk in an image, filled and checked. QEMU then finds the image whole, and on

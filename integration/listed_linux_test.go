@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // TestLVMListsOddPropertiesTheSame holds what list says of rare properties against the lvm2 that is installed.

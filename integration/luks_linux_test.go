@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 var luksCases = []string{"luks1", "luks2", "luks2-4k"}

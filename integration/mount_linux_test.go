@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // installed makes mount(8) find the program, which it looks for in fixed places only.

@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // daemonOf is the process behind a mount.

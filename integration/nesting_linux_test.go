@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // A PV in LUKS on an MD array over partitions of disks, which are virtual ones of two formats.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // TestLVMJudgesOddTexts asks the lvm2 that is installed what it makes of each odd text.

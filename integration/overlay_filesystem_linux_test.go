@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // dirty is a file system that was in use when the power went, and where testdata/overlay/make.sh has put it in each LV.

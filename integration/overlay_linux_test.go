@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	holes "lvm2fs/internal/sparse"
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // sparseSums are sums over where the data of files are, and over the data.

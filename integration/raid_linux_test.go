@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // What is written to RAIDs and mirrors through the mount is what the real kernel reads, and its check finds

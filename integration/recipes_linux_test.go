@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // Every recipe of the README and of the manual page does what it says, typed as it stands there by who it is for.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // group is a VG on loop devices that lvm2 itself changes; it needs no device-mapper for

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // On a running system PVs are found where the system itself has them: on a partition's own device, not the

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // A RAID that was cut off, whether the kernel was writing it or lvm2fs, is written again: what the cut left dirty is in

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // What is written to origins and snapshots, in pieces or as a file system, is what the real kernel reads of each: also where

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // copier is a way to copy a file over another. In its words SRC, DST, DIR and NAME stand for the paths of the two,

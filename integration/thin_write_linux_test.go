@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // All thin LVs and snapshots of a pool are written through the mount, in place, where that breaks sharing, where there was

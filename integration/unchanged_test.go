@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // Nothing is changed that the user did not write: not by mounting for writing, not by

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 func TestSignalsUnmountAndEndTheProgram(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // kernel runs a script in the virtual machine with the disks attached, and gives what it

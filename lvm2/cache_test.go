@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/lvm2/metadata"

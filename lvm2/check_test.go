@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/raid"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 // In the case integrity-corrupt the data of both legs were altered, each in other places, which their checksums tell. A

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"

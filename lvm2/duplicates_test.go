@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // twinsOfOnePV is a VG with one PV, and two devices that both show it.

@@ -5,7 +5,7 @@ import (
 	"io"
 	"log"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 )
 
 // overlays are the devices of an image, whose changes stay in memory.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/metadata"
 )

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 )
 
 // sums are the first bytes of the fingerprints of a case's LVs, by VG/LV.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 const blockSize = 4096

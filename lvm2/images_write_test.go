@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/mapping"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/metadata"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 func devices(disks ...*testpv.Disk) []Device {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/metadata"
 )
 

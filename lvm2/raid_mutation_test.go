@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/metadata"
 )
 

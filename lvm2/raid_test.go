@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"

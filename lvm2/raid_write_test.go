@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/mapping"
 )
 

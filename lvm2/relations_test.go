@@ -3,7 +3,7 @@ package lvm2
 import (
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 func TestTheOriginSizeOfASnapshotIsThatWhenItWasMade(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"

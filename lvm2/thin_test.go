@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/metadata"
 )
 

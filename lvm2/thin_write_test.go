@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/metadata"
 )
 

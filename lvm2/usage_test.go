@@ -3,7 +3,7 @@ package lvm2
 import (
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 func TestAVDOLVThatWasReducedIsAsFullAsItWas(t *testing.T) {

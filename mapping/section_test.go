@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/mapping"
 )
 

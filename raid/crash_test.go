@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // recorder notes, in order, what is written to and flushed on all disks of a machine.

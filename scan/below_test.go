@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testmd"
-	"lvm2fs/internal/testtable"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testmd"
+	"lvm2fs/internal/test/testtable"
 )
 
 // opened is a session over paths, with what was wrong, a line each.

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/lvm2"
 )
 

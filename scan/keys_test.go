@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/layers/luks"
 	"lvm2fs/mapping"
 )

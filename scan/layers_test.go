@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"lvm2fs/blockdev/pieces"
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // A header that was kept elsewhere opens the disk whose own is lost, whatever the disk is an image in.

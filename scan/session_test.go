@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 // cached measures what the collection of images has of the other kinds, against a linear LV: cached,

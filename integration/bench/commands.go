@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 // dump writes the LV out, and dd the same range.

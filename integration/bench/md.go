@@ -5,8 +5,8 @@ package main
 import (
 	"fmt"
 
-	"lvm2fs/internal/testmd"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testmd"
+	"lvm2fs/internal/test/testpv"
 )
 
 // makeMD writes the disks of an MD array of a level, with as many legs as the RAID LV of the same kind, that

@@ -5,7 +5,7 @@ package main
 import (
 	"fmt"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 const (

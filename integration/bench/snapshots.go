@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // snapshotSize is the size of an origin in bytes.

@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // thinDisk makes a disk with a pool whose thin1, fully provisioned, has runs of 16 chunks here and there

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // thinSize is the size of a thin volume in bytes.

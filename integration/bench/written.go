@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 )
 
 // writtenSize is the size in bytes of the LV that is written.

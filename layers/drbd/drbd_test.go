@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/mapping"
 )
 

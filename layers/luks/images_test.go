@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"
 )

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testmd"
+	"lvm2fs/internal/test/testmd"
 	"lvm2fs/mapping"
 )
 

@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"lvm2fs/internal/testmd"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testmd"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/mapping"
 )
 

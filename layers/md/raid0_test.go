@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"lvm2fs/internal/testmd"
+	"lvm2fs/internal/test/testmd"
 	"lvm2fs/mapping"
 	"lvm2fs/raid"
 )

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testenv"
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testenv"
+	"lvm2fs/internal/test/testimages"
 )
 
 // sfdisk is what util-linux reads of a table: number, first byte and bytes of each partition, but for

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testtable"
+	"lvm2fs/internal/test/testtable"
 )
 
 type part = testtable.Part

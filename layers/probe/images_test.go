@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"lvm2fs/internal/testimages"
-	"lvm2fs/internal/testmd"
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testimages"
+	"lvm2fs/internal/test/testmd"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/layers/md"
 	"lvm2fs/lvm2"
 	"lvm2fs/mapping"

@@ -14,9 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testmd"
-	"lvm2fs/internal/testpv"
-	"lvm2fs/internal/testtable"
+	"lvm2fs/internal/test/testmd"
+	"lvm2fs/internal/test/testpv"
+	"lvm2fs/internal/test/testtable"
 	"lvm2fs/layers/md"
 	"lvm2fs/mapping"
 )

@@ -14,7 +14,7 @@ import (
 	"unicode/utf16"
 
 	"lvm2fs/blockdev"
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // logChange is a descriptor: a page of data, or so many zeros.

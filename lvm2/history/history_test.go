@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testpv"
+	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
 )

@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 

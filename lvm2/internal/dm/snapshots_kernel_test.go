@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 

@@ -17,7 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/lvm2/internal/pdata"
 )
 

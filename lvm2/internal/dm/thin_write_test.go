@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
 )

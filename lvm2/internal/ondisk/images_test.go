@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/internal/text"
 )

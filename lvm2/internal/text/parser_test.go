@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // outline writes a tree in one way, whatever way it was written in before.

@@ -4,7 +4,7 @@ package main
 import (
 	"fmt"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 func main() {

@@ -13,7 +13,7 @@ import (
 	"sort"
 	"testing"
 
-	"lvm2fs/internal/testenv"
+	"lvm2fs/internal/test/testenv"
 )
 
 // Case is one set of disks with its truth, as expect.json has it.

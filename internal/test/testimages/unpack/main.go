@@ -1,13 +1,13 @@
 // Unpack makes the disks of an archive disks.tar.zst:
 //
-//	go run ./internal/testimages/unpack ARCHIVE DIR
+//	go run ./internal/test/testimages/unpack ARCHIVE DIR
 package main
 
 import (
 	"fmt"
 	"os"
 
-	"lvm2fs/internal/testimages"
+	"lvm2fs/internal/test/testimages"
 )
 
 func main() {

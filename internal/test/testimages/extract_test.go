@@ -11,7 +11,7 @@ import (
 
 func TestExtractGivesTheDiskThatWasPacked(t *testing.T) {
 	dir := t.TempDir()
-	if err := Extract("../../testdata/images/banana/disks.tar.zst", dir); err != nil {
+	if err := Extract("../../../testdata/images/banana/disks.tar.zst", dir); err != nil {
 		t.Fatal(err)
 	}
 	disk, err := os.Open(filepath.Join(dir, "ad0s7.img"))
@@ -33,7 +33,7 @@ func TestExtractGivesTheDiskThatWasPacked(t *testing.T) {
 }
 
 func TestExtractOfADamagedArchiveFails(t *testing.T) {
-	whole, err := os.ReadFile("../../testdata/images/banana/disks.tar.zst")
+	whole, err := os.ReadFile("../../../testdata/images/banana/disks.tar.zst")
 	if err != nil {
 		t.Fatal(err)
 	}
