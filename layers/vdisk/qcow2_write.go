@@ -151,11 +151,7 @@ func (q *qcow2) usedOnce(place int64) error {
 func (q *qcow2) assign(p []byte, off int64) (int64, error) {
 	in := off % q.clusterSize()
 	n := min(int64(len(p)), q.clusterSize()-in)
-	at, err := q.entryPlace(off)
-	if err != nil {
-		return 0, err
-	}
-	old, err := q.tables.u64(at)
+	at, old, err := q.entryFor(off)
 	if err != nil {
 		return 0, err
 	}
@@ -190,11 +186,7 @@ func (q *qcow2) unmap(off, n int64) (int64, error) {
 	if off%q.clusterSize() != 0 || n < min(q.clusterSize(), q.bytes-off) || q.head.version < 3 && q.beneath != nil {
 		return 0, nil
 	}
-	at, err := q.entryPlace(off)
-	if err != nil {
-		return 0, err
-	}
-	old, err := q.tables.u64(at)
+	at, old, err := q.entryFor(off)
 	if err != nil {
 		return 0, err
 	}
@@ -206,6 +198,15 @@ func (q *qcow2) unmap(off, n int64) (int64, error) {
 		zero = qcowIsZero
 	}
 	return n, q.tables.putU64(at, zero, qcowStageEntries)
+}
+
+// entryFor is the L2 entry for a byte of the disk, and its place.
+func (q *qcow2) entryFor(off int64) (place int64, entry uint64, err error) {
+	if place, err = q.entryPlace(off); err != nil {
+		return 0, 0, err
+	}
+	entry, err = q.tables.u64(place)
+	return place, entry, err
 }
 
 // entryPlace is where the L2 entry for a byte of the disk is, in a table that nothing else uses: a new one if need be.
