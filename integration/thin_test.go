@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"lvm2fs/blockdev"
@@ -37,6 +38,66 @@ type thinRange struct {
 	Length uint64 `xml:"length,attr"`
 }
 
+// restoreThin is what thin_restore makes of a pool: so many bytes of metadata.
+func restoreThin(t *testing.T, bytes, dataChunks int, devices ...[]testpv.ThinMapping) []byte {
+	t.Helper()
+	testenv.NeedTools(t, "thin_restore")
+	dir := t.TempDir()
+	source, metadata := filepath.Join(dir, "pool.xml"), filepath.Join(dir, "pool.meta")
+	f, err := os.Create(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(testpv.WriteThinXML(f, dataChunks, devices...), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(metadata, make([]byte, bytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("thin_restore", "-i", source, "-o", metadata).CombinedOutput(); err != nil {
+		t.Fatalf("thin_restore: %v: %s", err, out)
+	}
+	restored, err := os.ReadFile(metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return restored
+}
+
+// Pools of containers have devices that no LV is there for.
+func TestAMountOfAllShowsThinDevicesWithoutAnLV(t *testing.T) {
+	const chunks = 16
+	meta := restoreThin(t, 4<<20, chunks, []testpv.ThinMapping{{Chunk: 0, Data: 3}}, []testpv.ThinMapping{{Chunk: 0, Data: 5}, {Chunk: 2, Data: 1}})
+	disk := filepath.Join(me().tempDir(t), "disk.img")
+	dataStart, err := testpv.WriteThinDisk(disk, meta, chunks, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, chunks*testpv.ThinChunk)
+	for i := range data {
+		data[i] = byte(1 + i/testpv.ThinChunk)
+	}
+	f, err := os.OpenFile(disk, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(data, dataStart); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := os.Stat(filepath.Join(me().mount(t, "-r", disk), "vg/pool#2")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without -a: %v", err)
+	}
+	got, err := os.ReadFile(filepath.Join(me().mount(t, "-r", "-a", disk), "vg/pool#2"))
+	chunk := func(b byte) []byte { return bytes.Repeat([]byte{b}, testpv.ThinChunk) }
+	if want := slices.Concat(chunk(6), chunk(0), chunk(2)); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 // TestAPoolWithAMillionMappingsReadsAsThinDumpSays compares every mapping with what thin_dump, another
 // reader, makes of the same metadata.
 func TestAPoolWithAMillionMappingsReadsAsThinDumpSays(t *testing.T) {
@@ -44,7 +105,7 @@ func TestAPoolWithAMillionMappingsReadsAsThinDumpSays(t *testing.T) {
 	testenv.NeedTools(t, "thin_restore", "thin_dump")
 	const devices, mappings = 4, 250_000
 	dir := t.TempDir()
-	source, metadata := filepath.Join(dir, "pool.xml"), filepath.Join(dir, "pool.meta")
+	metadata := filepath.Join(dir, "pool.meta")
 	places := rand.Perm(devices * mappings)
 	pool := make([][]testpv.ThinMapping, devices)
 	for d := range pool {
@@ -52,18 +113,9 @@ func TestAPoolWithAMillionMappingsReadsAsThinDumpSays(t *testing.T) {
 			pool[d] = append(pool[d], testpv.ThinMapping{Chunk: 2*i + i%2, Data: places[d*mappings+i]})
 		}
 	}
-	f, err := os.Create(source)
-	if err != nil {
+	meta := restoreThin(t, 64<<20, len(places), pool...)
+	if err := os.WriteFile(metadata, meta, 0o600); err != nil {
 		t.Fatal(err)
-	}
-	if err := errors.Join(testpv.WriteThinXML(f, len(places), pool...), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(metadata, make([]byte, 64<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("thin_restore", "-i", source, "-o", metadata).CombinedOutput(); err != nil {
-		t.Fatalf("thin_restore: %v: %s", err, out)
 	}
 	dumped, err := exec.Command("thin_dump", metadata).Output()
 	if err != nil {
@@ -71,10 +123,6 @@ func TestAPoolWithAMillionMappingsReadsAsThinDumpSays(t *testing.T) {
 	}
 	var dump thinDump
 	if err := xml.NewDecoder(bytes.NewReader(dumped)).Decode(&dump); err != nil {
-		t.Fatal(err)
-	}
-	meta, err := os.ReadFile(metadata)
-	if err != nil {
 		t.Fatal(err)
 	}
 	disk := filepath.Join(dir, "disk.img")
