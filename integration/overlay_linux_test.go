@@ -186,3 +186,38 @@ func TestEveryLVThatCanBeReadCanBeWrittenWithAnOverlay(t *testing.T) {
 		})
 	}
 }
+
+// What is shown as it was is read-only, and can be written with an overlay all the same.
+func TestAVGAsItWasCanBeWrittenWithAnOverlay(t *testing.T) {
+	who := me()
+	disks := who.unpack(t, testimages.Load(t, "linear-one"))
+	before := sparseSums(t, disks)
+	changes, out := who.tempDir(t), who.tempDir(t)
+	past := append([]string{"--at", "banana=3"}, disks...)
+	want := bytes.Repeat([]byte("new "), 1024)
+
+	dir := who.mount(t, past...)
+	if f, err := os.OpenFile(filepath.Join(dir, "banana/chocolate"), os.O_RDWR, 0); err == nil {
+		f.Close()
+		t.Error("without an overlay it can be opened for writing")
+	}
+	dir = who.mount(t, append([]string{"-o", "overlay=" + changes}, past...)...)
+	f, err := os.OpenFile(filepath.Join(dir, "banana/chocolate"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(want, 12345)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	who.must(t, program, "umount", dir)
+
+	who.must(t, program, append([]string{"dump", "-C", out, "--overlay", changes, "--lv", "banana/chocolate"}, past...)...)
+	dumped, err := os.ReadFile(filepath.Join(out, "banana/chocolate"))
+	if err != nil || !bytes.Equal(dumped[12345:][:len(want)], want) {
+		t.Errorf("the dump has not what was written, %v", err)
+	}
+	if after := sparseSums(t, disks); !slices.Equal(after, before) {
+		t.Error("a disk has changed")
+	}
+}
