@@ -11,10 +11,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"lvm2fs/internal/test/testenv"
-	"lvm2fs/internal/test/testimages"
 	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2"
 	"lvm2fs/lvm2/report"
@@ -173,36 +170,5 @@ func TestTheSchemaNamesTheFieldsThatListKnows(t *testing.T) {
 	text, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(text, schema()) {
 		t.Errorf("%s is not what list knows (LVM2FS_UPDATE=1 writes it): %v", schemaFile, err)
-	}
-}
-
-func TestWhatListPrintsFollowsTheSchema(t *testing.T) {
-	testenv.Long(t)
-	compiled, err := jsonschema.NewCompiler().Compile(filepath.Join(testenv.Root(), schemaFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range testimages.All(t) {
-		t.Run(c.Name, func(t *testing.T) {
-			if !c.Supported() {
-				t.Skip("SKIP: the manual says that it is not read")
-			}
-			args := append([]string{"list", "--json", "-a"}, c.Flags()...)
-			args = append(args, c.Unpack(t)...)
-			if c.Extra.Passphrase != "" {
-				args = append(args, "--key-file", keyFileWith(t, c.Extra.Passphrase))
-			}
-			var stdout, stderr bytes.Buffer
-			if code := Main(args, strings.NewReader(""), &stdout, &stderr); code != exitOK && code != exitIncomplete {
-				t.Fatalf("exit code %d: %s", code, stderr.String())
-			}
-			doc, err := jsonschema.UnmarshalJSON(&stdout)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := compiled.Validate(doc); err != nil {
-				t.Error(err)
-			}
-		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
 	holes "lvm2fs/internal/sparse"
@@ -212,6 +213,17 @@ func TestAVGAsItWasCanBeWrittenWithAnOverlay(t *testing.T) {
 	}
 	who.must(t, program, "umount", dir)
 
+	listed, err := jsonschema.UnmarshalJSON(strings.NewReader(who.must(t, program, "overlay", "list", "--json", changes)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := jsonschema.NewCompiler().Compile("../docs/overlay.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(listed); err != nil {
+		t.Error(err)
+	}
 	who.must(t, program, append([]string{"dump", "-C", out, "--overlay", changes, "--lv", "banana/chocolate"}, past...)...)
 	dumped, err := os.ReadFile(filepath.Join(out, "banana/chocolate"))
 	if err != nil || !bytes.Equal(dumped[12345:][:len(want)], want) {
