@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	fit "lvm2fs/internal/printable"
@@ -155,7 +153,7 @@ func (c *overlayCmd) list(a *app, entries []overlay.Entry) error {
 	if c.JSON {
 		err = writeJSON(out, map[string]any{"overlays": all})
 	} else {
-		err = c.writeTable(out, entries, all)
+		err = c.writeTable(a, out, entries, all)
 	}
 	if err := errors.Join(err, out.Flush()); err != nil {
 		return err
@@ -166,20 +164,19 @@ func (c *overlayCmd) list(a *app, entries []overlay.Entry) error {
 	return nil
 }
 
-func (c *overlayCmd) writeTable(out io.Writer, entries []overlay.Entry, all []listedOverlay) error {
+func (c *overlayCmd) writeTable(a *app, out io.Writer, entries []overlay.Entry, all []listedOverlay) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintf(out, "no overlays in %s\n", printable(c.Dir))
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "LV\tSize\tWritten\tZeros\tOn disk\tMade\tNotes")
+	var t table
+	t.header("LV", "Size", "Written", "Zeros", "On disk", "Made", "Notes")
 	for i, l := range all {
-		size, made := "-", "-"
+		whole, made := alignRight+"-", "-"
 		if l.Created != nil {
-			size, made = formatSize(l.Size), l.Created.Local().Format(time.DateTime)
+			whole, made = size(l.Size), l.Created.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(overlayOf(entries[i])), size,
-			formatSize(l.Written), formatSize(l.Zeroed), formatSize(l.OnDisk), made, printable(strings.Join(l.problems, "; ")))
+		t.row(printable(overlayOf(entries[i])), whole, size(l.Written), size(l.Zeroed), size(l.OnDisk), made, notes(l.problems))
 	}
-	return w.Flush()
+	return t.write(out, layout{headings: true, width: a.terminalWidth()})
 }
