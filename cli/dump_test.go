@@ -175,6 +175,7 @@ func (i *interrupter) Write(p []byte) (int, error) {
 }
 
 func TestAnInterruptedDumpGoesOnWhenItIsRunAgain(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "banana")
 	disks := c.Unpack(t)
 	out := t.TempDir()

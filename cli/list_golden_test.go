@@ -267,6 +267,7 @@ var belowLVM = map[string]string{
 }
 
 func TestListReportsOfEveryImageWhatLVMDid(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range testimages.Images(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			want := reports{}

@@ -273,6 +273,7 @@ func TestVolumesThatCannotBeWrittenAreAttachedReadOnly(t *testing.T) {
 }
 
 func TestAVolumeInAQcow2ImageIsAttachedForWriting(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "qemu-img")
 	a, c := newAttacher(t), testimages.Load(t, "linear-one")
 	image := filepath.Join(me().tempDir(t), "disk.qcow2")
@@ -296,6 +297,7 @@ func TestAVolumeInAQcow2ImageIsAttachedForWriting(t *testing.T) {
 }
 
 func TestAttachingAgainTellsTheSameDeviceAndDetachingNamesTheMount(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "mkfs.ext4")
 	for _, layout := range [][]string{{"-L", "8m"}, {"-L", "8m", "-i2"}} {
 		t.Run(strings.Join(layout, " "), func(t *testing.T) {
@@ -319,6 +321,7 @@ func TestAttachingAgainTellsTheSameDeviceAndDetachingNamesTheMount(t *testing.T)
 }
 
 func TestWhoHoldsADiskIsNamedToWhoWantsToAttach(t *testing.T) {
+	testenv.Long(t)
 	for _, layout := range [][]string{{"-L", "8m"}, {"-L", "8m", "-i2"}} {
 		t.Run(strings.Join(layout, " "), func(t *testing.T) {
 			a, g := newAttacher(t), newGroup(t)
@@ -605,6 +608,7 @@ func partitioned(t *testing.T, a *attacher) *group {
 
 // A kernel that reads no GPT is told by partx where the partitions are. All the same it was asked to look.
 func TestPartitionsInVolumesGetDevices(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedTools(t, "partx", "mkfs.ext4")
 	a := newAttacher(t)
 	g := partitioned(t, a)

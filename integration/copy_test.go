@@ -128,6 +128,7 @@ func TestWritingStopsAtTheEndOfTheVolume(t *testing.T) {
 }
 
 func TestAReadOnlyMountRefusesToOpenForWriting(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "linear-multi")
 	asEach(t, func(t *testing.T, who person) {
 		dir := who.mount(t, append([]string{"-r"}, who.unpack(t, c)...)...)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestMount8RemountsAMountThatIsNotInFstab(t *testing.T) {
+	testenv.Long(t)
 	installed(t)
 	c := testimages.Load(t, "meta-wrap")
 	who := me()
@@ -43,6 +44,7 @@ func options(t *testing.T, dir string) string {
 }
 
 func TestMaxReadBoundsRequests(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	asEach(t, func(t *testing.T, who person) {
 		disk := who.unpack(t, c)[0]
@@ -72,6 +74,7 @@ func TestFilesAndDirectoriesHaveMasksOfTheirOwn(t *testing.T) {
 }
 
 func TestAllowRootLetsRootInAndNobodyElse(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedRoot(t)
 	userAllowOther(t)
 	c := testimages.Load(t, "meta-wrap")

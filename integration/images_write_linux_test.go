@@ -15,6 +15,7 @@ import (
 // An ext4 is made on an LV of a PV in a partition of a disk in an image, filled and checked. QEMU then finds the image whole, and on
 // the disk that it makes of it the file system is what was written; what lies beneath is as it was.
 func TestAnExt4IsWrittenToAnLVInAnImage(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedFUSE(t)
 	testenv.NeedLoop(t)
 	testenv.NeedTools(t, "mkfs.ext4", "e2fsck", "qemu-img")

@@ -190,6 +190,7 @@ func TestEveryLVThatCanBeReadCanBeWrittenWithAnOverlay(t *testing.T) {
 
 // What is shown as it was is read-only, and can be written with an overlay all the same.
 func TestAVGAsItWasCanBeWrittenWithAnOverlay(t *testing.T) {
+	testenv.Long(t)
 	who := me()
 	disks := who.unpack(t, testimages.Load(t, "linear-one"))
 	before := sparseSums(t, disks)

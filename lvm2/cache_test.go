@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/internal/test/testimages"
 	"lvm2fs/internal/test/testpv"
 	"lvm2fs/lvm2/internal/dm"
@@ -112,6 +113,7 @@ func inMemory(t *testing.T, s *Scan) []*testpv.Disk {
 }
 
 func TestCacheLVsAreWritableOrSayWhyNot(t *testing.T) {
+	testenv.Long(t)
 	for name, lvs := range map[string]map[string]string{
 		"cache-clean": {"wbpool": "", "wbvol": "", "wtpool": "", "wtvol": ""},
 		"cache-raid":  {"lv": ""},
@@ -234,6 +236,7 @@ func scribble(t *testing.T, lv *LV, contents []byte) {
 }
 
 func TestAWrittenCacheIsReadBackWithItAndWithout(t *testing.T) {
+	testenv.Long(t)
 	disks := inMemory(t, openImages(t, testimages.Load(t, "cache-clean")))
 	vg := Open(devices(disks...), Options{}).VGs[0]
 	want := readVG(t, vg)

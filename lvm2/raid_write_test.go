@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/internal/test/testpv"
 	"lvm2fs/mapping"
 )
@@ -542,6 +543,7 @@ func (d tapedDisk) Sync() error {
 }
 
 func TestWhereverThePowerGoesTheKernelResyncsWhatDiffers(t *testing.T) {
+	testenv.Long(t)
 	for name, away := range map[string][]int{"whole": nil, "without the first leg": {0}, "without the last": {2}, "without two": {0, 1}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

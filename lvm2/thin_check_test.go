@@ -209,6 +209,7 @@ func TestTheCheckFindsWhatThinCheckFinds(t *testing.T) {
 }
 
 func TestBlocksThatLeakAreNamed(t *testing.T) {
+	testenv.Long(t)
 	p := poolsOf(t, testimages.Load(t, "thin"))[0]
 	for number := range len(p.metadata) / pdata.BlockSize {
 		b := p.metadata[number*pdata.BlockSize:][:pdata.BlockSize]
@@ -229,6 +230,7 @@ func TestBlocksThatLeakAreNamed(t *testing.T) {
 }
 
 func TestACheckOfAThinLVVerifiesItsPoolOnce(t *testing.T) {
+	testenv.Long(t)
 	var c Checker
 	found := 0
 	c.Found = func(Finding) error { found++; return nil }

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/metadata"
 )
@@ -124,6 +125,7 @@ type bytesDevice struct{ *bytes.Reader }
 func (bytesDevice) Name() string { return "memory" }
 
 func TestMetadataOfAnotherAgeAreRefusedUnlessTheUserSaysSo(t *testing.T) {
+	testenv.Long(t)
 	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
 	truth := readVG(t, vg)
 	poolMapping(vg.LV("pool")).TransactionID += 2
@@ -136,6 +138,7 @@ func TestMetadataOfAnotherAgeAreRefusedUnlessTheUserSaysSo(t *testing.T) {
 }
 
 func TestDifferencesHoldAllThatDiffers(t *testing.T) {
+	testenv.Long(t)
 	vg := openImages(t, testimages.Load(t, "thin")).VGs[0]
 	truth := readVG(t, vg)
 	for _, pair := range [][2]string{{"vol_a", "vol_a_s1"}, {"vol_a_s1", "vol_a"}, {"vol_a_s1s", "vol_a_s1"}, {"vol_b", "vol_b_ro"}, {"fs", "vol_a"}, {"vol_a", "vol_a"}} {

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"lvm2fs/internal/test/testenv"
 )
 
 // survivable gives sets of legs without which nothing of the array is lost, at most about 12, and none that is empty.
@@ -21,6 +23,7 @@ func survivable(rng *rand.Rand, g Geometry) (sets [][]int) {
 }
 
 func TestAnArrayIsWrittenWithoutLegsThatItCanLose(t *testing.T) {
+	testenv.Long(t)
 	for n := 2; n <= 8; n++ {
 		for _, g := range geometries(n) {
 			t.Run(g.String(), func(t *testing.T) {

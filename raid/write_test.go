@@ -127,6 +127,7 @@ func (w *world) wantLegs(t *testing.T, data []byte) {
 }
 
 func TestWritesToEveryLayoutChangeDataCopiesAndParityAndNothingElse(t *testing.T) {
+	testenv.Long(t)
 	for n := 2; n <= 10; n++ {
 		for _, g := range geometries(n) {
 			t.Run(g.String(), func(t *testing.T) {

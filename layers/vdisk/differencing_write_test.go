@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -13,6 +14,7 @@ func overRaw(beneath []byte) Options {
 }
 
 func TestADifferencingVHDIsWrittenSectorBySector(t *testing.T) {
+	testenv.Long(t)
 	base := disk(3<<20, 4)
 	for _, block := range []int{4096, 65536, 2 << 20} {
 		l, want := some(base, len(base), 512, block, 3)

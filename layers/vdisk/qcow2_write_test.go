@@ -8,11 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 
 // An image with a snapshot, and with clusters that are compressed, and all of it once more beneath.
 func TestSnapshotsInsideOfAnImageKeepTheirBytes(t *testing.T) {
+	testenv.Long(t)
 	for _, options := range []string{"", "compat=0.10", "cluster_size=512", "cluster_size=4k,refcount_bits=8"} {
 		t.Run(options, func(t *testing.T) {
 			w := newWorkshop(t)
@@ -73,6 +75,7 @@ func TestSnapshotsInsideOfAnImageKeepTheirBytes(t *testing.T) {
 }
 
 func TestCompressedClustersAreWrittenElsewhere(t *testing.T) {
+	testenv.Long(t)
 	for _, options := range []string{"compression_type=zlib", "compression_type=zstd,cluster_size=16k"} {
 		w := newWorkshop(t)
 		disk := disk(3<<20+512, 5)
@@ -99,6 +102,7 @@ func TestCompressedClustersAreWrittenElsewhere(t *testing.T) {
 }
 
 func TestOnlyTheTopOfAChainOfQcow2IsWritten(t *testing.T) {
+	testenv.Long(t)
 	for _, options := range []string{"compat=1.1", "compat=0.10", "cluster_size=2k"} {
 		w := newWorkshop(t)
 		w.make("base", "qcow2", true)
@@ -151,6 +155,7 @@ func TestTheTableOfReferenceCountsGrows(t *testing.T) {
 
 // A power cut while that table grows: the image is made such that little is missing.
 func TestAPowerCutWhileTheTableOfReferenceCountsGrows(t *testing.T) {
+	testenv.Long(t)
 	w := newWorkshop(t)
 	w.img("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "image", "12M")
 	m := w.open("image").(*writable)

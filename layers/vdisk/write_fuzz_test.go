@@ -5,10 +5,13 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"lvm2fs/internal/test/testenv"
 )
 
 // Many write to one image, read it and flush it: each finds what it has written.
 func TestManyWriteAnImageAtOnce(t *testing.T) {
+	testenv.Long(t)
 	for _, kind := range []string{"qcow2 cluster_size=4k", "vmdk", "vdi", "vpc force_size=on"} {
 		w := newWorkshop(t)
 		w.make("image", kind, true)

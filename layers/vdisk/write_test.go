@@ -66,6 +66,7 @@ func (w workshop) check(name, kind string) {
 }
 
 func TestRandomWritesAreWhatQEMUReads(t *testing.T) {
+	testenv.Long(t)
 	for _, kind := range made {
 		for _, full := range []bool{false, true} {
 			name := kind
