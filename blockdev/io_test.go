@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -158,6 +159,7 @@ func memory(n, skip int) []byte {
 }
 
 func TestAReadGivesTheBytesAskedForWhateverTheAlignment(t *testing.T) {
+	testenv.Long(t)
 	overMedia(t, func(t *testing.T, d *Device, _ io.ReaderAt, data []byte) {
 		for i, r := range ranges() {
 			off, n := r[0], r[1]

@@ -216,6 +216,7 @@ func TestListTellsHowManyBlocksOfACacheAreDirty(t *testing.T) {
 }
 
 func TestADamagedPoolShowsInTheListingAndTheExitCode(t *testing.T) {
+	testenv.Long(t)
 	for name, damage := range map[string]func(superblock []byte){
 		"a bit":             func(b []byte) { b[400] ^= 1 },
 		"zeros":             func(b []byte) { clear(b) },

@@ -509,6 +509,7 @@ func TestDevicesFollowTheirVolumesThroughAReload(t *testing.T) {
 
 // Until somebody says reload, a process in the background may know that an LV is shorter now, and the kernel not.
 func TestReadingBehindTheEndOfAVolumeThatHasShrunkIsAnError(t *testing.T) {
+	testenv.Long(t)
 	a, g := newAttacher(t), newGroup(t)
 	g.lvm("lvcreate", "-an", "-Zn", "-Wn", "-n", "data", "-L", "8m", "-i2", "tg")
 	device := a.attach(append([]string{"--lv", "tg/data"}, g.loops...)...)[0]

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/internal/test/testimages"
 )
 
 // TestMountOfNamesThatAreNotUTF8 gives a mount in the background, which is another process with the same
 // arguments, names of which JSON, a mount table or a log could spoil the bytes.
 func TestMountOfNamesThatAreNotUTF8(t *testing.T) {
+	testenv.Long(t)
 	const odd = "caf\xe9 \xff\xfe,\\=#\x1b[1m"
 	c := testimages.Load(t, "linear-multi")
 	asEach(t, func(t *testing.T, who person) {

@@ -145,6 +145,7 @@ func TestErrorsOfTheBackgroundProcessAreThoseOfTheCommand(t *testing.T) {
 }
 
 func TestAMountIsGoneWhenItsStarterWasInterrupted(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	who := me()
 	disks := who.unpack(t, c)

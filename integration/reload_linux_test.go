@@ -95,6 +95,7 @@ func write(t *testing.T, path string, content []byte, off int64) {
 }
 
 func TestSIGHUPShowsWhatLVM2HasChangedAndFilesFollowTheirVolume(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("keep", "4m", 0)
 	g.create("gone", "4m", 0)
@@ -157,6 +158,7 @@ func TestSIGHUPShowsWhatLVM2HasChangedAndFilesFollowTheirVolume(t *testing.T) {
 }
 
 func TestRemountReloadsAndWaits(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("one", "4m", 0)
 	dir := me().mount(t, g.loops...)
@@ -175,6 +177,7 @@ func TestRemountReloadsAndWaits(t *testing.T) {
 
 // The warnings of mounting come again when the metadata is read again, at whoever asked for that.
 func TestRemountWarnsOfWhatMountingWarnsOf(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("one", "4m", 0)
 	g.create("two", "4m", 1)
@@ -192,6 +195,7 @@ func TestRemountWarnsOfWhatMountingWarnsOf(t *testing.T) {
 }
 
 func TestAReloadThatFailsKeepsTheOldVolumes(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("one", "4m", 0)
 	dir := me().mount(t, append([]string{"-r"}, g.loops...)...)
@@ -222,6 +226,7 @@ func TestOpeningForWritingFailsOnceLVM2HasChangedTheGroup(t *testing.T) {
 }
 
 func TestVolumesThatLVM2MadeReadAsTheirDevices(t *testing.T) {
+	testenv.Long(t)
 	g := newGroup(t)
 	g.create("first", "3m", 0)
 	g.create("second", "5m", 0)

@@ -273,6 +273,7 @@ func TestACopyFromVolumeToVolumeLeavesNoOldBytes(t *testing.T) {
 
 // A loop device that was there before goes on seeing the whole LV, while somebody else truncates its file and after it.
 func TestALoopDeviceKeepsItsVolumeThroughATruncation(t *testing.T) {
+	testenv.Long(t)
 	testenv.NeedLoop(t)
 	c := testimages.Load(t, "linear-multi")
 	dir := me().mount(t, me().unpack(t, c)...)

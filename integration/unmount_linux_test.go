@@ -14,6 +14,7 @@ import (
 )
 
 func TestSignalsUnmountAndEndTheProgram(t *testing.T) {
+	testenv.Long(t)
 	c := testimages.Load(t, "meta-wrap")
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/internal/test/testimages"
 	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/metadata"
@@ -115,6 +116,7 @@ func failNext(t *testing.T, lv *LV, size int64, n int32) (devices []Device, left
 }
 
 func TestWhatADeviceFailedToReadOnceIsReadTheNextTime(t *testing.T) {
+	testenv.Long(t)
 	for _, c := range []struct{ image, lv, metadata string }{
 		{"thin", "vol_a", "pool_tmeta"},
 		{"vdo-plain", "vol", "vpool_vdata"},

@@ -303,6 +303,7 @@ func TestChainsOfDifferencingVHDXShowWhatEachAdds(t *testing.T) {
 }
 
 func TestABitmapOfVHDXIsThatOfItsChunk(t *testing.T) {
+	testenv.Long(t)
 	// With sectors of 512 bytes and blocks of 256 MiB, a chunk is of 16 blocks.
 	w := newWorkshop(t)
 	w.img("create", "-f", "vhdx", "base.vhdx", "9G")

@@ -53,6 +53,7 @@ func TestADifferencingVHDIsWrittenSectorBySector(t *testing.T) {
 }
 
 func TestOnlyTheTopOfAChainOfVMDKIsWritten(t *testing.T) {
+	testenv.Long(t)
 	w := newWorkshop(t)
 	for _, options := range []string{"", "zeroed_grain=on"} {
 		w.make("base.vmdk", "vmdk", true)

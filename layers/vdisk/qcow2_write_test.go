@@ -132,6 +132,7 @@ func TestOnlyTheTopOfAChainOfQcow2IsWritten(t *testing.T) {
 
 // The table of reference counts of this image has room for 8 MiB.
 func TestTheTableOfReferenceCountsGrows(t *testing.T) {
+	testenv.Long(t)
 	w := newWorkshop(t)
 	w.img("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "image", "24M")
 	m := w.open("image").(*writable)

@@ -168,6 +168,7 @@ func TestALogIsReplayedAsQEMUReplaysIt(t *testing.T) {
 }
 
 func TestALogThatIsNotWholeIsNoneAndTheImageRefused(t *testing.T) {
+	testenv.Long(t)
 	const mib = 1 << 20
 	w := newWorkshop(t)
 	w.img("create", "-q", "-f", "vhdx", "image", "40M")

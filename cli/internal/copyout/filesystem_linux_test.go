@@ -75,6 +75,7 @@ func TestBlocksAreSharedWhereTheFileSystemCan(t *testing.T) {
 }
 
 func TestSpaceNeededIsNotForgottenWhereBlocksCannotBeShared(t *testing.T) {
+	testenv.Long(t)
 	d := openTestDir(t, mountImage(t, "mkfs.xfs", "-q", "-m", "reflink=0"))
 	v := newFileVolume(t, d.path, 192*kib, newVolume(data(8*mib), zero(100*mib), data(8*mib)))
 	j := d.job(v)

@@ -157,6 +157,7 @@ func TestAFileIsTheVolume(t *testing.T) {
 }
 
 func TestEveryWayOfCopyingGivesTheSameBytes(t *testing.T) {
+	testenv.Long(t)
 	for name, w := range map[string]ways{"memory": 0, "holes": holes, "clones": clones, "file system": remote | remoteAnywhere, "all": allWays | remoteAnywhere} {
 		for _, offset := range []int64{0, 192 * kib, mib + 512} {
 			t.Run(fmt.Sprintf("%s at %d", name, offset), func(t *testing.T) {
@@ -265,6 +266,7 @@ func TestWhatComesBackCompletesAPartialFile(t *testing.T) {
 }
 
 func TestOnlyBadSectorsAreLost(t *testing.T) {
+	testenv.Long(t)
 	sectors := func(at ...int64) Ranges {
 		var r Ranges
 		for _, s := range at {
@@ -374,6 +376,7 @@ func stopped(t *testing.T, v *testVolume, j *Job) {
 }
 
 func TestAnotherVolumeStartsAfresh(t *testing.T) {
+	testenv.Long(t)
 	for name, c := range map[string]struct {
 		change func(*Identity)
 		size   int64

@@ -109,6 +109,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestALongHeaderIsRefused(t *testing.T) {
+	testenv.Long(t)
 	for name, line := range map[string]func(i int) string{
 		"comments": func(int) string { return "# " + strings.Repeat("x", 1000) + "\n" },
 		"sources":  func(i int) string { return fmt.Sprintf("# source %d x\n", i) },

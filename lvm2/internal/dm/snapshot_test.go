@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"lvm2fs/internal/test/testenv"
 	"lvm2fs/mapping"
 )
 
@@ -45,6 +46,7 @@ func openStore(t *testing.T, m memory) *ExceptionStore {
 }
 
 func TestASnapshotReadsExceptionsFromTheStoreAndTheRestFromTheOrigin(t *testing.T) {
+	testenv.Long(t)
 	for _, count := range []int{0, 1, 255, 256, 257, 600} {
 		const originChunks = 700
 		origin := random(originChunks*testChunk - 1000)

@@ -180,6 +180,7 @@ func (d failing) Sync() error { return d.fails() }
 // A write that fails leaves each byte that it was about as it was or as it should become, and all others as they were, here and on disk;
 // and so it goes on.
 func TestAWriteThatFailsHarmsNothingElse(t *testing.T) {
+	testenv.Long(t)
 	for disk := range 3 {
 		for _, always := range []bool{false, true} {
 			failed := 0
@@ -261,6 +262,7 @@ func TestAWriteThatFailsHarmsNothingElse(t *testing.T) {
 
 // What a writer that died had not flushed is in the cache of its host: the next one must not build on that.
 func TestAPowerCutAfterAWriterDied(t *testing.T) {
+	testenv.Long(t)
 	for range 25 {
 		f, disks := newFamily(32<<10, testStore{4096, 40, 0}, testStore{1024, 100, 0})
 		u := newUnplugged(disks...)

@@ -297,6 +297,7 @@ func (d damagedPool) rebuilt(t *testing.T, likely bool) tally {
 }
 
 func TestWhatIsPutTogetherAgainIsRight(t *testing.T) {
+	testenv.Long(t)
 	eachDamagedPool(t, damageTo, func(d damagedPool) {
 		asIs, _ := d.truth.compareTo(openKernelPool(t, d.m).leaves)
 		certain, likely := d.rebuilt(t, false), d.rebuilt(t, true)
@@ -337,6 +338,7 @@ func (d damagedPool) repaired(t *testing.T, dir string) tally {
 
 // If the superblock is lost and the user names the root that it led to, what was beneath it is put together too.
 func TestWhatWasBeneathANamedRootIsPutTogetherAgain(t *testing.T) {
+	testenv.Long(t)
 	for _, way := range [][]string{{"level2 root"}, {"level2 inner", "level2 leaf"}, {"level2 root", "level2 root"}, {"level2 root", "metadata index"}} {
 		eachDamagedPool(t, [][]string{way}, func(d damagedPool) {
 			whole := openKernelPool(t, d.m)
