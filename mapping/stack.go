@@ -58,6 +58,14 @@ func ModTime(d Device) time.Time {
 	return latest
 }
 
+// Refresh has d look again at what it is, if it can: its size may have changed, and what was written to it by another way.
+func Refresh(d Device) error {
+	if r, ok := d.(interface{ Refresh() error }); ok {
+		return r.Refresh()
+	}
+	return nil
+}
+
 // Unwritable is why d cannot be written, although it is a [WritableDevice]: what d says of itself, or else the first
 // reason that one beneath gives. nil if none of them knows one; claiming d may still fail.
 func Unwritable(d Device) error {

@@ -46,10 +46,8 @@ func (s *devices) same(d *blockdev.Device) mapping.Device {
 
 func (s *devices) refresh() error {
 	for _, d := range s.given {
-		if r, ok := d.(interface{ Refresh() error }); ok {
-			if err := r.Refresh(); err != nil {
-				return err
-			}
+		if err := mapping.Refresh(d); err != nil {
+			return err
 		}
 	}
 	for _, d := range s.all {

@@ -159,10 +159,7 @@ func (w *writable) claimFile(f mapping.WritableDevice) error {
 		return err
 	}
 	w.claimed = append(w.claimed, f)
-	if r, ok := f.(interface{ Refresh() error }); ok {
-		return r.Refresh()
-	}
-	return nil
+	return mapping.Refresh(f)
 }
 
 func (w *writable) releaseFiles() (failed error) {
@@ -187,9 +184,7 @@ func (w *writable) Release() error {
 	}
 	err := w.end()
 	for _, f := range w.claimed {
-		if r, ok := f.(interface{ Refresh() error }); ok {
-			err = errors.Join(err, r.Refresh())
-		}
+		err = errors.Join(err, mapping.Refresh(f))
 	}
 	w.stamp = w.now()
 	return errors.Join(err, w.releaseFiles())
@@ -342,11 +337,7 @@ func (w *writable) allocate(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := w.to.assign(p, off)
-	w.commitLater()
-	if err == nil && w.to.pending() > maxPending {
-		err = w.commitNow()
-	}
-	return int(n), err
+	return int(n), w.changed(err)
 }
 
 // change is called before each change of tables.
@@ -359,6 +350,15 @@ func (w *writable) change() error {
 	}
 	w.begun = true
 	return nil
+}
+
+// changed is called after each change of tables, with its error. It has them wait for the next commit, but neither long nor many.
+func (w *writable) changed(err error) error {
+	w.commitLater()
+	if err == nil && w.to.pending() > maxPending {
+		err = w.commitNow()
+	}
+	return err
 }
 
 // PunchHole makes n bytes at off read as zeros, and gives their space back where that is simple.
@@ -404,11 +404,7 @@ func (w *writable) punch(off, n int64) (int64, error) {
 	if err == nil && done == 0 {
 		done, err = w.to.assign(make([]byte, min(n, maxZeros)), off)
 	}
-	w.commitLater()
-	if err == nil && w.to.pending() > maxPending {
-		err = w.commitNow()
-	}
-	return done, err
+	return done, w.changed(err)
 }
 
 // maxZeros is how many zeros are written at a time.
