@@ -117,7 +117,7 @@ func (b *bench) reading() error {
 		return err
 	}
 	b.removeLater(image)
-	if err := b.fillExt4(image, start); err != nil {
+	if err := b.fillExt4(image, start, habitSize, habitSize/2); err != nil {
 		return err
 	}
 	var files []string
@@ -166,10 +166,10 @@ func (b *bench) reading() error {
 	return nil
 }
 
-// fillExt4 makes an ext4 with a tree and a large file in the LV of an image.
-func (b *bench) fillExt4(image string, start int64) error {
+// fillExt4 makes an ext4 with a tree and a large file, of size bytes together, in the LV of length bytes that begins at start of an image.
+func (b *bench) fillExt4(image string, start, length, size int64) error {
 	return b.scope(func() error {
-		loop, err := b.attach(image, "--offset", fmt.Sprint(start), "--sizelimit", fmt.Sprint(habitSize))
+		loop, err := b.attach(image, "--offset", fmt.Sprint(start), "--sizelimit", fmt.Sprint(length))
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (b *bench) fillExt4(image string, start int64) error {
 		if err != nil {
 			return err
 		}
-		return makeTree(dir, habitSize/2)
+		return makeTree(dir, size)
 	})
 }
 

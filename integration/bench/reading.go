@@ -121,23 +121,8 @@ func (b *bench) fileSystem() error {
 	if err != nil {
 		return err
 	}
-	size := fmt.Sprint(b.size / 2)
-	offset := []string{"--offset", fmt.Sprint(start), "--sizelimit", size}
-	err = b.scope(func() error {
-		loop, err := b.attach(image, offset...)
-		if err != nil {
-			return err
-		}
-		if _, err := run("mkfs.ext4", "-q", "-F", loop); err != nil {
-			return err
-		}
-		dir, err := b.mountDevice(loop)
-		if err != nil {
-			return err
-		}
-		return makeTree(dir, b.size/2)
-	})
-	if err != nil {
+	offset := []string{"--offset", fmt.Sprint(start), "--sizelimit", fmt.Sprint(b.size / 2)}
+	if err := b.fillExt4(image, start, b.size/2, b.size/2); err != nil {
 		return err
 	}
 	sync()
