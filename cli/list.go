@@ -100,7 +100,7 @@ func newListing(found *scan.Result, all bool) *listing {
 			}
 		}
 		if all {
-			lvs = append(lvs, unnamedDevices(lvs)...)
+			lvs = append(lvs, lvm2.UnnamedThinDevices(lvs)...)
 		}
 		slices.SortFunc(lvs, func(a, b *lvm2.LV) int { return cmp.Compare(a.Name, b.Name) })
 		l.lvs = append(l.lvs, lvs...)
@@ -138,15 +138,4 @@ func (l *listing) pvRow(pv *lvm2.PV) report.Row {
 		return report.DuplicateRow(pv)
 	}
 	return report.PVRow(pv)
-}
-
-// unnamedDevices are the thin devices in the pools among lvs that no LV is there for. What is wrong with a pool is told otherwise.
-func unnamedDevices(lvs []*lvm2.LV) (devices []*lvm2.LV) {
-	for _, lv := range lvs {
-		if isThinPool(lv) {
-			found, _ := lv.ThinDevices()
-			devices = append(devices, found...)
-		}
-	}
-	return devices
 }

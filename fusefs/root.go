@@ -42,7 +42,7 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	if d == nil {
 		return nil, syscall.ENOENT
 	}
-	child := &vgNode{dirNode: dirNode{s: n.s}, uuid: d.vg.UUID}
+	child := &vgNode{lvsNode{dirNode: dirNode{s: n.s}, uuid: d.vg.UUID}}
 	n.s.fillAttr(child.attributes(d), &out.Attr)
 	// A reload cannot make the kernel forget names of the root: the request for it may hold the root's lock.
 	out.SetEntryTimeout(time.Nanosecond)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"lvm2fs/lvm2"
-	"lvm2fs/lvm2/metadata"
 )
 
 // tree says which names there are. It does not change; a reload makes another.
@@ -20,23 +19,17 @@ type tree struct {
 	files  map[fileKey]*lvFile // those with a name, and gone ones with open handles
 }
 
-// directory is a VG.
+// directory is a VG, or what it had once.
 type directory struct {
 	name    string
 	vg      *lvm2.VG
 	ino     uint64
+	parent  uint64    // its ino
 	mtime   time.Time // of the mount, or of the reload that changed the metadata
 	entries []entry   // in the order of the metadata
 	byName  map[string]*lvFile
-	removed *removed // nil if it shows none
-	gone    bool     // the VG: only what was removed is left
-}
-
-// removed are the LVs that a VG had once: a directory in that of the VG.
-type removed struct {
-	ino     uint64
-	entries []entry
-	byName  map[string]*lvFile
+	removed *directory // of the LVs that the VG had once; nil if it shows none
+	gone    bool       // the VG: only what was removed is left
 }
 
 // removedName is the name of that directory.
@@ -67,11 +60,11 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 		}
 		for _, lv := range vg.LVs {
 			if lv.Visible() || s.cfg.All {
-				b.add(&d.entries, d.byName, keyOf(lv), lv.FileName(), lv)
+				b.add(d, keyOf(lv), lv.FileName(), lv)
 			}
 		}
 		for _, lv := range unnamed[vg] {
-			b.add(&d.entries, d.byName, keyOf(lv), lv.FileName(), lv)
+			b.add(d, keyOf(lv), lv.FileName(), lv)
 		}
 	}
 	for _, r := range scan.Removed {
@@ -84,19 +77,12 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 	return t, b.lvs
 }
 
-// unnamed are the thin devices of the VG's pools that no LV is there for, which are shown with the internal LVs. What is wrong with
-// a pool is told otherwise.
-func (s *Server) unnamed(vg *lvm2.VG) (devices []*lvm2.LV) {
+// unnamed are the thin devices of the VG's pools that no LV is there for, which are shown with the internal LVs.
+func (s *Server) unnamed(vg *lvm2.VG) []*lvm2.LV {
 	if !s.cfg.All {
 		return nil
 	}
-	for _, lv := range vg.LVs {
-		if _, ok := lv.Mapping().(*metadata.ThinPool); ok {
-			found, _ := lv.ThinDevices()
-			devices = append(devices, found...)
-		}
-	}
-	return devices
+	return lvm2.UnnamedThinDevices(vg.LVs)
 }
 
 // treeBuilder lays out the files of a scan.
@@ -112,7 +98,7 @@ type treeBuilder struct {
 // directory adds that of a VG; nil if it cannot be shown.
 func (b *treeBuilder) directory(vg *lvm2.VG) *directory {
 	t := b.tree
-	d := &directory{name: vg.DirName(), vg: vg, ino: b.numbers[fileKey{vg: vg.UUID}], mtime: b.now, byName: map[string]*lvFile{}}
+	d := &directory{name: vg.DirName(), vg: vg, ino: b.numbers[fileKey{vg: vg.UUID}], parent: rootIno, mtime: b.now, byName: map[string]*lvFile{}}
 	if err := usable(d.name, t.byName[d.name] != nil || t.byUUID[vg.UUID] != nil); err != nil {
 		b.s.log.Warn("a VG is not shown", "vg", vg.Name, "uuid", vg.UUID, "err", err)
 		return nil
@@ -140,14 +126,14 @@ func (b *treeBuilder) addRemoved(r lvm2.Removed) {
 			b.s.log.Warn("a removed LV is not shown, since an LV has the name of its directory", "lv", r.LV.String())
 			return
 		}
-		d.removed = &removed{ino: b.numbers[removedKey(r.LV.VG)], byName: map[string]*lvFile{}}
+		d.removed = &directory{vg: d.vg, ino: b.numbers[removedKey(r.LV.VG)], parent: d.ino, mtime: d.mtime, byName: map[string]*lvFile{}}
 	}
-	b.add(&d.removed.entries, d.removed.byName, keyOfRemoved(r), r.Name(), r.LV)
+	b.add(d.removed, keyOfRemoved(r), r.Name(), r.LV)
 }
 
 // add adds the file of an LV to a directory.
-func (b *treeBuilder) add(entries *[]entry, byName map[string]*lvFile, key fileKey, name string, lv *lvm2.LV) {
-	err := usable(name, byName[name] != nil || b.tree.files[key] != nil)
+func (b *treeBuilder) add(d *directory, key fileKey, name string, lv *lvm2.LV) {
+	err := usable(name, d.byName[name] != nil || b.tree.files[key] != nil)
 	if lv.UUID == "" {
 		err = errors.New("its UUID cannot be read")
 	}
@@ -161,8 +147,8 @@ func (b *treeBuilder) add(entries *[]entry, byName map[string]*lvFile, key fileK
 		f = newFile(key, b.numbers[key], b.lvs[key], b.now)
 	}
 	b.tree.files[key] = f
-	byName[name] = f
-	*entries = append(*entries, entry{name, f})
+	d.byName[name] = f
+	d.entries = append(d.entries, entry{name, f})
 }
 
 // usable says why a name cannot be shown. Names come from disks; lvm2 has replaced those

@@ -246,7 +246,7 @@ func TestStatfsTellsExtentsUsedAndFree(t *testing.T) {
 
 func TestADirectoryOfAVGThatIsGoneIsStale(t *testing.T) {
 	s := newServer("", Config{Scan: lvm2.Open(nil, lvm2.Options{}), Logger: slog.New(slog.DiscardHandler)})
-	n := &vgNode{dirNode: dirNode{s: s}, uuid: "gone"}
+	n := &vgNode{lvsNode{dirNode: dirNode{s: s}, uuid: "gone"}}
 	if errno := n.Getattr(context.Background(), nil, nil); errno != syscall.ESTALE {
 		t.Errorf("stat: %v", errno)
 	}

@@ -32,6 +32,17 @@ func (lv *LV) ThinDevices() ([]*LV, error) {
 	return devices, err
 }
 
+// UnnamedThinDevices are the ThinDevices of all pools among lvs. What is wrong with a pool is told otherwise: see [LV.Fault].
+func UnnamedThinDevices(lvs []*LV) (devices []*LV) {
+	for _, lv := range lvs {
+		if _, ok := lv.Mapping().(*metadata.ThinPool); ok {
+			found, _ := lv.ThinDevices()
+			devices = append(devices, found...)
+		}
+	}
+	return devices
+}
+
 // of is the same LV for one device each time.
 func (d *thinDevices) of(pool *LV, id uint64, size int64) *LV {
 	d.mu.Lock()
