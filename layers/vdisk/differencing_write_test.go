@@ -88,11 +88,7 @@ func TestSectorsOfADynamicVHDAreMarked(t *testing.T) {
 		sumVHD(image[at:][:512], vhdChecksum)
 	}
 	// What is not marked is to be zeros.
-	for i := 16384 + 512; i < len(image)-512; i++ {
-		if image[i] == 0xee {
-			image[i] = 0
-		}
-	}
+	image = bytes.ReplaceAll(image, bytes.Repeat([]byte{0xee}, 512), make([]byte, 512))
 	f := newCutFile(image)
 	m := openCut(t, f, Options{})
 	claim(t, m)
