@@ -11,8 +11,11 @@ import (
 	"lvm2fs/raid"
 )
 
-// Checker looks for what is wrong with LVs, by reading everything. It opens LVs on its own: what it finds has no influence on the health of LVs, and Options.LegFailed is not told. A RAID
-// or thin pool that several LVs lie on is verified once. It is for one goroutine.
+// Checker looks for what is wrong with LVs, by reading everything. A RAID or thin pool that several LVs lie on is verified
+// once. It is for one goroutine.
+//
+// It opens LVs for itself, by the same choices: arrays remember which of their legs failed, and what a check finds must not
+// change the health of LVs in use. Options.LegFailed is not told either.
 type Checker struct {
 	// Found is called for each finding. Its error ends the check.
 	Found func(Finding) error
@@ -147,7 +150,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	return sum, err
 }
 
-// assembly is one that tells nobody of what fails.
+// assembly is what LVs of a VG are opened with here: made as the VG's own is, but with nobody to be told of what fails.
 func (c *Checker) assembly(vg *VG) *assembly.Assembly {
 	if c.assemblies[vg] == nil {
 		if c.assemblies == nil {

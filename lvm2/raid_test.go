@@ -435,9 +435,17 @@ func TestTheSuperblockKnowsBetterThanTheText(t *testing.T) {
 // mirrorDisks hold a mirror of 4 extents, from extent 10 of the first two. Its log, on the third, has these
 // bits for two regions.
 func mirrorDisks(log string, bits byte) []*testpv.Disk {
+	return mirrorDisksOf([]string{mirrorSegment(log, 0, 4)}, bits)
+}
+
+func mirrorSegment(log string, start, extents int) string {
+	return fmt.Sprintf("start_extent = %d\nextent_count = %d\ntype = \"mirror\"\nmirror_count = 2\nregion_size = 16\n%s\nmirrors = [\"r_mimage_0\", %d, \"r_mimage_1\", %[1]d]", start, extents, log, start)
+}
+
+func mirrorDisksOf(segments []string, bits byte) []*testpv.Disk {
 	vg := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb", "sdc"}}
 	vg.LVs = []testpv.LV{
-		{Name: "r", Segments: []string{"start_extent = 0\nextent_count = 4\ntype = \"mirror\"\nmirror_count = 2\nregion_size = 16\n" + log + "\nmirrors = [\"r_mimage_0\", 0, \"r_mimage_1\", 0]"}},
+		{Name: "r", Segments: segments},
 		{Name: "r_mimage_0", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv0", 10)}},
 		{Name: "r_mimage_1", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 4, "pv1", 10)}},
 		{Name: "r_mlog", Status: `"READ", "WRITE"`, Segments: []string{testpv.Linear(0, 1, "pv2", 0)}},
@@ -478,6 +486,29 @@ func TestAMirrorIsReadFromItsFirstLegUnlessTheLogVouchesForAnother(t *testing.T)
 				t.Errorf("read from legs %v, want %v", got, c.from)
 			}
 		})
+	}
+}
+
+func TestAMirrorIsFailingWhicheverOfItsSegmentsFails(t *testing.T) {
+	const log = `mirror_log = "r_mlog"`
+	for broken := range 2 {
+		disks := mirrorDisksOf([]string{mirrorSegment(log, 0, 2), mirrorSegment(log, 2, 2)}, 0b11)
+		at := int64(testpv.DataStart + (10+2*broken)*testpv.ExtentSize)
+		disks[0].Break(at, at+4096)
+		lv := testRAID{}.open(t, disks, Options{})
+		v, err := lv.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := lv.Health(); h != "" {
+			t.Fatalf("health %q before it is read", h)
+		}
+		if _, err := v.ReadAt(make([]byte, v.Size()), 0); err != nil {
+			t.Fatal(err)
+		}
+		if h := lv.Health(); h != "failing" {
+			t.Errorf("segment %d fails: health %q", broken, h)
+		}
 	}
 }
 

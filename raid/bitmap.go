@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"lvm2fs/mapping"
 )
@@ -85,6 +86,13 @@ func ReadBitmap(r io.ReaderAt, off, room int64) (*Bitmap, error) {
 		return fail(err)
 	}
 	return bm, nil
+}
+
+// Clone is a copy that can be joined with others.
+func (b *Bitmap) Clone() *Bitmap {
+	c := *b
+	c.Regions.Bits = slices.Clone(b.Regions.Bits)
+	return &c
 }
 
 // Join makes dirty what other has dirty too, and says whether both have the same regions; else nothing is done.

@@ -95,10 +95,14 @@ func TestJoinedBitmapsAreDirtyWhereEitherIs(t *testing.T) {
 		return &Bitmap{SyncSize: 16 * size, Regions: Regions{Size: size, Bits: bits}}
 	}
 	a := of(4096, 0b1, 0)
+	before := a.Clone()
 	if !a.Join(of(4096, 0b100, 0b10)) || a.Regions.Bits[0] != 0b101 || a.Regions.Bits[1] != 0b10 {
 		t.Errorf("got %b", a.Regions.Bits)
 	}
 	if a.Join(of(8192, 0xff, 0xff)) || a.Regions.Bits[0] != 0b101 {
 		t.Error("bitmaps with other regions are joined")
+	}
+	if before.Regions.Bits[0] != 0b1 || before.Regions.Bits[1] != 0 {
+		t.Error("a clone is joined too")
 	}
 }

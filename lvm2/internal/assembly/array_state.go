@@ -8,7 +8,7 @@ import (
 	"lvm2fs/raid"
 )
 
-// arrayState is what is wrong with an assembled RAID or mirror.
+// arrayState is what is wrong with a segment that is a RAID or mirror.
 type arrayState struct {
 	degraded bool        // a leg is lost, stale or not yet built
 	failing  atomic.Bool // a leg could not be read in parts
@@ -35,7 +35,7 @@ func (a *Assembly) array(seg *metadata.Segment, c raid.Config) (*raid.Array, err
 		return nil, fmt.Errorf("%w: %w", metadata.ErrMetadata, err)
 	}
 	state.array = v
-	a.arrays[lv] = state
+	a.arrays[seg] = state
 	return v, nil
 }
 
@@ -45,7 +45,7 @@ func (a *Assembly) ArrayHealth(lv *metadata.LV) []string {
 	defer a.unlock()
 	degraded, failing := false, false
 	lv.Through(func(seg *metadata.Segment) bool {
-		if state := a.arrays[seg.LV]; state != nil {
+		if state := a.arrays[seg]; state != nil {
 			degraded = degraded || state.degraded
 			failing = failing || state.failing.Load() || state.array.WriteError() != nil
 		}

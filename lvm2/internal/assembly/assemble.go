@@ -74,7 +74,7 @@ type Assembly struct {
 	pools      map[*metadata.LV]*thinPool
 	spaces     map[*metadata.LV]assembled    // the logical space of VDO pools
 	vdoUsages  map[*metadata.LV]*dm.VDOUsage // nil for what is not told
-	arrays     map[*metadata.LV]*arrayState
+	arrays     map[*metadata.Segment]*arrayState
 	verifiable map[*metadata.Segment]Array
 	lostCaches map[*metadata.LV]error // why the origin is read alone
 
@@ -101,8 +101,9 @@ func New(vg *metadata.VG, source Source, opts Options) *Assembly {
 	return a
 }
 
-// Apart is another assembly by the same choices, which tells nobody of what fails, and whose arrays are in order until it
-// has found them not to be.
+// Apart is New once more, by the same choices and with nobody to be told. There is one way to assemble an LV; only the
+// volumes are others, because an array remembers which of its legs failed, for [Assembly.ArrayHealth]. A check reads what
+// LVs in use need not read, so it must not read through their arrays.
 func (a *Assembly) Apart() *Assembly {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -116,7 +117,7 @@ func (a *Assembly) reset() {
 	a.views, a.volumes = map[*metadata.LV]assembled{}, map[*metadata.LV]assembled{}
 	a.pvs, a.pools, a.spaces = map[*metadata.PV]mapping.Volume{}, map[*metadata.LV]*thinPool{}, map[*metadata.LV]assembled{}
 	a.families = map[*metadata.LV]*family{}
-	a.vdoUsages, a.arrays = map[*metadata.LV]*dm.VDOUsage{}, map[*metadata.LV]*arrayState{}
+	a.vdoUsages, a.arrays = map[*metadata.LV]*dm.VDOUsage{}, map[*metadata.Segment]*arrayState{}
 	a.verifiable, a.lostCaches = map[*metadata.Segment]Array{}, map[*metadata.LV]error{}
 	a.states.reset()
 }

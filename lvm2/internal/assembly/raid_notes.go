@@ -103,7 +103,7 @@ func (n *raidNotes) load() ([]byte, error) {
 		switch {
 		case l.super.Events < n.events: // its bitmap may be older too
 		case joint == nil:
-			joint = l.bitmap
+			joint = l.bitmap.Clone()
 		case !bytes.Equal(joint.Regions.Bits, l.bitmap.Regions.Bits) && len(n.lost) > 0, !joint.Join(l.bitmap):
 			return nil, errors.New("the bitmaps of its legs differ")
 		}
