@@ -98,3 +98,15 @@ func (l *BitLog) Each(do func(w mapping.Writable) error) error {
 	working.Wait()
 	return errors.Join(errs...)
 }
+
+// PutBlocks changes blocks, one for each volume, and writes them at off. They are not on stable storage before a Sync.
+func (l *BitLog) PutBlocks(blocks [][]byte, off int64, change func(b []byte)) error {
+	var errs []error
+	for i, b := range blocks {
+		change(b)
+		if _, err := l.Volumes[i].WriteAt(b, off); err != nil {
+			errs = append(errs, fmt.Errorf("log of leg %d: %w", l.leg(i), err))
+		}
+	}
+	return errors.Join(errs...)
+}

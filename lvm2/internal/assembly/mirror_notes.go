@@ -18,7 +18,8 @@ type mirrorNotes struct {
 	regions int64
 }
 
-func (n *mirrorNotes) load() ([]byte, error) {
+// Load implements [raid.Notes].
+func (n *mirrorNotes) Load() ([]byte, error) {
 	v := n.Volumes[0]
 	log, err := ondisk.ReadMirrorLog(v, v.Size(), n.regions)
 	if err != nil {
@@ -37,8 +38,8 @@ func (n *mirrorNotes) load() ([]byte, error) {
 	return sum[:], nil
 }
 
-// finish has nothing to do but to keep the marks from coming back.
-func (n *mirrorNotes) finish() error { return n.Sync() }
+// Finish implements [raid.Notes]. It keeps the marks from coming back.
+func (n *mirrorNotes) Finish() error { return n.Sync() }
 
 // mirrorWriting is the state of a mirror.
 func (a *Assembly) mirrorWriting(seg *metadata.Segment, m *metadata.Mirror, array *raid.Array) *arrayWriting {

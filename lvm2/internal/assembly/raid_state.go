@@ -9,9 +9,6 @@ import (
 	"lvm2fs/raid"
 )
 
-// crashEvents is how many events apart a crash between the writes of superblocks may leave them.
-const crashEvents = 2
-
 // raidState is what the superblocks of a RAID's legs say, taken together: which leg can be
 // trusted, and how far. It follows the kernel's logic, and is stricter where the kernel
 // would guess.
@@ -93,7 +90,7 @@ func (leg *raidLegState) judge(i int, newest *ondisk.RAIDSuperblock) {
 	case leg.super.Position != i:
 		leg.lost = fmt.Errorf("its superblock is that of leg %d", leg.super.Position)
 		leg.unknown = true
-	case leg.super.Events < newest.Events && newest.Events-leg.super.Events > crashEvents:
+	case leg.super.Events < newest.Events && newest.Events-leg.super.Events > raid.CrashEvents:
 		leg.lost = fmt.Errorf("its superblock has %d events, the newest %d", leg.super.Events, newest.Events)
 		leg.doubted = true
 	}
