@@ -14,7 +14,7 @@ const (
 )
 
 // FindAreas says where metadata areas may be on a device whose label cannot be read: wherever a header shows by
-// its magic, whole or damaged, in the first and the last MiB; and where lvm2 puts the first one. Of a damaged header the size is not believed, and
+// its magic, whole or damaged, in the first and the last areaSearch bytes; and where lvm2 puts the first one. Of a damaged header the size is not believed, and
 // the area taken to go on to where the usual one ends, or to the end of the device.
 // (docs/format/01-label-and-metadata-area.md, section 8)
 func FindAreas(r io.ReaderAt, size int64) []Area {
@@ -24,13 +24,17 @@ func FindAreas(r io.ReaderAt, size int64) []Area {
 			areas = append(areas, a)
 		}
 	}
+	b := make([]byte, min(size, pieceSize))
 	for _, from := range []int64{0, max(0, size-areaSearch) / SectorSize * SectorSize} {
-		b := make([]byte, min(areaSearch, size-from))
-		_ = readAround(r, b, from) // what cannot be read is not found
-		for at := 0; at+mdaHeaderSize <= len(b); at += SectorSize {
-			sector := structure(b[at : at+mdaHeaderSize])
-			if string(sector[mdaMagic:mdaMagic+len(mdaMagicText)]) == mdaMagicText {
-				add(areaOf(sector, from+int64(at), size))
+		for off, end := from, min(size, from+areaSearch); off < end; off += pieceSize {
+			piece := b[:min(pieceSize, end-off)]
+			if unread := readPiece(r, piece, off); unread == int64(len(piece)) {
+				break // what follows will be no better
+			}
+			for at := 0; at+mdaHeaderSize <= len(piece); at += SectorSize {
+				if sector := structure(piece[at : at+mdaHeaderSize]); showsArea(sector) {
+					add(areaOf(sector, off+int64(at), size))
+				}
 			}
 		}
 	}

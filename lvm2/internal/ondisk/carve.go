@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"lvm2fs/mapping"
 )
@@ -39,63 +42,111 @@ type CarvedArea struct {
 // maxCarved bounds the bytes of all texts that Carve keeps.
 const maxCarved = 64 << 20
 
-// carveStep is how much is read at a time: little enough to stay in the processor's cache until it is looked at. carveAhead is how
-// many such pieces there are.
-const (
-	carveStep  = 256 << 10
-	carveAhead = 4
-)
+// pieceSize is how many bytes are searched at a time: few enough to stay in a processor's cache until they are looked at.
+const pieceSize = 256 << 10
+
+// carvePieces is how many pieces are searched at once, by as many goroutines as there are processors, in about the order in
+// which they lie.
+const carvePieces = 64
 
 // Carve searches size bytes of r for labels, headers of metadata areas and metadata texts at every sector. It reads
-// everything once, in order, and keeps no more than maxCarved bytes; what cannot be read is passed over. progress is told now and then how many bytes have
-// been searched. The error is that of ctx.
+// everything once, about in order, and pieces in which something shows once more; and keeps no more than maxCarved bytes. What cannot be
+// read is passed over. progress is told now and then how many bytes have been searched. The error is that of ctx.
 // (docs/format/01-label-and-metadata-area.md, section 8)
 func Carve(ctx context.Context, r io.ReaderAt, size int64, progress func(done int64)) (*Carved, error) {
 	c := carver{seen: map[[sha256.Size]byte]bool{}}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	free, full := make(chan []byte, carveAhead), make(chan piece, carveAhead)
-	for range carveAhead {
-		free <- make([]byte, carveStep)
-	}
-	go readPieces(ctx, r, size, free, full)
-	for p := range full {
-		c.found.Unread += p.unread
-		c.search(p.bytes, p.off)
-		if progress != nil {
-			progress(p.off + int64(len(p.bytes)))
+	look := newLook(r, size)
+	for from := int64(0); from < size; from += carvePieces * pieceSize {
+		if err := look.at(ctx, from); err != nil {
+			return nil, err
 		}
-		free <- p.bytes[:carveStep]
+		for i := range look.pieces(from) {
+			if look.shows[i] || c.open != nil {
+				b, off, _ := look.read(look.buffers[0], from, i)
+				c.search(b, off)
+			}
+		}
+		if progress != nil {
+			progress(min(size, from+carvePieces*pieceSize))
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	c.endText(false)
+	c.found.Unread = look.unread.Load()
 	return &c.found, nil
 }
 
-// piece is what was read at an offset.
-type piece struct {
-	bytes  []byte
-	off    int64
-	unread int64 // bytes that could not be read, and are zeros
+// look finds out in which pieces of a device something shows. Most of its bytes are not looked at: what is searched for starts
+// where sectors do.
+type look struct {
+	r       io.ReaderAt
+	size    int64
+	buffers [][]byte // one of each goroutine
+	shows   [carvePieces]bool
+	unread  atomic.Int64 // bytes that could not be read
 }
 
-// readPieces reads all of r, into buffers that are free, while what was read before is searched.
-func readPieces(ctx context.Context, r io.ReaderAt, size int64, free <-chan []byte, full chan<- piece) {
-	defer close(full)
-	for off := int64(0); off < size; off += carveStep {
-		select {
-		case <-ctx.Done():
-			return
-		case b := <-free:
-			p := piece{bytes: b[:min(size-off, carveStep)], off: off}
-			if _, err := mapping.ReadFull(r, p.bytes, off); err != nil {
-				p.unread, _ = readSectors(r, p.bytes, off)
+func newLook(r io.ReaderAt, size int64) *look {
+	l := &look{r: r, size: size}
+	for range runtime.GOMAXPROCS(0) {
+		l.buffers = append(l.buffers, make([]byte, pieceSize))
+	}
+	return l
+}
+
+// pieces is the number of those from an offset on that are looked at together.
+func (l *look) pieces(from int64) int {
+	return int(min(carvePieces, (l.size-from+pieceSize-1)/pieceSize))
+}
+
+// at fills in shows for the pieces from an offset on. The error is that of ctx.
+func (l *look) at(ctx context.Context, from int64) error {
+	var next atomic.Int32
+	var wg sync.WaitGroup
+	for _, buffer := range l.buffers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < l.pieces(from) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				b, _, unread := l.read(buffer, from, i)
+				l.unread.Add(unread)
+				l.shows[i] = shows(b)
 			}
-			full <- p
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// read reads piece i of those from an offset on. What cannot be read is zero.
+func (l *look) read(buffer []byte, from int64, i int) (b []byte, off, unread int64) {
+	off = from + int64(i)*pieceSize
+	b = buffer[:min(l.size-off, pieceSize)]
+	return b, off, readPiece(l.r, b, off)
+}
+
+// readPiece reads p, and leaves zero what cannot be read: so many bytes.
+func readPiece(r io.ReaderAt, p []byte, off int64) (unread int64) {
+	if _, err := mapping.ReadFull(r, p, off); err != nil {
+		unread, _ = readSectors(r, p, off)
+	}
+	return unread
+}
+
+// shows says whether anything that Carve searches for may start in b.
+func shows(b []byte) bool {
+	for ; len(b) >= SectorSize; b = b[SectorSize:] {
+		if showsLabel(b) || showsArea(b) || startsText(b[:SectorSize]) || startsFile(b) {
+			return true
 		}
 	}
+	return false
+}
+
+func showsLabel(sector []byte) bool { return string(sector[:len(labelMagicText)]) == labelMagicText }
+
+func showsArea(sector []byte) bool {
+	return string(sector[mdaMagic:mdaMagic+len(mdaMagicText)]) == mdaMagicText
 }
 
 type carver struct {
@@ -112,9 +163,9 @@ func (c *carver) search(b []byte, off int64) {
 		switch {
 		case len(sector) < SectorSize:
 			c.goOn(sector)
-		case string(sector[:len(labelMagicText)]) == labelMagicText:
+		case showsLabel(sector):
 			c.label(sector, where)
-		case string(sector[mdaMagic:mdaMagic+len(mdaMagicText)]) == mdaMagicText:
+		case showsArea(sector):
 			c.area(sector, where)
 		case startsText(sector), c.open == nil && startsFile(sector):
 			c.endText(false)

@@ -150,7 +150,7 @@ func startsText(b []byte) bool {
 	for name < len(b) && name <= maxNameSize && isNameByte(b[name]) {
 		name++
 	}
-	if name == 0 || name > maxNameSize {
+	if name == 0 || name > maxNameSize || name == len(b) || !isSpace(b[name]) && b[name] != '{' {
 		return false
 	}
 	rest := b[name:]
@@ -180,9 +180,15 @@ func isNameByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '+' || c == '.' || c == '-'
 }
 
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
 // cutWord takes white space and a word from the start of b.
 func cutWord(b []byte, word string) ([]byte, bool) {
-	return bytes.CutPrefix(bytes.TrimLeft(b[:min(len(b), SectorSize)], " \t\r\n"), []byte(word))
+	b = b[:min(len(b), SectorSize)]
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	return bytes.CutPrefix(b, []byte(word))
 }
 
 // readAround reads len(p) bytes at off. What cannot be read is left zero, sector by sector, and the first error told; if

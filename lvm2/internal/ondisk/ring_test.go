@@ -173,7 +173,7 @@ func TestCarvingFindsWhatHasLostItsPlace(t *testing.T) {
 	w.write(vgText(1, 700))
 	w.write(vgText(2, 700))
 	file := "contents = \"Text Format Volume Group\"\nversion = 1\n" + vgText(3, 900)
-	const at = carveStep - 5*512 // so that a step ends within the PV
+	const at = pieceSize - 5*512 // so that a step ends within the PV
 	d := make(disk, at+len(w.d)+8192+100)
 	copy(d[at:], w.d)
 	copy(d[at+len(w.d)+4096:], file)
@@ -200,10 +200,10 @@ func TestCarvingFindsWhatHasLostItsPlace(t *testing.T) {
 func TestCarvingPassesOverWhatCannotBeRead(t *testing.T) {
 	w := newWriter()
 	w.write(vgText(1, 700))
-	d := make(disk, 3*carveStep)
-	copy(d[2*carveStep:], w.d)
-	c, err := Carve(context.Background(), failing{d, 0, carveStep, errors.New("medium error")}, d.size(), nil)
-	if err != nil || c.Unread != carveStep || len(c.Texts) != 1 || len(c.Labels) != 1 {
+	d := make(disk, 3*pieceSize)
+	copy(d[2*pieceSize:], w.d)
+	c, err := Carve(context.Background(), failing{d, 0, pieceSize, errors.New("medium error")}, d.size(), nil)
+	if err != nil || c.Unread != pieceSize || len(c.Texts) != 1 || len(c.Labels) != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -238,10 +238,7 @@ func FuzzFindTexts(f *testing.F) {
 		if total > len(b) {
 			t.Fatalf("%d bytes of texts in %d", total, len(b))
 		}
-		c, err := Carve(context.Background(), boundedReader{t, d}, d.size(), nil)
-		if err != nil || c.Unread != 0 {
-			t.Fatalf("%+v, %v", c, err)
-		}
+		c := carvedAlike(t, boundedReader{t, d}, d.size())
 		for _, text := range c.Texts {
 			if string(d[text.Offset:text.Offset+int64(len(text.Bytes))]) != string(text.Bytes) {
 				t.Fatalf("text %+v is not what lies there", text)
