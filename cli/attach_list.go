@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"lvm2fs/attach"
@@ -54,8 +53,8 @@ func (c *attachCmd) list(a *app) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	t := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "LV\tDevice\tSize\tMode\tWay\tProcess\tState\tSince\tBy")
+	var t table
+	t.header("LV", "Device", "Size", "Mode", "Way", "Process", "State", "Since", "By")
 	for _, r := range rows {
 		mode, process := "rw", "-"
 		if r.ReadOnly {
@@ -64,9 +63,9 @@ func (c *attachCmd) list(a *app) error {
 		if r.Process != nil {
 			process = fmt.Sprint(*r.Process)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.LV, r.Device, r.Size, mode, r.Way, process, r.State, r.Since.Local().Format("2006-01-02 15:04:05"), printable(r.By))
+		t.row(r.LV, r.Device, number(r.Size), mode, r.Way, process, r.State, r.Since.Local().Format("2006-01-02 15:04:05"), printable(r.By))
 	}
-	return t.Flush()
+	return t.write(a.stdout, layout{headings: true, width: a.terminalWidth()})
 }
 
 // stateOf says in a word how an attached LV is: "ok", "lost" (from the metadata), or "dead" (its process is).

@@ -166,7 +166,7 @@ func (t *table) alignColumns() {
 	}
 }
 
-func number(n int) string { return alignRight + fmt.Sprint(n) }
+func number[N int | int64 | uint64](n N) string { return alignRight + fmt.Sprint(n) }
 
 func size(bytes int64) string { return alignRight + humanSize(bytes) }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"lvm2fs/lvm2"
 	"lvm2fs/lvm2/metadata"
@@ -72,13 +71,13 @@ func (c *rescueCmd) roots(a *app, pool *lvm2.LV) ([]lvm2.ThinRoot, error) {
 	if len(roots) == 0 {
 		return nil, errors.New("no root of a level of mappings found in the metadata of " + lvPath(pool))
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "Block\tVolumes\tMapped chunks\tNewest\tDamaged nodes\tNot of this VG")
+	var t table
+	t.header("Block", "Volumes", "Mapped chunks", "Newest", "Damaged nodes", "Not of this VG")
 	for _, root := range roots {
 		names, others := rootVolumes(pool, root)
-		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\n", root.Block, orDash(names), root.Mappings, root.Newest, root.Damaged, orDash(others))
+		t.row(number(root.Block), orDash(names), number(root.Mappings), number(root.Newest), number(root.Damaged), orDash(others))
 	}
-	return roots, w.Flush()
+	return roots, t.write(a.stdout, layout{headings: true, width: a.terminalWidth()})
 }
 
 // chosen are a flag and those that were given of which metadata of the pool to read.

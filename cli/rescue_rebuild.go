@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"strconv"
-	"text/tabwriter"
 
 	"lvm2fs/lvm2"
 	"lvm2fs/lvm2/metadata"
@@ -34,7 +33,7 @@ func (c *rescueCmd) rebuild(a *app, pool *lvm2.LV) error {
 	if c.JSON {
 		return writeJSON(a.stdout, result)
 	}
-	if err := result.write(a.stdout); err != nil {
+	if err := result.write(a.stdout, layout{headings: true, width: a.terminalWidth()}); err != nil {
 		return err
 	}
 	c.writeNext(a.stdout, result)
@@ -102,13 +101,13 @@ func newRebuiltPool(path string, pool *lvm2.LV, rebuilt *lvm2.RebuiltPool) rebui
 // shownRuns bounds what is printed of a device.
 const shownRuns = 20
 
-func (p *rebuiltPool) write(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "Device\tVolume\tMapped chunks\tReached\tCertain\tLikely\tMissing")
+func (p *rebuiltPool) write(out io.Writer, look layout) error {
+	var t table
+	t.header("Device", "Volume", "Mapped chunks", "Reached", "Certain", "Likely", "Missing")
 	for _, d := range p.Devices {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%d\t%s\n", d.ID, orDash(d.names()), numberOrDash(d.Mapped), d.Reached, d.Certain, d.Likely, numberOrDash(d.Missing))
+		t.row(number(d.ID), orDash(d.names()), numberOrDash(d.Mapped), number(d.Reached), number(d.Certain), number(d.Likely), numberOrDash(d.Missing))
 	}
-	if err := w.Flush(); err != nil {
+	if err := t.write(out, look); err != nil {
 		return err
 	}
 	for _, d := range p.Devices {
@@ -157,9 +156,9 @@ func (d *rebuiltDevice) write(out io.Writer, chunkSize int64) {
 
 func numberOrDash(n *uint64) string {
 	if n == nil {
-		return "-"
+		return alignRight + "-"
 	}
-	return strconv.FormatUint(*n, 10)
+	return number(*n)
 }
 
 // writeNext says what to type to read what was found.
