@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"lvm2fs/mapping"
 )
 
 // Errors of Open.
@@ -29,7 +31,7 @@ var (
 	ErrNotClaimed = errors.New("not claimed for writing")
 	// ErrChanged: the path does not name what it named when it was opened, or the
 	// file has become shorter.
-	ErrChanged = errors.New("changed since it was opened")
+	ErrChanged = mapping.ErrChanged
 )
 
 // condition is an error that is also an errno, without repeating what the errno says.

@@ -17,11 +17,11 @@ func openErrno(err error) syscall.Errno {
 		return 0
 	case errors.Is(err, lvm2.ErrReadOnly), errors.Is(err, mapping.ErrNotWritable), errors.Is(err, syscall.EROFS):
 		return syscall.EROFS
-	case errors.Is(err, syscall.EBUSY):
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, mapping.ErrInUse):
 		return syscall.EBUSY
-	case errors.Is(err, overlay.ErrFull):
+	case mapping.NoSpace(err):
 		return syscall.ENOSPC
-	case errors.Is(err, lvm2.ErrStale), errors.Is(err, errGone), errors.Is(err, overlay.ErrForeign):
+	case isStale(err), errors.Is(err, errGone), errors.Is(err, overlay.ErrForeign):
 		// The kernel looks the name up again before it gives up.
 		return syscall.ESTALE
 	case errors.Is(err, lvm2.ErrUnsupported), errors.Is(err, lvm2.ErrNoContents), errors.Is(err, errors.ErrUnsupported):
@@ -32,9 +32,14 @@ func openErrno(err error) syscall.Errno {
 	return syscall.EIO
 }
 
+// isStale says whether what is on disk is no longer what was read: the metadata of a VG, or an image.
+func isStale(err error) bool {
+	return errors.Is(err, lvm2.ErrStale) || errors.Is(err, mapping.ErrChanged)
+}
+
 // remedy is err with what to do about it, for the log.
 func (s *Server) remedy(err error) error {
-	if errors.Is(err, lvm2.ErrStale) && s.cfg.Rescan != nil {
+	if isStale(err) && s.cfg.Rescan != nil {
 		return fmt.Errorf("%w; `lvm2fs -o remount %s` reads it again", err, s.dir)
 	}
 	return err
@@ -47,8 +52,10 @@ func ioErrno(err error) syscall.Errno {
 		return 0
 	case errors.Is(err, lvm2.ErrReadOnly), errors.Is(err, mapping.ErrNotWritable):
 		return syscall.EROFS
-	case errors.Is(err, lvm2.ErrNoSpace), errors.Is(err, overlay.ErrFull):
+	case mapping.NoSpace(err):
 		return syscall.ENOSPC
+	case errors.Is(err, mapping.ErrChanged):
+		return syscall.ESTALE
 	case errors.Is(err, errors.ErrUnsupported):
 		return syscall.EOPNOTSUPP
 	}

@@ -272,7 +272,7 @@ func (h *handle) fail(op string, off int64, err error) syscall.Errno {
 // fail reports what went wrong with a file and says it as an errno.
 func (s *Server) fail(f *lvFile, op string, off int64, err error) syscall.Errno {
 	errno := ioErrno(err)
-	if errno == syscall.EIO || errno == syscall.ENOSPC {
+	if errno == syscall.EIO || errno == syscall.ENOSPC || errno == syscall.ESTALE {
 		s.failures.report(f, op, off, err)
 	}
 	return errno

@@ -217,7 +217,7 @@ func (s *Server) answer(r *Request) int32 {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return int32(syscall.EOPNOTSUPP)
-	case errors.Is(err, syscall.ENOSPC):
+	case mapping.NoSpace(err):
 		return int32(syscall.ENOSPC)
 	case errors.Is(err, errReadOnly), errors.Is(err, mapping.ErrNotWritable):
 		return int32(syscall.EPERM) // as the kernel says of a unit that is read-only

@@ -43,29 +43,12 @@ func TestAnExt4WrittenThroughALoopDeviceIsCleanAndWhole(t *testing.T) {
 			dir := who.mount(t, disks...)
 			volume := filepath.Join(dir, path)
 
-			loop := loopDevice(t, volume)
-			who.must(t, "mkfs.ext4", "-q", "-F", loop)
-			inner := mountFileSystem(t, loop)
-			files := fill(t, inner)
-			unmountFileSystem(t, inner)
-			if r := who.run(t, "e2fsck", "-f", "-n", loop); r.code != 0 {
-				t.Errorf("e2fsck: exit %d\n%s", r.code, r.stdout)
-			}
-			who.must(t, "losetup", "-d", loop)
+			files := writeExt4(t, volume)
 			who.must(t, program, "umount", dir)
 
 			dumped := who.tempDir(t)
 			who.must(t, program, append([]string{"dump", "-C", dumped}, disks...)...)
-			loop = loopDevice(t, filepath.Join(dumped, path))
-			if r := who.run(t, "e2fsck", "-f", "-n", loop); r.code != 0 {
-				t.Errorf("e2fsck of the dump: exit %d\n%s", r.code, r.stdout)
-			}
-			inner = mountFileSystem(t, loop)
-			for file, want := range files {
-				if got, err := os.ReadFile(filepath.Join(inner, file)); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("%s is not what was written (%v)", file, err)
-				}
-			}
+			verifyExt4(t, filepath.Join(dumped, path), files)
 			for i := range c.LVs {
 				if lv := &c.LVs[i]; lv.Path() != path {
 					if err := verifyFile(lv, filepath.Join(dumped, lv.Path())); err != nil {
@@ -74,6 +57,40 @@ func TestAnExt4WrittenThroughALoopDeviceIsCleanAndWhole(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// writeExt4 makes an ext4 on a volume through a loop device, fills and checks it, and says which files it has.
+func writeExt4(t *testing.T, volume string) map[string][]byte {
+	t.Helper()
+	loop := loopDevice(t, volume)
+	me().must(t, "mkfs.ext4", "-q", "-F", loop)
+	inner := mountFileSystem(t, loop)
+	files := fill(t, inner)
+	unmountFileSystem(t, inner)
+	checkExt4(t, loop)
+	me().must(t, "losetup", "-d", loop)
+	return files
+}
+
+// verifyExt4 says whether a volume has an ext4 that is sound and has these files. Nothing is written.
+func verifyExt4(t *testing.T, volume string, files map[string][]byte) {
+	t.Helper()
+	loop := loopDevice(t, volume, "--read-only")
+	checkExt4(t, loop)
+	inner := mountFileSystem(t, loop, "-o", "ro")
+	for file, want := range files {
+		if got, err := os.ReadFile(filepath.Join(inner, file)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what was written (%v)", file, err)
+		}
+	}
+	unmountFileSystem(t, inner)
+}
+
+func checkExt4(t *testing.T, device string) {
+	t.Helper()
+	if r := me().run(t, "e2fsck", "-f", "-n", device); r.code != 0 {
+		t.Errorf("e2fsck %s: exit %d\n%s", device, r.code, r.stdout)
 	}
 }
 

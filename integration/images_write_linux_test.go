@@ -2,10 +2,15 @@ package integration
 
 import (
 	"bytes"
+	"crypto/rand"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"lvm2fs/internal/test/testenv"
 	"lvm2fs/internal/test/testimages"
@@ -49,15 +54,7 @@ func TestAnExt4IsWrittenToAnLVInAnImage(t *testing.T) {
 			beneath, _ := os.ReadFile(path("base"))
 
 			mounted := who.mount(t, image)
-			loop := loopDevice(t, filepath.Join(mounted, "banana/split"))
-			who.must(t, "mkfs.ext4", "-q", "-F", loop)
-			inner := mountFileSystem(t, loop)
-			files := fill(t, inner)
-			unmountFileSystem(t, inner)
-			if r := who.run(t, "e2fsck", "-f", "-n", loop); r.code != 0 {
-				t.Errorf("e2fsck: exit %d\n%s", r.code, r.stdout)
-			}
-			who.must(t, "losetup", "-d", loop)
+			files := writeExt4(t, filepath.Join(mounted, "banana/split"))
 			who.must(t, program, "umount", mounted)
 
 			if format == "qcow2" || format == "vdi" {
@@ -68,17 +65,7 @@ func TestAnExt4IsWrittenToAnLVInAnImage(t *testing.T) {
 			}
 			who.must(t, "qemu-img", "convert", "-f", format, "-O", "raw", image, raw)
 			mounted = who.mount(t, "-r", raw)
-			loop = loopDevice(t, filepath.Join(mounted, "banana/split"), "--read-only")
-			if r := who.run(t, "e2fsck", "-f", "-n", loop); r.code != 0 {
-				t.Errorf("e2fsck of what QEMU made of it: exit %d\n%s", r.code, r.stdout)
-			}
-			inner = mountFileSystem(t, loop, "-o", "ro")
-			for file, want := range files {
-				if got, err := os.ReadFile(filepath.Join(inner, file)); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("%s is not what was written (%v)", file, err)
-				}
-			}
-			unmountFileSystem(t, inner)
+			verifyExt4(t, filepath.Join(mounted, "banana/split"), files)
 			for i := range c.LVs {
 				if lv := &c.LVs[i]; lv.Path() != "banana/split" {
 					if err := verifyFile(lv, filepath.Join(mounted, lv.Path())); err != nil {
@@ -86,6 +73,125 @@ func TestAnExt4IsWrittenToAnLVInAnImage(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// inAnImage gives a disk to QEMU, which makes an image of it.
+func inAnImage(t *testing.T, disk []byte, format, image string) {
+	t.Helper()
+	raw := image + ".raw"
+	if err := os.WriteFile(raw, disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	me().must(t, "qemu-img", "convert", "-f", "raw", "-O", format, raw, image)
+	if err := os.Remove(raw); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// imagesThatGrow are what QEMU calls the formats of which an image takes no more room than was written.
+var imagesThatGrow = []string{"qcow2", "vmdk", "vpc", "vdi"}
+
+func TestAnImageOnAFullDiskHasNoSpace(t *testing.T) {
+	testenv.Long(t)
+	testenv.NeedFUSE(t)
+	testenv.NeedRoot(t)
+	testenv.NeedTools(t, "qemu-img")
+	who := me()
+	c := testimages.Load(t, "linear-one")
+	pv := who.unpack(t, c)[0]
+	// What is zeros takes no room in an image.
+	dir := who.mount(t, pv)
+	volume := filepath.Join(dir, "banana/split")
+	info, err := os.Stat(volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := info.Size()
+	if err := os.WriteFile(volume, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	who.must(t, program, "umount", dir)
+	disk, err := os.ReadFile(pv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range imagesThatGrow {
+		t.Run(format, func(t *testing.T) {
+			small := who.tempDir(t)
+			if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=256m"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(small, unix.MNT_DETACH) })
+			image := filepath.Join(small, "image")
+			inAnImage(t, disk, format, image)
+			takeAllRoom(t, small)
+			mounted := who.mount(t, image)
+			f, err := os.OpenFile(filepath.Join(mounted, "banana/split"), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			content := make([]byte, size)
+			rand.Read(content)
+			_, err = f.WriteAt(content, 0)
+			if err == nil {
+				err = f.Sync()
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("%v; want ENOSPC", err)
+			}
+		})
+	}
+}
+
+// takeAllRoom fills the file system that a directory is the root of.
+func takeAllRoom(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+func TestAnImageThatSomeoneElseHasChangedIsStale(t *testing.T) {
+	testenv.Long(t)
+	testenv.NeedFUSE(t)
+	testenv.NeedTools(t, "qemu-img")
+	who := me()
+	disk, err := os.ReadFile(who.unpack(t, testimages.Load(t, "linear-one"))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range imagesThatGrow {
+		t.Run(format, func(t *testing.T) {
+			image := filepath.Join(who.tempDir(t), "image")
+			inAnImage(t, disk, format, image)
+			mounted := who.mount(t, image)
+			if format == "qcow2" { // an image made anew has the same header
+				who.must(t, "qemu-img", "snapshot", "-c", "snapshot", image)
+			} else {
+				inAnImage(t, disk, format, image)
+			}
+			volume := filepath.Join(mounted, "banana/split")
+			if f, err := os.OpenFile(volume, os.O_RDWR, 0); !errors.Is(err, syscall.ESTALE) {
+				f.Close()
+				t.Errorf("opening it: %v; want ESTALE", err)
+			}
+			who.must(t, program, "-o", "remount", mounted)
+			f, err := os.OpenFile(volume, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatalf("after a remount: %v", err)
+			}
+			f.Close()
 		})
 	}
 }

@@ -12,20 +12,10 @@
 package mapping
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"reflect"
 )
-
-// ErrMissing is wrapped by the error of every access to bytes that are lost: on a
-// PV that was not given, beyond the end of a device that is too short, in a
-// segment of type error.
-var ErrMissing = errors.New("missing")
-
-// ErrNotWritable is wrapped by the error of a write to a volume that has no way
-// to write.
-var ErrNotWritable = errors.New("not writable")
 
 // Device is where mappings end: an image file, a disk, or anything that holds the
 // bytes of one. It is safe for concurrent use. Devices are compared with ==, so one that is

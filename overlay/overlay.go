@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"lvm2fs/internal/lru"
 	"lvm2fs/mapping"
@@ -35,7 +34,7 @@ var (
 	ErrDamaged = errors.New("damaged")
 	// ErrFull is wrapped by the error of a change for which there is no room where the overlay is. Nothing is lost
 	// then, and it may be tried again.
-	ErrFull = errors.New("no room for the overlay")
+	ErrFull = fmt.Errorf("%w for the overlay", mapping.ErrNoSpace)
 	// ErrVersion is wrapped by the error for an overlay of a later format.
 	ErrVersion = errors.New("unknown version of the format")
 )
@@ -118,7 +117,7 @@ func Create(f File, id Identity) error {
 
 // full makes what the system says of a full disk, and of a quota, one of ErrFull.
 func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+	if mapping.NoSpace(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err

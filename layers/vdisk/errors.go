@@ -21,11 +21,11 @@ var (
 	// ErrNotClaimed: a write without a claim.
 	ErrNotClaimed = errors.New("not claimed for writing")
 	// ErrChanged: the image is another than it was when it was opened.
-	ErrChanged = errors.New("the image was changed since it was opened")
+	ErrChanged = fmt.Errorf("the image was %w", mapping.ErrChanged)
 	// ErrInUse: the file of the image is open for writing in another way.
-	ErrInUse = errors.New("the file of the image is in use")
-	// ErrNoSpace: the image cannot grow, for what it lies on cannot.
-	ErrNoSpace = errors.New("no space left for the image: what it lies on cannot grow")
+	ErrInUse = fmt.Errorf("the file of the image is %w", mapping.ErrInUse)
+	// ErrNoSpace: the image cannot grow, because what it lies on cannot.
+	ErrNoSpace = fmt.Errorf("%w for the image: what it lies on cannot grow", mapping.ErrNoSpace)
 	// ErrNoSnapshot: there is no snapshot of that name in the image.
 	ErrNoSnapshot = errors.New("no such snapshot")
 )

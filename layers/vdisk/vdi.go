@@ -19,7 +19,8 @@ const (
 	vdiBlockExtra  = 380 // u32, bytes before the data of each block
 	vdiBlocks      = 384 // u32
 	vdiAllocated   = 388 // u32, blocks that the file has
-	vdiHeaderSize  = 392
+	vdiUUID        = 392 // of the image
+	vdiHeaderSize  = 408
 	vdiDynamic     = 1
 	vdiStatic      = 2
 	vdiUnused      = 0xffffffff

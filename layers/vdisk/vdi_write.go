@@ -46,7 +46,7 @@ func (v *vdi) start() error {
 		return err
 	}
 	// The count changes when the image is written.
-	if !bytes.Equal(now[:vdiAllocated], v.opened[:vdiAllocated]) {
+	if !bytes.Equal(now[:vdiAllocated], v.opened[:vdiAllocated]) || !bytes.Equal(now[vdiUUID:], v.opened[vdiUUID:]) {
 		return ErrChanged
 	}
 	v.allocated = int64(binary.LittleEndian.Uint32(now[vdiAllocated:]))

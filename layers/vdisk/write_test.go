@@ -235,7 +235,7 @@ func TestAnImageIsWrittenInOneWayAtATime(t *testing.T) {
 	a, b := openCut(t, f, Options{}), openCut(t, f, Options{})
 	claim(t, a)
 	claim(t, a)
-	if err := b.Claim(); !errors.Is(err, ErrInUse) {
+	if err := b.Claim(); !errors.Is(err, ErrInUse) || !errors.Is(err, mapping.ErrInUse) {
 		t.Fatal(err)
 	}
 	release(t, a)
@@ -250,7 +250,7 @@ func TestAnImageIsWrittenInOneWayAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its content ID is another one now.
-	if err := b.Claim(); !errors.Is(err, ErrChanged) {
+	if err := b.Claim(); !errors.Is(err, ErrChanged) || !errors.Is(err, mapping.ErrChanged) {
 		t.Fatal(err)
 	}
 	if f.claims != 0 {
@@ -277,8 +277,8 @@ func TestAnImageThatCannotGrowIsWrittenWhereItIs(t *testing.T) {
 		if _, err := m.WriteAt([]byte("new"), 100); err != nil {
 			t.Error(name, err)
 		}
-		if _, err := m.WriteAt([]byte("new"), 2<<20); err == nil {
-			t.Error(name, "has grown")
+		if _, err := m.WriteAt([]byte("new"), 2<<20); !errors.Is(err, ErrNoSpace) || !mapping.NoSpace(err) {
+			t.Errorf("%s: %v; want ErrNoSpace", name, err)
 		}
 		if err := m.Release(); err != nil {
 			t.Error(name, err)

@@ -2,14 +2,15 @@ package dm
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+
+	"lvm2fs/mapping"
 )
 
 // ErrFull: there is no room left where copies of what is overwritten would have to be kept, or in a thin pool.
-var ErrFull = errors.New("no room left")
+var ErrFull = fmt.Errorf("%w", mapping.ErrNoSpace)
 
 // exceptions are the table of a store in memory, to which new ones can be added. The caller sees to it that nobody
 // looks at it meanwhile.
