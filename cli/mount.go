@@ -62,9 +62,10 @@ Mount options:
   allow_other, allow_root    let other users in, or root alone, as far as the files' modes do
   auto_unmount               unmount when lvm2fs was killed
   idle=MINUTES               unmount by itself when not used for so long
-  kernel_cache               cache in memory what is read: faster for reads of a few KiB one
-                             after the other (dd without bs=), slower for all else;
-                             direct_io is the opposite, and the default
+  direct_io                  cache in memory nothing of what is read: for reads of 1 MiB one
+                             after the other and where others write to the devices; the
+                             default is to cache, on Linux, what is read while nobody writes
+  kernel_cache               cache what is read and written
   uid=, gid=, umask=         owner, group and missing permissions of the files
   fmask=, dmask=             missing permissions of files alone, of directories alone
   attr_timeout=, entry_timeout=
@@ -215,6 +216,7 @@ func (c *mountCmd) config(a *app, s *session, overlays *overlay.Dir, options mou
 		Overlays:    overlays,
 		AllowOther:  options.allowOther,
 		AllowRoot:   options.allowRoot,
+		DirectIO:    options.directIO,
 		KernelCache: options.kernelCache,
 		Sync:        options.sync,
 		MaxRequest:  options.maxRead,

@@ -21,6 +21,7 @@ type mountOptions struct {
 	allowRoot   bool
 	remount     bool
 	kernelCache bool
+	directIO    bool
 	autoUnmount bool
 	sync        bool
 	sacrifice   bool    // of snapshots
@@ -168,7 +169,7 @@ func (o *mountOptions) set(option string, flags map[string]*kong.Flag, system sy
 		o.autoUnmount = true
 	case name == "kernel_cache" || name == "auto_cache" || name == "direct_io":
 		// What is cached is dropped when a file is opened anew, as auto_cache asks.
-		o.kernelCache = name != "direct_io"
+		o.kernelCache, o.directIO = name != "direct_io", name == "direct_io"
 	case name == "remount" || name == "update": // mount -u of the BSDs
 		o.remount = true
 	case option == "rdonly": // what the BSDs call ro, too

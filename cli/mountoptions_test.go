@@ -152,8 +152,10 @@ func TestOptionsOfOtherFUSEProgramsAreAccepted(t *testing.T) {
 	if file, dir := got.masks(); file != 0o137 || dir != 0o77 {
 		t.Errorf("masks %o and %o", file, dir)
 	}
-	if parse(t, "kernel_cache,direct_io").kernelCache {
-		t.Error("direct_io after kernel_cache caches")
+	for option, want := range map[string][2]bool{"ro": {}, "kernel_cache,direct_io": {false, true}, "direct_io,auto_cache": {true, false}} {
+		if o := parse(t, option); o.kernelCache != want[0] || o.directIO != want[1] {
+			t.Errorf("%s: kernel_cache is %t, direct_io %t", option, o.kernelCache, o.directIO)
+		}
 	}
 	for _, option := range []string{
 		"max_read=x", "max_read=-1", "max_read", "attr_timeout=-1", "attr_timeout=NaN", "entry_timeout=Inf", "entry_timeout=",

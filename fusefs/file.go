@@ -24,6 +24,7 @@ import (
 //	end.mu      held for reading to write in front of the end, for writing to move it: so nobody writes where
 //	            another makes zeros, and who writes in front of the end waits for no other who does
 //	end.who     held to look at who is open for writing
+//	inodes.mu   held to look at who has which inode open
 type lvFile struct {
 	key fileKey
 	ino uint64
@@ -43,6 +44,7 @@ type lvFile struct {
 
 	end fileEnd
 
+	inodes  fileInodes
 	handles atomic.Int64
 	mtime   atomic.Int64 // ns
 	holes   atomic.Int64 // bytes, plus one; 0: not counted yet

@@ -17,11 +17,11 @@ import (
 // cancels it whenever the caller gets a signal, and Go programs get them all the time.
 type handle struct {
 	s        *Server
+	node     *lvNode
 	file     *lvFile
 	writable bool
+	cached   bool // the kernel may keep what it reads
 	sync     bool // each write goes to stable storage
-
-	forget func() // what the kernel keeps of the file
 
 	process uint32      // that opened it
 	cut     atomic.Bool // the file's own end is this handle's, too
@@ -64,14 +64,14 @@ func (h *handle) tryOpen() error {
 	return err
 }
 
-// fuseFlags ask the kernel to pass reads and writes on as they are, unless configured otherwise.
-// Its page cache would hold a second copy of what the one beneath holds, and its read-ahead of at
-// most 128 KiB makes requests smaller than those of the programs; only for reads of less than
-// about 64 KiB, one after the other, it is the faster way.
+// fuseFlags say whether the kernel is to keep pages, or to pass reads and writes on as they are. Pages that it has it drops
+// in any case.
 func (h *handle) fuseFlags() uint32 {
 	switch {
 	case h.s.cfg.KernelCache:
 		return 0
+	case h.cached:
+		return fuse.FOPEN_NOFLUSH
 	case h.writable:
 		return fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
 	}
@@ -80,11 +80,13 @@ func (h *handle) fuseFlags() uint32 {
 
 func (h *handle) Release(context.Context) syscall.Errno {
 	h.file.handles.Add(-1)
+	// Not before the end is gone: who opens the file then may get pages.
+	defer h.file.inodes.close(h)
 	if !h.writable {
 		return 0
 	}
 	if h.file.end.leave(h) {
-		h.forget()
+		h.node.forget()
 	}
 	if err := h.file.closeAfterWriting(); err != nil {
 		h.s.log.Error("close", "lv", h.file.name(), "err", err)
@@ -130,6 +132,20 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 
 // Write writes up to the end of the file. Nothing fits behind it.
 func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	n, errno := h.write(data, off)
+	h.changed(off, int64(len(data)))
+	return n, errno
+}
+
+// changed is for n bytes from off on that may have changed; n is 0 for all up to the end. The caller holds no lock.
+func (h *handle) changed(off, n int64) {
+	if h.cut.Load() {
+		off, n = 0, 0 // zeros may have come in front of them
+	}
+	h.file.inodes.forget(h.node, off, n)
+}
+
+func (h *handle) write(data []byte, off int64) (uint32, syscall.Errno) {
 	h.file.io.RLock()
 	defer h.file.io.RUnlock()
 	v, err := h.file.volumeForWriting()
@@ -188,6 +204,12 @@ const (
 
 // Allocate punches holes. To reserve space changes nothing in front of the end: an LV has its own.
 func (h *handle) Allocate(_ context.Context, off, length uint64, mode uint32) syscall.Errno {
+	errno := h.allocate(off, length, mode)
+	h.changed(0, 0)
+	return errno
+}
+
+func (h *handle) allocate(off, length uint64, mode uint32) syscall.Errno {
 	h.file.io.RLock()
 	defer h.file.io.RUnlock()
 	v, err := h.file.volumeForWriting()

@@ -21,6 +21,9 @@ type lvNode struct {
 	fs.Inode
 	s   *Server
 	key fileKey
+
+	generation uint64 // of the file's inodes
+	removed    bool   // the LV
 }
 
 var (
@@ -46,11 +49,19 @@ func (n *lvNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32,
 	if f == nil {
 		return nil, 0, syscall.ESTALE
 	}
-	h := &handle{s: n.s, file: f, writable: flags&syscall.O_ACCMODE != syscall.O_RDONLY, sync: n.s.cfg.Sync || flags&syncFlags != 0}
+	h := &handle{s: n.s, node: n, file: f, writable: flags&syscall.O_ACCMODE != syscall.O_RDONLY, sync: n.s.cfg.Sync || flags&syncFlags != 0}
+	var thread uint32
+	if c, ok := fuse.FromContext(ctx); ok {
+		thread = c.Pid
+	}
 	if h.writable {
-		h.process, h.forget = caller(ctx), n.forget
+		h.process = caller(ctx)
+	}
+	if !f.inodes.open(h, thread, n.mayCache(f, flags)) {
+		return nil, 0, syscall.ESTALE
 	}
 	if err := h.open(); err != nil {
+		f.inodes.close(h)
 		if h.writable {
 			n.s.log.Warn("open for writing", "lv", f.name(), "err", n.s.remedy(err))
 		} else {
@@ -59,6 +70,14 @@ func (n *lvNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32,
 		return nil, 0, openErrno(err)
 	}
 	return h, h.fuseFlags(), 0
+}
+
+// mayCache says whether the kernel may keep what is read of the file. It may not where a program wants it past the pages.
+// What an internal LV has, or one that was removed, changes when others are written; and of an LV that is not well every sector is
+// to be read that can be, while of a page all can be read or nothing.
+func (n *lvNode) mayCache(f *lvFile, flags uint32) bool {
+	c := f.lv.Load()
+	return n.s.cachesReaders() && flags&direct == 0 && c != nil && c.Visible() && !n.removed && c.Health() == ""
 }
 
 // attributes must not wait for a reload: the reload stats the backing files of loop devices, possibly this one.
@@ -90,7 +109,7 @@ func (n *lvNode) attributes(f *lvFile) (attributes, syscall.Errno) {
 	// They stay as they are, up to a reload, once the LV is open and nobody can write to it.
 	v := f.vol.Load()
 	a.passing = !useful || v == nil || v.Writable()
-	if end, ok := f.end.settled(); ok && end < a.size {
+	if end, ok := f.end.settled(); ok && end < a.size && n.generation == f.inodes.current() {
 		a.size, a.dense, a.passing = end, end, true
 	}
 	return a, 0
@@ -181,6 +200,12 @@ func (n *lvNode) Setattr(ctx context.Context, fh fs.FileHandle, in *fuse.SetAttr
 
 // truncate is for a process that may have said through which handle, which may be nil.
 func (n *lvNode) truncate(f *lvFile, h *handle, process uint32, size uint64) syscall.Errno {
+	errno := n.moveEnd(f, h, process, size)
+	f.inodes.forget(n, 0, 0)
+	return errno
+}
+
+func (n *lvNode) moveEnd(f *lvFile, h *handle, process uint32, size uint64) syscall.Errno {
 	f.io.RLock()
 	defer f.io.RUnlock()
 	v, err := f.volumeForWriting()

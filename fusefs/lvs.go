@@ -67,7 +67,7 @@ func (n *lvsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if f == nil {
 		return nil, syscall.ENOENT
 	}
-	child := &lvNode{s: n.s, key: f.key}
+	child := &lvNode{s: n.s, key: f.key, generation: f.inodes.current(), removed: n.removed}
 	a, errno := child.attributes(f)
 	if errno != 0 {
 		return nil, syscall.ENOENT
@@ -76,7 +76,7 @@ func (n *lvsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if a.passing {
 		out.SetAttrTimeout(time.Nanosecond)
 	}
-	return n.NewInode(ctx, child, fs.StableAttr{Mode: syscall.S_IFREG, Ino: f.ino}), 0
+	return n.NewInode(ctx, child, fs.StableAttr{Mode: syscall.S_IFREG, Ino: f.ino, Gen: child.generation}), 0
 }
 
 func (n *lvsNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {

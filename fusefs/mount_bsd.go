@@ -19,6 +19,9 @@ const maxRequest = 1 << 20
 
 func directMount(*fuse.MountOptions) {}
 
+// readAhead has nothing to set here.
+func (s *Server) readAhead() {}
+
 func (s *Server) unmount() error { return s.fuse.Unmount() }
 
 // detach takes a mount out of the tree of directories, in use or not.

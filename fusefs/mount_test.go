@@ -119,11 +119,12 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 	return m
 }
 
-// cachedAndNot runs a test with the kernel's cache and without.
+// cachedAndNot runs a test with all that the kernel may cache.
 func cachedAndNot(t *testing.T, test func(t *testing.T, mode func(*Config))) {
 	for name, mode := range map[string]func(*Config){
-		"direct": func(*Config) {},
-		"cached": func(c *Config) { c.KernelCache = true },
+		"default": func(*Config) {},
+		"direct":  func(c *Config) { c.DirectIO = true },
+		"cached":  func(c *Config) { c.KernelCache = true },
 	} {
 		t.Run(name, func(t *testing.T) { test(t, mode) })
 	}

@@ -144,8 +144,7 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (di
 	return differs, changed
 }
 
-// invalidate makes the kernel forget the pages of files: of those mapped into memory, and with
-// KernelCache of all; and names and attributes, where it may keep them. The caller holds no lock, and if it serves a
+// invalidate makes the kernel forget the pages of files; and names and attributes, where it may keep them. The caller holds no lock, and if it serves a
 // request, then one on the root: the kernel locks the inode that the request is about, and to forget pages and names
 // takes that lock. To forget attributes does not.
 func (s *Server) invalidate(changed map[fileKey]bool) {
@@ -154,6 +153,14 @@ func (s *Server) invalidate(changed map[fileKey]bool) {
 	}
 	for _, vg := range s.root.Children() { // names in the root are never kept
 		s.invalidateDir(vg, changed)
+	}
+	for key, f := range s.tree.Load().files { // names do not lead to all inodes
+		switch {
+		case changed[key]:
+			f.inodes.forget(nil, 0, 0)
+		case s.cfg.AttrTimeout > 0:
+			f.inodes.forget(nil, -1, 0)
+		}
 	}
 }
 

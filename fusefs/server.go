@@ -36,10 +36,10 @@ type Config struct {
 	// Overlays, if not nil, is where to keep what is written, so that no device is opened for writing. Every LV can
 	// be written then that can be read. It belongs to the server.
 	Overlays *overlay.Dir
-	// KernelCache lets the kernel cache what is read. It is faster for small sequential
-	// reads and slower for all others, and shows what others write to the devices only
-	// when a file is opened anew.
-	KernelCache bool
+	// DirectIO has the kernel keep nothing of what is read; KernelCache has it keep what is read and written. With neither it
+	// keeps, on Linux, what is read by those who only read, of LVs that nobody writes; see [fileInodes]. What others
+	// write to the devices shows in what it keeps when a file is opened anew.
+	DirectIO, KernelCache bool
 	// BlockDevices lie on the files: a read beyond the end is an error, and not the end, since the end was elsewhere
 	// when the device was made.
 	BlockDevices bool
@@ -99,6 +99,9 @@ func Mount(dir string, cfg Config) (*Server, error) {
 	go s.serve()
 	if err := s.await(before); err != nil {
 		return nil, errors.Join(fmt.Errorf("mounting %s: %w", dir, err), s.ForceUnmount())
+	}
+	if !cfg.DirectIO {
+		s.readAhead()
 	}
 	return s, nil
 }

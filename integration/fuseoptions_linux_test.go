@@ -246,7 +246,7 @@ func TestNamesAndAttributesAreKeptAsLongAsTheOptionsSay(t *testing.T) {
 func TestWhatIsReadIsCachedOrNotAsTheOptionsSay(t *testing.T) {
 	c := testimages.Load(t, "meta-wrap")
 	who := me()
-	for option, want := range map[string]bool{"kernel_cache": true, "auto_cache": true, "direct_io": false, "kernel_cache,direct_io": false} {
+	for option, want := range map[string]bool{"rw": true, "ro": true, "kernel_cache": true, "auto_cache": true, "direct_io": false, "kernel_cache,direct_io": false} {
 		d := who.serve(t, append([]string{"-d", "-o", option}, who.unpack(t, c)...)...)
 		f, err := os.Open(filepath.Join(d.dir, c.Tree()[0]))
 		if err != nil {

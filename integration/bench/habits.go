@@ -20,13 +20,14 @@ const habitRounds = 3
 type wayOfReading struct {
 	name      string
 	options   []string
-	readAhead int // KiB; 0: as the kernel has it
+	readAhead int // KiB; 0: as the program sets it. Other users than root have 128
 }
 
 var waysOfReading = []wayOfReading{
+	{"default", nil, 0},
+	{"default, read-ahead of 128 KiB", nil, 128},
 	{"direct_io", []string{"-o", "direct_io"}, 0},
 	{"kernel_cache", []string{"-o", "kernel_cache"}, 0},
-	{"kernel_cache, read-ahead of 1 MiB", []string{"-o", "kernel_cache"}, 1024},
 }
 
 // habit is something that is done with the file of an LV.
