@@ -22,7 +22,7 @@ func directly(c *Config) { c.DirectIO = true }
 
 // change changes the first bytes of oneLV's data beneath the mount, and gives what they are now.
 func (m *mounted) change(text string) string {
-	copy(m.disks[0].Extent(10, extent), text)
+	m.disks[0].Change(10, extent, 0, []byte(text))
 	return text
 }
 
@@ -330,7 +330,7 @@ func TestPagesDoNotOutliveTheirReaders(t *testing.T) {
 	if _, err := os.ReadFile(m.path("vg/data")); err != nil {
 		t.Fatal(err)
 	}
-	copy(m.disks[0].Extent(10, extent)[1000:], "other")
+	m.disks[0].Change(10, extent, 1000, []byte("other"))
 	if got := m.mapped("write", "vg/data"); !bytes.HasPrefix(got[1000:], []byte("other")) {
 		t.Errorf("the memory has %q", got[1000:1005])
 	}

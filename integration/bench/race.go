@@ -45,10 +45,13 @@ func race(size int64, files ...*mounted) (speeds, error) {
 func (s speeds) of(i int) float64 { return median(s[i]) }
 
 // ratio is the median of the speeds of file i by those of file j in the same round.
-func (s speeds) ratio(i, j int) float64 {
-	ratios := make([]float64, rounds)
+func (s speeds) ratio(i, j int) float64 { return ratio(s[i], s[j]) }
+
+// ratio is the median of what was measured of one by what was measured of another in the same round.
+func ratio(one, other []float64) float64 {
+	ratios := make([]float64, len(one))
 	for round := range ratios {
-		ratios[round] = s[i][round] / s[j][round]
+		ratios[round] = one[round] / other[round]
 	}
 	return median(ratios)
 }

@@ -96,6 +96,13 @@ func (d *Disk) Extent(n, size int) []byte {
 	return d.Bytes[DataStart+n*size : DataStart+(n+1)*size]
 }
 
+// Change changes the bytes at off in extent n, of size bytes, while others use the disk, and by no claim: as another program would.
+func (d *Disk) Change(n, size, off int, p []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	copy(d.Bytes[DataStart+n*size : DataStart+(n+1)*size][off:], p)
+}
+
 // Contents is a copy of Bytes.
 func (d *Disk) Contents() []byte {
 	d.mu.Lock()
