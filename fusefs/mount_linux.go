@@ -50,7 +50,7 @@ func directMount(mo *fuse.MountOptions) {
 
 // readAheadSize is how much of a file that is read in order the kernel is to ask for in front, in KiB. It takes 128 of its own accord,
 // for which a request costs more than the bytes that it brings.
-const readAheadSize = 1024
+const readAheadSize = 2048
 
 // readAhead sets that, which only root can. Whoever else has mounted gets his bytes more slowly.
 func (s *Server) readAhead() {

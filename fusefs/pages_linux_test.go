@@ -336,12 +336,12 @@ func TestPagesDoNotOutliveTheirReaders(t *testing.T) {
 	}
 }
 
-func TestTheKernelReadsAheadByAWholeRequest(t *testing.T) {
+func TestRootsMountsAreReadAheadByMore(t *testing.T) {
 	testenv.NeedRoot(t)
 	for name, c := range map[string]struct {
 		mode func(*Config)
 		want string
-	}{"by default": {func(*Config) {}, "1024"}, "direct": {directly, "128"}} {
+	}{"by default": {func(*Config) {}, "2048"}, "direct": {directly, "128"}} {
 		m := mount(t, oneLV(), c.mode)
 		dev := device(m.stat("."))
 		got, err := os.ReadFile(fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev)))

@@ -124,7 +124,7 @@ func (b *bench) reading() error {
 	var files []string
 	var daemons []*mounted
 	for _, w := range waysOfReading {
-		m, err := b.mountLV("bench/lv", append(w.options, image)...)
+		m, err := b.startDaemon("bench/lv", b.program, append(append([]string{"-f"}, w.options...), image)...)
 		if err != nil {
 			return err
 		}

@@ -43,6 +43,9 @@ func (b *bench) ways() []way {
 	return ways
 }
 
+// directWay is lvm2fs with nothing kept by the kernel.
+var directWay = way{"lvm2fs -o direct_io", func(b *bench, image string) (*mounted, error) { return b.mountLV("bench/lv", image) }}
+
 // startDaemon starts a program in the foreground that mounts at the directory behind its
 // other arguments, and waits until the file is there.
 func (b *bench) startDaemon(file, program string, args ...string) (*mounted, error) {

@@ -22,11 +22,11 @@ func (b *bench) overlay() error {
 	}
 	b.removeLater(changes)
 	return b.scope(func() error {
-		over, err := b.startDaemon("bench/lv", b.program, "-f", "-o", "overlay="+changes, image)
+		over, err := b.startDaemon("bench/lv", b.program, "-f", "-o", "direct_io,overlay="+changes, image)
 		if err != nil {
 			return err
 		}
-		plain, err := b.startDaemon("bench/lv", b.program, "-f", image)
+		plain, err := b.startDaemon("bench/lv", b.program, "-f", "-o", "direct_io", image)
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func (b *bench) thin() error {
 		return err
 	}
 	err = b.scope(func() error {
-		plain, err := b.startDaemon("vg/plain", b.program, "-f", "-r", image)
+		plain, err := b.mountLV("vg/plain", image)
 		if err != nil {
 			return err
 		}
