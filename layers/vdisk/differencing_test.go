@@ -187,7 +187,10 @@ func differencingVHDX(l layer, sector int, state []byte, texts [][2]string) []by
 		le64(bat, uint64(len(b))|state)(b)
 		b = append(b, block...)
 	})
-	return resumVHDX(b)
+	for _, off := range vhdxHeaderPlaces {
+		le64(int(off)+vhdxLogPlace, uint64(len(b)))(b)
+	}
+	return resumVHDX(append(b, make([]byte, mib)...))
 }
 
 // base makes what a chain ends with, and returns its disk.
@@ -275,7 +278,7 @@ func TestChainsOfDifferencingVHDXShowWhatEachAdds(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorkshop(t)
 			want := w.base("base.vhdx", "vhdx", "block_size=1M", c.size[0]<<20)
-			header, err := vhdxHeader(w.device("base.vhdx"))
+			header, _, err := vhdxCurrentHeader(w.device("base.vhdx"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -311,7 +314,7 @@ func TestABitmapOfVHDXIsThatOfItsChunk(t *testing.T) {
 	for i, at := range places {
 		w.io("base.vhdx", "write -P "+string(rune('1'+i))+" "+at+" 600k")
 	}
-	header, err := vhdxHeader(w.device("base.vhdx"))
+	header, _, err := vhdxCurrentHeader(w.device("base.vhdx"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +465,7 @@ func TestADifferencingVHDXIsReadOverTheStateOfItsParentOnly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorkshop(t)
 			want := w.base("base.vhdx", "vhdx", "block_size=1M", 5<<20)
-			header, err := vhdxHeader(w.device("base.vhdx"))
+			header, _, err := vhdxCurrentHeader(w.device("base.vhdx"))
 			if err != nil {
 				t.Fatal(err)
 			}

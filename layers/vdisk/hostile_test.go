@@ -142,10 +142,12 @@ func sumVHD(part []byte, place int) {
 
 func sampleVHDX() []byte {
 	const mib = 1 << 20
-	b := make([]byte, 4*mib)
+	b := make([]byte, 5*mib)
 	copy(b, "vhdxfile")
 	for i, off := range vhdxHeaderPlaces {
 		copy(b[off:], vhdxHeaderMark)
+		le32(int(off)+vhdxLogLength, mib)(b)
+		le64(int(off)+vhdxLogPlace, 4*mib)(b)
 		le64(int(off)+vhdxSequence, uint64(i))(b)
 		b[off+vhdxVersion] = 1
 	}

@@ -81,44 +81,55 @@ type vhdx struct {
 	batSize int64
 	differs bool // from the disk beneath
 	beneath mapping.Volume
+
+	header  []byte // the newer one; its checksum may be zeros
+	regions map[guid]region
+	known   [][]byte // GUIDs of the states of the file that are ours
+	ring    vhdxRing
 }
 
 func openVHDX(o *opening) (layout, error) {
-	header, err := vhdxHeader(o.dev)
-	if err != nil {
-		return nil, err
-	}
 	v := &vhdx{file: o.dev}
-	dev := o.dev
-	if [16]byte(header[vhdxLogGUID:]) != [16]byte{} {
-		if v.log, err = replayVHDX(o.dev, header); err != nil {
-			return nil, err
-		}
-		dev = v.log
-	}
-	regions, err := vhdxRegions(dev)
+	items, err := v.load()
 	if err != nil {
 		return nil, err
 	}
-	v.tables = newTable(dev, binary.LittleEndian)
-	bat, ok := regions[vhdxBATRegion]
-	if !ok {
-		return nil, damaged("no region for the BAT")
-	}
-	v.bat, v.batSize = bat.place, bat.length
-	metadata, ok := regions[vhdxMetadataRegion]
-	if !ok {
-		return nil, damaged("no region for the metadata")
-	}
-	items, err := v.readMetadata(metadata)
-	if err != nil {
-		return nil, err
-	}
+	v.known = [][]byte{v.fileWrite()}
 	o.based = !v.differs
 	if v.differs {
 		v.beneath, err = o.vhdxParent(items[vhdxParentLocator], v.sectors)
 	}
 	return v, err
+}
+
+// load reads all but the BAT, and returns the metadata.
+func (v *vhdx) load() (map[guid][]byte, error) {
+	header, _, err := vhdxCurrentHeader(v.file)
+	if err != nil {
+		return nil, err
+	}
+	v.header = header
+	dev := v.file
+	if [16]byte(header[vhdxLogGUID:]) != [16]byte{} {
+		if v.log, err = replayVHDX(dev, header); err != nil {
+			return nil, err
+		}
+		dev = v.log
+	}
+	if v.regions, err = vhdxRegions(dev); err != nil {
+		return nil, err
+	}
+	v.tables = newTable(dev, binary.LittleEndian)
+	bat, ok := v.regions[vhdxBATRegion]
+	if !ok {
+		return nil, damaged("no region for the BAT")
+	}
+	v.bat, v.batSize = bat.place, bat.length
+	metadata, ok := v.regions[vhdxMetadataRegion]
+	if !ok {
+		return nil, damaged("no region for the metadata")
+	}
+	return v.readMetadata(metadata)
 }
 
 // checksummed reads a structure that begins with a mark and has a CRC-32C; nil if it has not.
@@ -138,24 +149,24 @@ func checksummed(dev mapping.Device, off, size int64, mark string) ([]byte, erro
 	return b, nil
 }
 
-// vhdxHeader is the newer of the headers.
-func vhdxHeader(dev mapping.Device) (newest []byte, err error) {
-	for _, off := range vhdxHeaderPlaces {
+// vhdxCurrentHeader is the newer of the headers, but for its checksum, and which of them that is.
+func vhdxCurrentHeader(dev mapping.Device) (newest []byte, which int, err error) {
+	for i, off := range vhdxHeaderPlaces {
 		b, err := checksummed(dev, off, vhdxHeaderSize, vhdxHeaderMark)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if b != nil && (newest == nil || binary.LittleEndian.Uint64(b[vhdxSequence:]) > binary.LittleEndian.Uint64(newest[vhdxSequence:])) {
-			newest = b
+			newest, which = b, i
 		}
 	}
 	switch {
 	case newest == nil:
-		return nil, damaged("no header with a good checksum")
+		return nil, 0, damaged("no header with a good checksum")
 	case binary.LittleEndian.Uint16(newest[vhdxVersion:]) != 1:
-		return nil, unsupported("version %d", binary.LittleEndian.Uint16(newest[vhdxVersion:]))
+		return nil, 0, unsupported("version %d", binary.LittleEndian.Uint16(newest[vhdxVersion:]))
 	}
-	return newest, nil
+	return newest, which, nil
 }
 
 type region struct{ place, length int64 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 	"slices"
 
 	"lvm2fs/mapping"
@@ -56,17 +57,12 @@ type vhdxLog struct {
 
 // replayVHDX is dev with what its log has to be written to it.
 func replayVHDX(dev mapping.Device, header []byte) (*replayed, error) {
-	length, place := int64(binary.LittleEndian.Uint32(header[vhdxLogLength:])), binary.LittleEndian.Uint64(header[vhdxLogPlace:])
-	switch {
-	case binary.LittleEndian.Uint16(header[vhdxLogVersion:]) != 0:
-		return nil, unsupported("a log of version %d", binary.LittleEndian.Uint16(header[vhdxLogVersion:]))
-	case length > vhdxMaxLog:
-		return nil, unsupported("a log of %d bytes, which is to be replayed", length)
-	case length == 0 || length%(1<<20) != 0 || place == 0 || place%(1<<20) != 0 || place > maxSize:
-		return nil, damaged("a log of %d bytes at byte %d", length, place)
+	place, length, err := vhdxLogRegion(header)
+	if err != nil {
+		return nil, err
 	}
 	l := vhdxLog{make([]byte, length), header[vhdxLogGUID:][:16]}
-	if _, err := mapping.ReadFull(dev, l.ring, int64(place)); err != nil {
+	if _, err := mapping.ReadFull(dev, l.ring, place); err != nil {
 		return nil, err
 	}
 	entries, newest := l.active()
@@ -91,6 +87,21 @@ func replayVHDX(dev mapping.Device, header []byte) (*replayed, error) {
 	}
 	slices.Sort(r.pages)
 	return r, nil
+}
+
+// vhdxLogRegion is where the log is that a header names.
+func vhdxLogRegion(header []byte) (place, length int64, err error) {
+	length = int64(binary.LittleEndian.Uint32(header[vhdxLogLength:]))
+	at := binary.LittleEndian.Uint64(header[vhdxLogPlace:])
+	switch {
+	case binary.LittleEndian.Uint16(header[vhdxLogVersion:]) != 0:
+		return 0, 0, unsupported("a log of version %d", binary.LittleEndian.Uint16(header[vhdxLogVersion:]))
+	case length > vhdxMaxLog:
+		return 0, 0, unsupported("a log of %d bytes, which is to be replayed", length)
+	case length == 0 || length%vhdxMiB != 0 || at == 0 || at%vhdxMiB != 0 || at > math.MaxInt64/4:
+		return 0, 0, damaged("a log of %d bytes at byte %d", length, at)
+	}
+	return int64(at), length, nil
 }
 
 // entry is the one at a place of the log; nil if there is none that is whole.

@@ -45,7 +45,7 @@ func (o *opening) vhdxParent(locator []byte, sector int64) (mapping.Volume, erro
 		if !is {
 			return damaged("%s is no VHDX image", dev.Name())
 		}
-		header, err := vhdxHeader(dev)
+		header, _, err := vhdxCurrentHeader(dev)
 		if err != nil {
 			return fmt.Errorf("%s: %w", dev.Name(), err)
 		}
