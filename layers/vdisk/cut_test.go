@@ -30,7 +30,7 @@ type cutFile struct {
 }
 
 func newCutFile(data []byte) *cutFile {
-	return &cutFile{data: bytes.Clone(data), before: bytes.Clone(data), fail: -1}
+	return &cutFile{data: bytes.Clone(data), before: data, fail: -1}
 }
 
 var errCut = errors.New("the disk failed")
@@ -230,14 +230,22 @@ func release(t testing.TB, w *writable) {
 	}
 }
 
-// cutEverywhere makes changes, and then cuts the power behind every step. judge gets what is left after some of the cuts.
-func cutEverywhere(t *testing.T, image []byte, opts Options, changes int, judge func(n int, after []byte)) {
+// cutEverywhere makes changes, and then cuts the power behind every step. judge gets the image that is left after each
+// of the cuts, and what its disk holds.
+func cutEverywhere(t *testing.T, image []byte, opts Options, changes int, judge func(n int, after, disk []byte)) {
 	t.Helper()
 	f := newCutFile(image)
 	w := openCut(t, f, opts)
+	claim(t, w)
+	cutFrom(t, f, w, opts, changes, judge)
+}
+
+// cutFrom is cutEverywhere of an image that is claimed, from the state that its file is in.
+func cutFrom(t *testing.T, f *cutFile, w *writable, opts Options, changes int, judge func(n int, after, disk []byte)) {
+	t.Helper()
+	f.before, f.steps = bytes.Clone(f.data), nil
 	disk := readAll(t, w)
 	moments := []moment{{0, bytes.Clone(disk), true}}
-	claim(t, w)
 	for range changes {
 		changeOne(t, w, disk)
 		moments = append(moments, moment{len(f.steps), bytes.Clone(disk), false})
@@ -264,9 +272,10 @@ func cutEverywhere(t *testing.T, image []byte, opts Options, changes int, judge 
 			cuts = append(cuts, n)
 		}
 	}
-	if len(cuts) > 200 {
+	const maxCuts = 100
+	if len(cuts) > maxCuts {
 		rand.Shuffle(len(cuts), func(i, j int) { cuts[i], cuts[j] = cuts[j], cuts[i] })
-		cuts = cuts[:200]
+		cuts = cuts[:maxCuts]
 	}
 	for i, n := range cuts {
 		after := f.cut(n)
@@ -294,7 +303,7 @@ func cutEverywhere(t *testing.T, image []byte, opts Options, changes int, judge 
 			after = again.dev.(*cutFile).data
 		}
 		if judge != nil {
-			judge(i, after)
+			judge(i, after, got)
 		}
 	}
 	t.Logf("%d steps, %d cuts", len(f.steps), len(cuts))

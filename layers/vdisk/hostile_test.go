@@ -354,7 +354,7 @@ func TestHostileVHDX(t *testing.T) {
 	const mib = 1 << 20
 	header, regions := int(vhdxHeaderPlaces[1]), int(vhdxRegionPlaces[0])
 	checkEdits(t, sampleVHDX(), resumVHDX, []edit{
-		{"a log of 0 bytes", le32(header+vhdxLogGUID, 1)},
+		{"a log of 0 bytes", func(b []byte) { le32(header+vhdxLogGUID, 1)(b); le32(header+vhdxLogLength, 0)(b) }},
 		{"a log of version 1", func(b []byte) { b[header+vhdxLogGUID], b[header+vhdxLogVersion] = 1, 1 }},
 		{"a log of 4294967295 bytes", func(b []byte) { b[header+vhdxLogGUID] = 1; le32(header+vhdxLogLength, 1<<32-1)(b) }},
 		{"no entry that is whole", func(b []byte) {

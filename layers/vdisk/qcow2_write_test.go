@@ -63,7 +63,7 @@ func TestSnapshotsInsideOfAnImageKeepTheirBytes(t *testing.T) {
 			if got := w.truth("image"); !bytes.Equal(got, two) {
 				t.Fatal("the snapshot is another one")
 			}
-			cutEverywhere(t, image, Options{}, 15, func(n int, after []byte) {
+			cutEverywhere(t, image, Options{}, 15, func(n int, after, _ []byte) {
 				same(after)
 				if n%40 == 0 {
 					w.write("after", after)
@@ -92,7 +92,7 @@ func TestCompressedClustersAreWrittenElsewhere(t *testing.T) {
 		if got := w.truth("image"); !bytes.Equal(got, disk) {
 			t.Fatal("QEMU reads something else at byte", differs(got, disk))
 		}
-		cutEverywhere(t, image, Options{}, 15, func(n int, after []byte) {
+		cutEverywhere(t, image, Options{}, 15, func(n int, after, _ []byte) {
 			if n%40 == 0 {
 				w.write("after", after)
 				w.checkLeaks("after", "qcow2")

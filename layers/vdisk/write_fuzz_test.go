@@ -64,7 +64,9 @@ func TestManyWriteAnImageAtOnce(t *testing.T) {
 // FuzzWrite writes to images in which something was changed. What is written is read again, or was refused.
 func FuzzWrite(f *testing.F) {
 	l, _ := some(nil, 200<<10, 512, 4096, 5)
-	images := [][]byte{writtenQcow2(), sampleVMDK(), sampleVHD(), sampleVDI(), differencingVHD(l, 2, 0, 0, vhdNames{"MacX": "file://./raw"})}
+	images := [][]byte{
+		writtenQcow2(), sampleVMDK(), sampleVHD(), sampleVDI(), differencingVHD(l, 2, 0, 0, vhdNames{"MacX": "file://./raw"}), sampleVHDX(),
+	}
 	for i := range images {
 		f.Add(uint8(i), uint32(0), []byte{}, int64(1000), uint16(9000), uint8(3))
 		f.Add(uint8(i), uint32(512), []byte{1, 2}, int64(1<<20-50), uint16(100), uint8(2))
@@ -72,8 +74,11 @@ func FuzzWrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, place uint32, patch []byte, off int64, n uint16, times uint8) {
 		image := bytes.Clone(images[int(which)%len(images)])
 		copy(image[int64(place)%int64(len(image)):], patch)
-		if string(image[:8]) == vhdMagic {
+		switch string(image[:8]) {
+		case vhdMagic:
 			resumVHD(image)
+		case "vhdxfile":
+			resumVHDX(image)
 		}
 		file := newCutFile(image)
 		opened, err := Open(file, overRaw(make([]byte, 4096)))
@@ -109,6 +114,8 @@ func blockOf(l layout) (n int64) {
 	case *vdi:
 		n = l.stride()
 	case *vhd:
+		n = l.block
+	case *vhdx:
 		n = l.block
 	case *vmdk:
 		for _, e := range l.extents {
