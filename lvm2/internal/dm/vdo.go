@@ -39,8 +39,11 @@ type vdo struct {
 	rootOrigin    uint64
 	rootCount     uint64
 	journal       vdoJournal
+	logicalUsed   uint64 // blocks that were mapped, and pages of the block map but for the roots, when the pool was closed
+	mapPages      uint64
 
 	openOverlay func() (map[vdoSlot]vdoEntry, error)
+	countMap    func() (struct{}, error) // fails if less is mapped than was when the pool was closed; nil if nobody knows
 	pages       *lru.Cache[uint64, *vdoPage]
 	blocks      *lru.Cache[uint64, []byte] // with compressed fragments
 }
@@ -83,6 +86,7 @@ func VDO(data mapping.Volume) (mapping.Volume, error) {
 		return Zero(size), nil
 	case vdoClean:
 		v.openOverlay = func() (map[vdoSlot]vdoEntry, error) { return nil, nil }
+		v.countMap = once(func() (struct{}, error) { return struct{}{}, v.checkMapped() })
 	case vdoDirty:
 		v.openOverlay = once(v.replay)
 	default:
@@ -185,6 +189,7 @@ func (v *vdo) readSuperBlock(number uint64) error {
 	v.firstSlab, v.lastSlab = le.Uint64(b[365:]), le.Uint64(b[373:])
 	v.rootOrigin, v.rootCount = le.Uint64(b[418:]), le.Uint64(b[426:])
 	v.journal = vdoJournal{size: le.Uint64(b[84:]), start: le.Uint64(b[265:])}
+	v.logicalUsed, v.mapPages = le.Uint64(b[273:]), le.Uint64(b[281:])
 	const maxBlocks = 1 << 50
 	switch {
 	case v.bioOffset > maxBlocks || v.physical > maxBlocks || int64(v.physical) > v.data.Size()/VDOBlock:

@@ -13,8 +13,9 @@ import (
 //	entry:  | PBN bits 32-35, state | PBN bits 0-31 |
 //	state:  0 unmapped, 1 as it is, 2 to 15 fragment 0 to 13
 //
-// A page that is not initialized, or of another life of the pool, is empty.
-// (docs/format/09-vdo.md, section 5)
+// A page that is not initialized, or of another life of the pool, is empty. So looks one that was damaged: in a pool that
+// was closed, it is taken for empty only if nothing is missing from the block map.
+// (docs/format/09-vdo.md, sections 5 and 9)
 const (
 	vdoPageEntries   = 812
 	vdoPageHeader    = 36
@@ -93,6 +94,8 @@ func (p *vdoEntries) entry(slot int) (e vdoEntry, err error) {
 		}
 		if b := p.onDisk.b; b != nil {
 			e = decodeVDOEntry(b[vdoPageHeader+slot*vdoEntrySize:])
+		} else if err := p.v.mayBeEmpty(p.page); err != nil {
+			return vdoEntry{}, err
 		}
 	}
 	return e, p.v.check(e, at)

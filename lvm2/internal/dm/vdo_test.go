@@ -125,6 +125,38 @@ func TestAVDOPageOfAnotherLifeIsEmpty(t *testing.T) {
 	}
 }
 
+// A page that looks empty is a damaged one if blocks are missing that were mapped when the pool was closed.
+func TestAVDOPageThatWasDamagedIsNotEmpty(t *testing.T) {
+	for what, damage := range map[string]func(m memory){
+		"leaf zeroed":            func(m memory) { clear(m[67*VDOBlock:][:VDOBlock]) },
+		"leaf, mark":             func(m memory) { m[67*VDOBlock+32] = 0 },
+		"leaf, version":          func(m memory) { m[67*VDOBlock]++ },
+		"inner page zeroed":      func(m memory) { clear(m[65*VDOBlock:][:VDOBlock]) },
+		"root overwritten":       func(m memory) { copy(m[VDOBlock:], random(VDOBlock)) },
+		"leaf, nonce":            func(m memory) { m[67*VDOBlock+8]++ },
+		"nothing":                func(memory) {},
+		"root that was so empty": func(m memory) { clear(m[2*VDOBlock:][:VDOBlock]) },
+	} {
+		m := vdoMemory()
+		leaf := m.map0()
+		putVDOEntry(leaf, vdoEntry{100, vdoUncompressed})
+		damage(m)
+		v := newVDO(m)
+		v.logicalUsed, v.mapPages = 1, 4
+		v.countMap = once(func() (struct{}, error) { return struct{}{}, v.checkMapped() })
+		whole := what == "nothing" || what == "root that was so empty"
+		p := make([]byte, VDOBlock)
+		for _, block := range []int64{0, 1} {
+			if _, err := v.ReadAt(p, block*VDOBlock); whole && err != nil || !whole && !errors.Is(err, ErrVDO) {
+				t.Errorf("%s: block %d: %v", what, block, err)
+			}
+		}
+		if _, err := v.ReadAt(p, vdoPageEntries*VDOBlock); whole && err != nil {
+			t.Errorf("%s: a leaf that is not there: %v", what, err)
+		}
+	}
+}
+
 // journalBlock writes the block of the recovery journal with sequence number q.
 func (m memory) journalBlock(q, head uint64, entries map[vdoSlot]vdoEntry, count int) {
 	b := m[(32+q%8)*VDOBlock:][:VDOBlock]

@@ -2,6 +2,7 @@ package dm
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"lvm2fs/mapping"
@@ -26,10 +27,9 @@ func CountVDO(space mapping.Volume, maxPages int) (VDOUsage, error) {
 		return VDOUsage{}, errors.ErrUnsupported
 	}
 	c := vdoCount{vdo: v, left: maxPages}
-	for root := range v.rootCount {
-		if err := c.page(v.rootOrigin+root, vdoTreeHeight-1); err != nil {
-			return VDOUsage{}, err
-		}
+	c.visit = func(block uint64) { c.blocks = append(c.blocks, block) }
+	if err := c.all(); err != nil {
+		return VDOUsage{}, err
 	}
 	slices.Sort(c.blocks)
 	slabs := (v.lastSlab - v.firstSlab) / v.slabBlocks
@@ -46,7 +46,17 @@ type vdoCount struct {
 	left    int // pages that may still be read
 	logical uint64
 	pages   uint64 // in slabs, where all but the roots lie
+	visit   func(block uint64)
 	blocks  []uint64
+}
+
+func (c *vdoCount) all() error {
+	for root := range c.rootCount {
+		if err := c.page(c.rootOrigin+root, vdoTreeHeight-1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // page counts what is beneath a page of the block map.
@@ -68,7 +78,7 @@ func (c *vdoCount) page(number uint64, level int) error {
 		case level == 0:
 			c.logical++
 			if !e.zero() {
-				c.blocks = append(c.blocks, e.block)
+				c.visit(e.block)
 			}
 		default:
 			child, err := e.child(vdoSlot{number, slot})
@@ -80,6 +90,31 @@ func (c *vdoCount) page(number uint64, level int) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// mayBeEmpty fails if a page of the block map, which is not initialized or of another life of the pool, was damaged.
+func (v *vdo) mayBeEmpty(page uint64) error {
+	if v.countMap == nil {
+		return nil
+	}
+	if _, err := v.countMap(); err != nil {
+		return fmt.Errorf("block map page %d is empty, or damaged: %w", page, err)
+	}
+	return nil
+}
+
+// checkMapped holds what is mapped against the super block's numbers.
+func (v *vdo) checkMapped() error {
+	pool := *v
+	pool.countMap = nil // pages that may be damaged count as empty
+	c := vdoCount{vdo: &pool, left: int(min(v.mapPages, v.physical) + v.rootCount), visit: func(uint64) {}}
+	if err := c.all(); err != nil {
+		return err
+	}
+	if c.logical != v.logicalUsed || c.pages != v.mapPages {
+		return fmt.Errorf("%w: %d blocks are mapped by %d pages, the super block has %d and %d", ErrVDO, c.logical, c.pages, v.logicalUsed, v.mapPages)
 	}
 	return nil
 }
