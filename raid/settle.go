@@ -12,15 +12,19 @@ type Settler interface {
 }
 
 // Settle brings n bytes from x on in sync, counted as [Config.InSync] is: all copies become the first of them, and
-// parity that of its data. What agrees already is only read. It is for an array that has not been written yet, all of
-// whose legs are there. When all that is dirty has been settled, and is on stable storage, see [Array.Settled].
+// parity that of its data. What agrees already is only read. It is for an array that has not been written yet. Where there is
+// parity all legs must be there. When all that is dirty has been settled, and is on stable storage, see [Array.Settled].
 func (a *Array) Settle(x, n int64) error {
 	if len(a.parts) != 1 {
 		return fmt.Errorf("raid: %w: it has %d parts", ErrNotWhole, len(a.parts))
 	}
 	body := a.parts[0].body
 	l := body.members()
+	_, parity := body.(*rows)
 	for i := range l.all {
+		if l.out(i) && !parity {
+			continue
+		}
 		if l.out(i) || l.all[i].InSync != All {
 			return fmt.Errorf("raid: leg %d: %w", i, ErrNotWhole)
 		}

@@ -40,7 +40,9 @@ type LogState struct {
 	Untold bool
 	// Unsettled says whether a crash has left regions dirty, or superblocks that differ.
 	Unsettled bool
-	dirty     int // regions; while there are any, the superblocks say that the array is out of sync
+	// Kept says that bits which are set tell of no crash: the superblocks are believed.
+	Kept  bool
+	dirty int // regions; while there are any, the superblocks say that the array is out of sync
 }
 
 // Superblocks are those beside the legs that are written.
@@ -72,6 +74,9 @@ func (l *StateLog) DirtyRuns() iter.Seq2[int64, int64] {
 // then all legs get the same.
 func (l *StateLog) settle() error {
 	for off, length := range l.DirtyRuns() {
+		if l.Kept {
+			break
+		}
 		if err := l.Array.Settle(off, length); err != nil {
 			return err
 		}

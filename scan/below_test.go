@@ -14,6 +14,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 	"lvm2fs/internal/test/testmd"
 	"lvm2fs/internal/test/testtable"
+	"lvm2fs/layers/md"
+	"lvm2fs/lvm2"
 )
 
 // opened is a session over paths, with what was wrong, a line each.
@@ -218,17 +220,82 @@ func TestWritingToAPVInAPartitionClaimsTheImage(t *testing.T) {
 	}
 }
 
-func TestALVOnAnArrayIsReadOnly(t *testing.T) {
-	testenv.Long(t)
-	_, pv := onePV(t)
+// An array that is written is the same device when the session is reloaded, whatever its superblocks say meanwhile.
+// Only when others have changed it, it is another one.
+func TestAnArrayThatIsWrittenIsAssembledOnce(t *testing.T) {
 	st := stack{t, t.TempDir()}
-	var paths []string
-	for i, member := range inRAID5(pv) {
-		paths = append(paths, st.write(string(rune('a'+i)), member))
-	}
-	s, _ := opened(t, Options{}, paths...)
-	if err := s.Result().VGs[0].LVs[0].ReadOnlyReason(); err == nil || !strings.Contains(err.Error(), "MD array") {
-		t.Errorf("got %v", err)
+	for name, away := range map[string]bool{"whole": false, "without a member": true} {
+		t.Run(name, func(t *testing.T) {
+			m := testmd.Member{Version: "1.2", Name: "lab:w", Array: [16]byte{78}, Level: 5, Layout: 2, Chunk: 128, Disks: 3, Resync: testmd.All, DataOffset: 2048}
+			content := one("vg").Bytes
+			content = content[:len(content)/(128<<10)*(128<<10)]
+			var paths []string
+			for i, member := range testmd.Set(m, int64(len(content)/2+2<<20), content) {
+				paths = append(paths, st.write(fmt.Sprintf("%s %d", name, i), member))
+			}
+			given := paths
+			if away {
+				given = paths[:2]
+			}
+			s, _ := opened(t, Options{}, given...)
+			device := func() lvm2.Device { return s.Result().VGs[0].PVs[0].Device }
+			reload := func() {
+				t.Helper()
+				if _, err := s.Reload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := device()
+			first := s.Result().writable(t, "vg/lv")
+			if _, err := first.WriteAt([]byte("first"), 0); err != nil {
+				t.Fatal(err)
+			}
+			reload()
+			if device() != before {
+				t.Error("the array that is being written was assembled anew")
+			}
+			second := s.Result().writable(t, "vg/lv")
+			if _, err := second.WriteAt([]byte("second"), 3000); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range []*lvm2.Volume{first, second} {
+				if err := v.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reload()
+			if device() != before {
+				t.Error("the array that we have written was assembled anew")
+			}
+
+			// Another session, with all members, is given what was written.
+			other, _ := opened(t, Options{}, paths...)
+			v := other.Result().volume(t, "vg/lv")
+			for off, text := range map[int64]string{0: "first", 3000: "second"} {
+				p := make([]byte, len(text))
+				if _, err := v.ReadAt(p, off); err != nil || string(p) != text {
+					t.Errorf("%q, want %q: %v", p, text, err)
+				}
+			}
+			w := other.Result().writable(t, "vg/lv")
+			if _, err := w.WriteAt([]byte("third"), 6000); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			lv, err := s.Result().LV("vg/lv")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lv.OpenWritable(); !errors.Is(err, md.ErrChanged) {
+				t.Errorf("after others have written: %v", err)
+			}
+			reload()
+			if device() == before {
+				t.Error("the array that others have written is still the old one")
+			}
+		})
 	}
 }
 

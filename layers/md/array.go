@@ -7,20 +7,21 @@ import (
 	"lvm2fs/mapping"
 )
 
-// Array is an assembled array. It is read-only, and safe for concurrent use.
+// Array is an assembled array. It is safe for concurrent use.
 type Array struct {
 	name    string
 	size    int64
 	volume  mapping.Volume
 	super   *Superblock
-	members []mapping.Device
+	devices []mapping.Device // the members in use
 	present int
-	settled bool
+	writing writing
 }
 
 var (
-	_ mapping.Volume  = (*Array)(nil)
-	_ mapping.Stacked = (*Array)(nil)
+	_ mapping.Volume         = (*Array)(nil)
+	_ mapping.Stacked        = (*Array)(nil)
+	_ mapping.WritableDevice = (*Array)(nil)
 )
 
 // Name is what messages call the array.
@@ -30,14 +31,10 @@ func (a *Array) Name() string { return a.name }
 func (a *Array) Size() int64 { return a.size }
 
 // Beneath are the members in use, in the order of their places.
-func (a *Array) Beneath() []mapping.Device { return a.members }
+func (a *Array) Beneath() []mapping.Device { return a.devices }
 
 // Level is the array's.
 func (a *Array) Level() Level { return a.super.Geometry.Level }
-
-// Settled says whether the array is what it is by its members' superblocks alone, and not by a bitmap or
-// lists of bad blocks that may change without them.
-func (a *Array) Settled() bool { return a.settled }
 
 // Map answers where bytes are; see [mapping.Volume].
 func (a *Array) Map(off, max int64) (mapping.Extent, error) { return a.volume.Map(off, max) }

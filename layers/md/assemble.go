@@ -103,7 +103,9 @@ type assembler struct {
 	legs  []leg       // by role
 
 	damaged []DamagedMember // that may be members
-	unknown map[Role]bool   // the places that they may have
+	unused  error           // a member that may be right is not used
+	parity  bool
+	unknown map[Role]bool // the places that they may have
 }
 
 // leg is a place in the array.
@@ -149,13 +151,16 @@ func (a *assembler) assemble(members []Member) (*Array, error) {
 	if missing := a.disks - present; missing > 0 {
 		a.warn("%s: %d of %d members are missing or not used: %v", a.super.ArrayName(), missing, a.disks, a.missing())
 	}
-	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present, settled: a.super.Resync == All && len(a.damaged) == 0}
+	array := &Array{name: a.super.ArrayName(), volume: v, size: size, super: a.super, present: present}
+	array.writing.settled = a.super.Resync == All && len(a.damaged) == 0
 	for _, l := range a.legs {
 		if l.Member != nil {
-			array.members = append(array.members, l.Device)
-			array.settled = array.settled && l.Super.badBlocks.size == 0
+			array.devices = append(array.devices, l.Device)
+			array.writing.members = append(array.writing.members, *l.Member)
+			array.writing.settled = array.writing.settled && l.Super.badBlocks.size == 0
 		}
 	}
+	a.prepareWriting(array)
 	return array, nil
 }
 
@@ -213,6 +218,7 @@ func (a *assembler) settle(m Member, role int) error {
 	bad, err := m.Super.badBlocks.read(m.Device)
 	if err != nil {
 		a.leaveOut(m, "%w", err)
+		a.unused = err
 		return nil
 	}
 	l := &a.legs[role]
@@ -242,6 +248,7 @@ func (a *assembler) settle(m Member, role int) error {
 	if loser != m {
 		*l = leg{Member: &m, bad: bad}
 	}
+	a.unused = fmt.Errorf("%s is there for the same place as another", loser.Device.Name())
 	a.leaveOut(loser, "%s", why)
 	return nil
 }

@@ -1,6 +1,7 @@
 package md
 
 import (
+	"errors"
 	"io"
 	"sort"
 
@@ -14,7 +15,7 @@ import (
 //
 // (docs/format/04-below-lvm.md, section 4.5)
 type linear struct {
-	parts []mapping.Volume
+	parts []mapping.Volume // mapping.Writable if the members can be written
 	ends  []int64
 }
 
@@ -64,4 +65,46 @@ func (l *linear) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// WriteAt writes all of p, or fails.
+func (l *linear) WriteAt(p []byte, off int64) (int, error) {
+	if err := mapping.CheckWrite("", off, int64(len(p)), l.Size()); err != nil {
+		return 0, err
+	}
+	done := 0
+	for done < len(p) {
+		part, at, left := l.find(off + int64(done))
+		n, err := part.(mapping.Writable).WriteAt(p[done:done+int(min(int64(len(p)-done), left))], at)
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// PunchHole makes n bytes at off read as zeros.
+func (l *linear) PunchHole(off, n int64) error {
+	if err := mapping.CheckWrite("", off, n, l.Size()); err != nil {
+		return err
+	}
+	for n > 0 {
+		part, at, left := l.find(off)
+		length := min(n, left)
+		if err := part.(mapping.Writable).PunchHole(at, length); err != nil {
+			return err
+		}
+		off, n = off+length, n-length
+	}
+	return nil
+}
+
+// Sync syncs all members.
+func (l *linear) Sync() error {
+	var errs []error
+	for _, part := range l.parts {
+		errs = append(errs, part.(mapping.Writable).Sync())
+	}
+	return errors.Join(errs...)
 }

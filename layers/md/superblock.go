@@ -113,8 +113,10 @@ type Superblock struct {
 	bitmapUUID  [16]byte
 	badBlocks   badBlockList
 
-	journal    bool // with a journal, which may hold what the members do not
-	layoutTold bool // the layout of raid0 means something
+	features   uint32 // of 1.x
+	bigEndian  bool   // of 0.90
+	journal    bool   // with a journal, which may hold what the members do not
+	layoutTold bool   // the layout of raid0 means something
 
 	sum [sha256.Size]byte
 }
@@ -217,6 +219,9 @@ type place struct {
 	atEnd   bool
 	offset  func(sectors int64) int64
 	decode  func(b []byte, version string, off, size int64) (*Superblock, error)
+	put     func(b []byte, s state)
+	fail    func(b []byte, places []int)
+	align   func(b, newest []byte)
 	marked  func(b []byte) bool
 	claim   func(b []byte) Claim
 }
@@ -224,10 +229,10 @@ type place struct {
 const superSize = 4096 // of all versions, at most
 
 var places = []place{
-	{"1.1", false, func(int64) int64 { return 0 }, decode1, marked1, claim1},
-	{"1.2", false, func(int64) int64 { return 8 * sector }, decode1, marked1, claim1},
-	{"1.0", true, func(n int64) int64 { return (n - 16) &^ 7 * sector }, decode1, marked1, claim1},
-	{"0.90", true, func(n int64) int64 { return (n&^127 - 128) * sector }, decode090, marked090, claim090},
+	{"1.1", false, func(int64) int64 { return 0 }, decode1, put1, fail1, align1, marked1, claim1},
+	{"1.2", false, func(int64) int64 { return 8 * sector }, decode1, put1, fail1, align1, marked1, claim1},
+	{"1.0", true, func(n int64) int64 { return (n - 16) &^ 7 * sector }, decode1, put1, fail1, align1, marked1, claim1},
+	{"0.90", true, func(n int64) int64 { return (n&^127 - 128) * sector }, decode090, put090, fail090, align090, marked090, claim090},
 }
 
 // read returns nil where there is no superblock.
@@ -239,6 +244,11 @@ func (p place) read(r io.ReaderAt, off, size int64) (*Superblock, error) {
 	if _, err := mapping.ReadFull(r, b, off); err != nil {
 		return nil, fmt.Errorf("superblock %s at byte %d: %w", p.version, off, err)
 	}
+	return p.parse(b, off, size)
+}
+
+// parse is the superblock that b holds, of which there is none if b lacks its mark.
+func (p place) parse(b []byte, off, size int64) (*Superblock, error) {
 	if !p.marked(b) {
 		return nil, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // The superblock of version 0.90: 32-bit words in the byte order of the machine that made the array.
@@ -16,8 +17,13 @@ const (
 	v090ArrayRest    = 13
 	v090Level        = 7
 	v090Size         = 8 // KiB
+	v090Present      = 9
 	v090Disks        = 10
+	v090Written      = 32 // seconds
 	v090State        = 33
+	v090Active       = 34
+	v090Working      = 35 // active ones and spares
+	v090Failed       = 36 // places that nobody has
 	v090Checksum     = 38
 	v090Events       = 39 // the low half first; the other way round in big-endian ones
 	v090CheckEvents  = 41
@@ -31,6 +37,8 @@ const (
 
 	// Of a descriptor.
 	diskNumber = 0
+	diskMajor  = 1 // of the device file
+	diskMinor  = 2
 	diskRole   = 3
 	diskState  = 4
 
@@ -68,13 +76,7 @@ func decode090(b []byte, version string, off, size int64) (*Superblock, error) {
 		}
 		return uint64(word(i+1))<<32 | uint64(word(i))
 	}
-	var sum uint64
-	for i := range superSize / 4 {
-		if i != v090Checksum {
-			sum += uint64(word(i))
-		}
-	}
-	if got, want := uint32(sum)+uint32(sum>>32), word(v090Checksum); got != want {
+	if got, want := checksum090(word), word(v090Checksum); got != want {
 		return nil, fmt.Errorf("%w: checksum %08x, not %08x", ErrDamaged, got, want)
 	}
 	if word(v090Minor) == 91 {
@@ -96,6 +98,8 @@ func decode090(b []byte, version string, off, size int64) (*Superblock, error) {
 		Events:   double(v090Events),
 		DataSize: off,
 		Recovery: All,
+
+		bigEndian: order == binary.ByteOrder(binary.BigEndian),
 	}
 	s.Array = array090(word)
 	for i, at := range v090ArrayWords {
@@ -156,3 +160,64 @@ func role090(word func(int) uint32, at int, g Geometry) Role {
 	}
 	return Role(role)
 }
+
+func checksum090(word func(i int) uint32) uint32 {
+	var sum uint64
+	for i := range superSize / 4 {
+		if i != v090Checksum {
+			sum += uint64(word(i))
+		}
+	}
+	return uint32(sum) + uint32(sum>>32)
+}
+
+// words090 are the words of a little-endian superblock.
+type words090 []byte
+
+func (b words090) at(i int) uint32     { return binary.LittleEndian.Uint32(b[4*i:]) }
+func (b words090) put(i int, v uint32) { binary.LittleEndian.PutUint32(b[4*i:], v) }
+
+func put090(block []byte, s state) {
+	b := words090(block)
+	b.put(v090Written, uint32(s.now.Unix()))
+	for _, i := range [2]int{v090Events, v090CheckEvents} {
+		b.put(i, uint32(s.events))
+		b.put(i+1, uint32(s.events>>32))
+	}
+	if s.inSync {
+		b.put(v090State, b.at(v090State)|stateClean)
+		b.put(v090Recovered, math.MaxUint32)
+	} else {
+		b.put(v090State, b.at(v090State)&^stateClean)
+		b.put(v090Recovered, 0)
+	}
+	b.put(v090Checksum, checksum090(b.at))
+}
+
+// fail090 makes the descriptors of disks those of places that nobody has, and counts again, as the kernel does.
+func fail090(block []byte, places []int) {
+	b := words090(block)
+	g := Geometry{Disks: int(b.at(v090Disks))}
+	active, gone := 0, 0
+	for i := range v090MaxDisks {
+		at := v090Descriptors + v090DescriptorSz*i
+		role := role090(b.at, at, g)
+		switch {
+		case role >= 0 && slices.Contains(places, int(role)):
+			b.put(at+diskNumber, uint32(i))
+			b.put(at+diskMajor, 0)
+			b.put(at+diskMinor, 0)
+			b.put(at+diskState, diskFaulty|diskRemoved)
+			gone++
+		case role >= 0:
+			active++
+		}
+	}
+	b.put(v090Present, b.at(v090Present)-uint32(gone))
+	b.put(v090Working, b.at(v090Working)-uint32(gone))
+	b.put(v090Active, uint32(active))
+	b.put(v090Failed, uint32(g.Disks-active))
+}
+
+// align090 gives a superblock all that the newest says of the array.
+func align090(b, newest []byte) { copy(b[:4*v090This], newest) }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,7 @@ const (
 	v1BadShift      = 185
 	v1BadSize       = 186
 	v1BadOffset     = 188 // signed, from the superblock
+	v1Written       = 192 // seconds
 	v1Events        = 200
 	v1Resync        = 208
 	v1Checksum      = 216
@@ -124,6 +126,7 @@ func decode1(b []byte, version string, off, size int64) (*Superblock, error) {
 		Replacement: has(isReplacement),
 		WriteMostly: b[v1Flags]&v1WriteMostly != 0,
 		bitmapUUID:  [16]byte(b[v1Array:]),
+		features:    features,
 		journal:     has(hasJournal),
 		layoutTold:  has(layoutOfRAID0),
 	}
@@ -210,4 +213,39 @@ func checksum1(b []byte) uint32 {
 		sum += uint64(binary.LittleEndian.Uint16(b[len(b)-2:]))
 	}
 	return uint32(sum) + uint32(sum>>32)
+}
+
+func put1(b []byte, s state) {
+	le := binary.LittleEndian
+	le.PutUint64(b[v1Written:], uint64(s.now.Unix()))
+	le.PutUint64(b[v1Events:], s.events)
+	resync := uint64(0)
+	if s.inSync {
+		resync = math.MaxUint64
+	}
+	le.PutUint64(b[v1Resync:], resync)
+	sum1(b)
+}
+
+// fail1 takes their places from the disks that have them, as the kernel does: the role that is left to them is that of a spare,
+// which has to be built before it counts.
+func fail1(b []byte, places []int) {
+	le := binary.LittleEndian
+	for i := range le.Uint32(b[v1MaxRoles:]) {
+		role := b[v1Roles+2*i:]
+		if slices.Contains(places, int(le.Uint16(role))) {
+			le.PutUint16(role, v1RoleSpare)
+		}
+	}
+}
+
+// align1 gives a superblock the roles that the newest has.
+func align1(b, newest []byte) {
+	copy(b[v1MaxRoles:v1MaxRoles+4], newest[v1MaxRoles:])
+	copy(b[v1Roles:], newest[v1Roles:])
+}
+
+func sum1(b []byte) {
+	n := binary.LittleEndian.Uint32(b[v1MaxRoles:])
+	binary.LittleEndian.PutUint32(b[v1Checksum:], checksum1(b[:v1Roles+2*n]))
 }

@@ -141,7 +141,9 @@ func (a *assembler) redundant() (mapping.Volume, error) {
 	if err := a.applyDamaged(&c); err != nil {
 		return nil, err
 	}
-	return raid.New(c)
+	array, err := raid.New(c)
+	a.parity = c.Geometry.ParityLegs() > 0
+	return array, err
 }
 
 // applySync says where copies and parity can be believed. An array that was in use when it was cut off
@@ -155,7 +157,11 @@ func (a *assembler) applySync(c *raid.Config) {
 	case a.super.Reshape != nil: // in which of the two geometries would it count?
 		c.InSync = 0
 		return
-	case a.super.Bitmap == 0:
+	}
+	if c.InSync == 0 { // it was cut off while it was written
+		c.InSync, c.Dirty = All, everything
+	}
+	if a.super.Bitmap == 0 {
 		return
 	}
 	bitmap, err := a.bitmap()
@@ -163,11 +169,11 @@ func (a *assembler) applySync(c *raid.Config) {
 		a.warn("%s was not stopped in order, and its bitmap is of no use: %w", a.super.ArrayName(), err)
 		return
 	}
-	if c.InSync == 0 {
-		c.InSync = All
-	}
 	c.Dirty = bitmap.Dirty
 }
+
+// everything says that all of an array is dirty.
+func everything(_, max int64) (bool, int64) { return true, max }
 
 // bitmap is what the bitmaps of all members say together.
 func (a *assembler) bitmap() (*raid.Bitmap, error) {

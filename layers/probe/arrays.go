@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"lvm2fs/layers/md"
 	"lvm2fs/mapping"
@@ -72,6 +71,11 @@ func members(nodes []memberNode) []md.Member {
 }
 
 func (r *run) assemble(found []memberNode) {
+	set := found[0].Super.Set()
+	if last := r.arrays[set]; last != nil && (r.claimed[set] || last.Claimed()) {
+		r.addClaimed(last, found)
+		return
+	}
 	var nodes []*Node
 	for _, m := range found {
 		nodes = append(nodes, m.node)
@@ -101,20 +105,48 @@ func (r *run) assemble(found []memberNode) {
 		}
 		return
 	}
-	array := mapping.Device(a.Array)
-	if a.Array.Settled() {
-		array, _ = r.keep(openedKey{what: fingerprint(found)}, func() (mapping.Device, error) { return a.Array, nil })
+	array := a.Array
+	if last := r.arrays[set]; last != nil && last.Is(array) {
+		array = last
 	}
-	n := r.add(nodes, array, array.Name(), a.Array.String())
+	r.addArray(array, nodes, found)
+}
+
+// addClaimed puts an array that is being written over its members. What their superblocks say meanwhile is of no matter.
+func (r *run) addClaimed(array *md.Array, found []memberNode) {
+	var nodes []*Node
+	for _, m := range found {
+		if slices.Contains(array.Beneath(), m.Device) {
+			nodes = append(nodes, m.node)
+			continue
+		}
+		err := fmt.Errorf("%s: not used as %s: the array is being written without it", m.node.Name, m.Super)
+		r.Warnings = append(r.Warnings, err)
+		m.node.Err, m.node.leftOut = err, true
+	}
+	r.addArray(array, nodes, found)
+}
+
+func (r *run) addArray(array *md.Array, nodes []*Node, found []memberNode) {
+	set := found[0].Super.Set()
+	r.arrays[set], r.usedArrays[set] = array, true
+	n := r.add(nodes, array, array.Name(), array.String())
 	n.onArray = true
 	n.likeMember = n.likeMember || slices.ContainsFunc(found, func(m memberNode) bool { return m.Super.DataOffset == 0 })
 }
 
-// fingerprint is that of the members and their superblocks.
-func fingerprint(found []memberNode) string {
-	var b strings.Builder
-	for _, m := range found {
-		fmt.Fprintf(&b, "%p %x\n", m.Device, m.Super.Fingerprint())
+// claimedMember says whether a device is a member of an array that is being written, and as what it was known before.
+func (r *run) claimedMember(d mapping.Device) (md.Member, bool) {
+	for set, array := range r.arrays {
+		if !array.Claimed() || !slices.Contains(array.Beneath(), d) {
+			continue
+		}
+		for _, m := range array.Members() {
+			if m.Device == d {
+				r.claimed[set] = true
+				return m, true
+			}
+		}
 	}
-	return b.String()
+	return md.Member{}, false
 }

@@ -14,6 +14,11 @@ import (
 
 // look finds out what is on a device that is no image.
 func (r *run) look(n *Node) {
+	if m, ok := r.claimedMember(n.Device); ok {
+		n.Content = m.Super.String()
+		r.addMember(memberNode{m, n})
+		return
+	}
 	if r.opts.Offset != nil {
 		if off, ok := r.opts.Offset(n.Device, n.isDisk()); ok {
 			r.lookAtOffset(n, off)

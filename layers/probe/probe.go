@@ -122,18 +122,24 @@ type Prober struct {
 	opened map[openedKey]mapping.Device
 	used   map[openedKey]bool      // since the last Forget
 	latest map[openedKey]openedKey // of layers that change: the key without the state of the file, and with it
+
+	arrays     map[md.Set]*md.Array // as they were assembled last
+	usedArrays map[md.Set]bool      // since the last Forget
 }
 
 // openedKey tells what was made of which device.
 type openedKey struct {
-	from    mapping.Device // nil for an array
+	from    mapping.Device
 	what    string
 	changes bool // see [Layer]
 }
 
 // New makes a Prober.
 func New(opts Options) *Prober {
-	return &Prober{opts: opts, opened: map[openedKey]mapping.Device{}, used: map[openedKey]bool{}, latest: map[openedKey]openedKey{}}
+	return &Prober{
+		opts: opts, opened: map[openedKey]mapping.Device{}, used: map[openedKey]bool{}, latest: map[openedKey]openedKey{},
+		arrays: map[md.Set]*md.Array{}, usedArrays: map[md.Set]bool{},
+	}
 }
 
 // Close closes what was opened, but not the devices that were given.
@@ -170,7 +176,9 @@ func (p *Prober) Forget() {
 		return !p.used[key] && (!closes || key.changes)
 	})
 	maps.DeleteFunc(p.latest, func(_, key openedKey) bool { return p.opened[key] == nil })
+	maps.DeleteFunc(p.arrays, func(set md.Set, a *md.Array) bool { return !p.usedArrays[set] && !a.Claimed() })
 	clear(p.used)
+	clear(p.usedArrays)
 }
 
 // Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. Of those it is no
@@ -178,7 +186,7 @@ func (p *Prober) Forget() {
 func (p *Prober) Probe(ctx context.Context, devices, others []mapping.Device) (*Result, error) {
 	var last []md.Set
 	for {
-		r := &run{Prober: p, ctx: ctx, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}}
+		r := &run{Prober: p, ctx: ctx, last: last, sets: map[md.Set][]memberNode{}, done: map[md.Set]bool{}, claimed: map[md.Set]bool{}}
 		r.nodes, r.AtWord = map[mapping.Device]*Node{}, map[mapping.Device]bool{}
 		for _, d := range devices {
 			n := r.add(nil, d, d.Name(), rootType(d))
@@ -227,6 +235,8 @@ type run struct {
 	order []md.Set // in which the sets were found
 	sets  map[md.Set][]memberNode
 	done  map[md.Set]bool // assembled, or not
+
+	claimed map[md.Set]bool // of which members were found when the array was being written
 
 	damaged []md.DamagedMember // of any set
 

@@ -30,6 +30,7 @@ type Member struct {
 	DataSize   int64 // of 1.x
 	Recovery   uint64
 	Bitmap     int32 // from the superblock
+	Region     int64 // bytes; not 0 for a bitmap, without dirty regions, at Bitmap
 	BadBlocks  []uint64
 	BadAt      int32 // from the superblock
 
@@ -67,6 +68,14 @@ func (m Member) Write(disk []byte) {
 	at := SuperOffset(m.Version, int64(len(disk)))
 	b := disk[at:][:4096]
 	clear(b)
+	if m.Region != 0 {
+		if m.Version == "0.90" {
+			m.Bitmap = 8
+		} else {
+			m.Features |= 1
+		}
+		m.writeBitmap(disk[at+int64(m.Bitmap)*512:])
+	}
 	if m.Version == "0.90" {
 		m.write090(b)
 		return
@@ -115,6 +124,29 @@ func (m Member) Write(disk []byte) {
 	SumV1(b)
 }
 
+// writeBitmap writes a bitmap that was kept up to the start of b.
+func (m Member) writeBitmap(b []byte) {
+	le := binary.LittleEndian
+	clear(b[:256])
+	copy(b, "bitm")
+	le.PutUint32(b[4:], 4)
+	copy(b[8:], m.Array[:])
+	if m.Version == "0.90" { // words, in the order of the machine
+		for i := 0; i < 16; i += 4 {
+			le.PutUint32(b[8+i:], binary.BigEndian.Uint32(m.Array[i:]))
+		}
+	}
+	le.PutUint64(b[24:], m.Events)
+	size := m.Size
+	if m.Level == 10 { // two near copies
+		size = m.Size / m.Chunk * int64(m.Disks) / 2 * m.Chunk
+	}
+	le.PutUint64(b[40:], uint64(size))
+	le.PutUint32(b[52:], uint32(m.Region))
+	le.PutUint32(b[56:], 5)
+	clear(b[256 : 256+(size*512+m.Region*8-1)/(m.Region*8)])
+}
+
 // SumV1 makes the checksum of a superblock of version 1 right.
 func SumV1(b []byte) {
 	le := binary.LittleEndian
@@ -160,6 +192,9 @@ func (m Member) write090(b []byte) {
 	}
 	put(low, uint32(m.Events))
 	put(high, uint32(m.Events>>32))
+	if m.Region != 0 {
+		put(33, order.Uint32(b[4*33:])|1<<8)
+	}
 	put(64, m.Layout)
 	put(65, uint32(m.Chunk*512))
 	disk := func(at, number int) {
