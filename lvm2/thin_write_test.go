@@ -22,28 +22,12 @@ func TestThinLVsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 			c := testimages.Load(t, name)
 			devices := overlays(t, c)
 			s := Open(devices, Options{})
-			var open []*Volume
-			var contents [][]byte
+			open, contents := openAll(t, s, c)
 			written := 0
-			for i := range c.LVs {
-				lv := s.find(c.LVs[i].Path())
-				if lv == nil || lv.Fault() != nil || lv.Size() > 256<<20 {
-					continue
-				}
-				v, err := lv.OpenWritable()
-				if err != nil {
-					t.Logf("%v", err)
-					if v, err = lv.Open(); err != nil {
-						continue
-					}
-				} else if _, ok := lv.Mapping().(*metadata.Thin); ok {
+			for _, v := range open {
+				if _, ok := v.LV().Mapping().(*metadata.Thin); ok && v.Writable() {
 					written++
 				}
-				b := make([]byte, v.Size())
-				if _, err := v.ReadAt(b, 0); err != nil {
-					t.Fatal(err)
-				}
-				open, contents = append(open, v), append(contents, b)
 			}
 			t.Logf("%d thin LVs are written", written)
 			if written == 0 {
@@ -74,15 +58,8 @@ func TestThinLVsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 				}
 				copy(contents[k][off:], p[:n])
 			}
-			check := func(what string, v *Volume, want []byte) {
-				t.Helper()
-				got := make([]byte, len(want))
-				if _, err := v.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
-					t.Fatalf("%s: %s: %v, or not what was written", what, v.LV(), err)
-				}
-			}
 			for k, v := range open {
-				check("while open", v, contents[k])
+				holds(t, "while open", v, contents[k])
 			}
 			for _, v := range open {
 				if err := v.Close(); err != nil {
@@ -95,7 +72,7 @@ func TestThinLVsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				check("opened anew", v, contents[k])
+				holds(t, "opened anew", v, contents[k])
 			}
 			checker := Checker{Found: func(f Finding) error {
 				t.Errorf("%s: %v", f.LV, f.Err)

@@ -169,6 +169,16 @@ func runsOf(spans []span) func(off, max int64) (bool, int64) {
 	}
 }
 
+// anyShape is a geometry with another offset, and another size of chunks and legs.
+func anyShape(rng *rand.Rand, g Geometry) Geometry {
+	g.DataOffset = 4096 * int64(rng.IntN(3))
+	if g.Level != RAID1 {
+		g.Chunk = 512 * int64(1+rng.IntN(12))
+		g.LegSize = g.Chunk * int64(g.Legs+rng.IntN(4))
+	}
+	return g
+}
+
 func TestLossIsAMatterOfRanges(t *testing.T) {
 	testenv.Long(t)
 	for n := 2; n <= 7; n++ {
@@ -177,12 +187,7 @@ func TestLossIsAMatterOfRanges(t *testing.T) {
 				t.Parallel()
 				rng := seeded(t)
 				for range 6 {
-					g := g
-					g.DataOffset = 4096 * int64(rng.IntN(3))
-					if g.Level != RAID1 {
-						g.Chunk = 512 * int64(1+rng.IntN(12))
-						g.LegSize = g.Chunk * int64(n+rng.IntN(4))
-					}
+					g := anyShape(rng, g)
 					w := newWorld(rng, g)
 					legs := w.legs()
 					staleAt := make([][]span, g.Legs)

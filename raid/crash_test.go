@@ -109,6 +109,33 @@ func (r *recorder) crash(rng *rand.Rand, at int, before [][]byte) [][]byte {
 	return out
 }
 
+// recordWrites writes to an array without the lost legs. It gives every step, the log of the array, and what the disks and
+// the log's held before.
+func recordWrites(t *testing.T, rng *rand.Rand, g Geometry, w *world, lost []int) (r *recorder, log diskLog, before [][]byte) {
+	t.Helper()
+	r = &recorder{}
+	logDisk := &disk{bytes: make([]byte, 512)}
+	log = diskLog{recorded{logDisk, r, g.Legs}, 512 * int64(2+rng.IntN(6))}
+	c := Config{Geometry: g, InSync: All}
+	for i, d := range w.disks {
+		before = append(before, bytes.Clone(d.bytes))
+		c.Legs = append(c.Legs, Leg{Volume: recorded{d, r, i}, InSync: All})
+	}
+	for _, i := range lost {
+		c.Legs[i] = Leg{Lost: errAway}
+	}
+	before = append(before, bytes.Clone(logDisk.bytes))
+	a, err := New(c)
+	if err == nil {
+		err = a.StartWriting(log)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write(t, rng, a, w.data)
+	return r, log, before
+}
+
 func TestWhereverThePowerGoesWhatMayDifferIsMarkedAndWhatWasSyncedIsThere(t *testing.T) {
 	testenv.Long(t)
 	for _, g := range redundant() {
@@ -117,30 +144,13 @@ func TestWhereverThePowerGoesWhatMayDifferIsMarkedAndWhatWasSyncedIsThere(t *tes
 			rng := seeded(t)
 			g.LegSize = max(g.Chunk, 2048) * 8
 			w := newWorld(rng, g)
-			r := &recorder{}
-			logDisk := &disk{bytes: make([]byte, 512)}
-			log := diskLog{recorded{logDisk, r, g.Legs}, 512 * int64(2+rng.IntN(6))}
-			var before [][]byte
-			c := Config{Geometry: g, InSync: All}
-			for i, d := range w.disks {
-				before = append(before, bytes.Clone(d.bytes))
-				c.Legs = append(c.Legs, Leg{Volume: recorded{d, r, i}, InSync: All})
-			}
-			before = append(before, bytes.Clone(logDisk.bytes))
-			a, err := New(c)
-			if err == nil {
-				err = a.StartWriting(log)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.write(t, rng, a, w.data)
+			r, log, before := recordWrites(t, rng, g, w, nil)
 			for at := range len(r.ops) + 1 {
 				for range 3 {
 					r.check(t, g, w, log.size, at, r.crash(rng, at, before))
 				}
 			}
-			if bytes.ContainsFunc(logDisk.bytes, func(c rune) bool { return c != 0 }) {
+			if bytes.ContainsFunc(log.disk.bytes, func(c rune) bool { return c != 0 }) {
 				t.Error("a region is still marked at the end")
 			}
 		})

@@ -192,27 +192,7 @@ func TestWhereverThePowerGoesWithoutALegNothingWrongIsRead(t *testing.T) {
 			g.LegSize = max(g.Chunk, 2048) * 8
 			lost := survivable(rng, g)[0]
 			w := newWorld(rng, g)
-			r := &recorder{}
-			logDisk := &disk{bytes: make([]byte, 512)}
-			log := diskLog{recorded{logDisk, r, g.Legs}, 512 * int64(2+rng.IntN(6))}
-			var before [][]byte
-			c := Config{Geometry: g, InSync: All}
-			for i, d := range w.disks {
-				before = append(before, bytes.Clone(d.bytes))
-				c.Legs = append(c.Legs, Leg{Volume: recorded{d, r, i}, InSync: All})
-			}
-			for _, i := range lost {
-				c.Legs[i] = Leg{Lost: errAway}
-			}
-			before = append(before, bytes.Clone(logDisk.bytes))
-			a, err := New(c)
-			if err == nil {
-				err = a.StartWriting(log)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.write(t, rng, a, w.data)
+			r, log, before := recordWrites(t, rng, g, w, lost)
 			for at := range len(r.ops) + 1 {
 				disks := r.crash(rng, at, before)
 				r.readable(t, g, log.size, at, disks, lost)

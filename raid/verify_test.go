@@ -251,12 +251,7 @@ func TestVerifyReadsWhatCanBeUsedAndComparesWhatIsInSync(t *testing.T) {
 				t.Parallel()
 				rng := seeded(t)
 				for range 4 {
-					g := g
-					g.DataOffset = 4096 * int64(rng.IntN(3))
-					if g.Level != RAID1 {
-						g.Chunk = 512 * int64(1+rng.IntN(12))
-						g.LegSize = g.Chunk * int64(n+rng.IntN(4))
-					}
+					g := anyShape(rng, g)
 					w := newWorld(rng, g)
 					groups := w.groups()
 					if len(groups) == 0 {

@@ -108,6 +108,35 @@ func (f *family) reopen(t *testing.T, disks []memory, h history, n int) *family 
 	return now
 }
 
+// writtenTo is what power cuts are tried on: volumes in memory, with what they held at each step.
+type writtenTo[F, H any] interface {
+	write(t *testing.T, u *unplugged, changes int) H
+	reopen(t *testing.T, disks []memory, h H, n int) F
+}
+
+// cutEverywhere cuts the power after each step of u, which h tells of. After every so-manieth cut there are as many changes
+// in what it left, and those are cut in some places again.
+func cutEverywhere[F writtenTo[F, H], H any](t *testing.T, f F, u *unplugged, h H, every, changes, again int) {
+	t.Helper()
+	cuts := 0
+	for n := 0; n <= len(u.steps); n++ {
+		after := u.cut(n)
+		now := f.reopen(t, after, h, n)
+		cuts++
+		if n%every != 0 {
+			continue
+		}
+		next := newUnplugged(after...)
+		h := now.write(t, next, changes)
+		for range again {
+			n := rand.IntN(len(next.steps) + 1)
+			now.reopen(t, next.cut(n), h, n)
+			cuts++
+		}
+	}
+	t.Logf("%d cuts", cuts)
+}
+
 func TestAPowerCutWhileOriginAndSnapshotsAreWritten(t *testing.T) {
 	testenv.Long(t)
 	for name, stores := range map[string][]testStore{
@@ -119,25 +148,7 @@ func TestAPowerCutWhileOriginAndSnapshotsAreWritten(t *testing.T) {
 			t.Parallel()
 			f, disks := newFamily(48<<10, stores...)
 			u := newUnplugged(disks...)
-			h := f.write(t, u, 20)
-			cuts := 0
-			for n := 0; n <= len(u.steps); n++ {
-				after := u.cut(n)
-				now := f.reopen(t, after, h, n)
-				cuts++
-				if n%16 != 0 {
-					continue
-				}
-				// And again, in what the first cut left.
-				again := newUnplugged(after...)
-				h := now.write(t, again, 8)
-				for range 20 {
-					n := rand.IntN(len(again.steps) + 1)
-					now.reopen(t, again.cut(n), h, n)
-					cuts++
-				}
-			}
-			t.Logf("%d cuts", cuts)
+			cutEverywhere(t, f, u, f.write(t, u, 20), 16, 8, 20)
 		})
 	}
 }

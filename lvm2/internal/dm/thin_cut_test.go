@@ -115,25 +115,7 @@ func TestAPowerCutWhileThinVolumesAreWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := newUnplugged(disks...)
-			h := f.write(t, u, 20)
-			cuts := 0
-			for n := 0; n <= len(u.steps); n++ {
-				after := u.cut(n)
-				now := f.reopen(t, after, h, n)
-				cuts++
-				if n%100 != 0 {
-					continue
-				}
-				// And again, in what the first cut left.
-				again := newUnplugged(after...)
-				h := now.write(t, again, 6)
-				for range 10 {
-					n := rand.IntN(len(again.steps) + 1)
-					now.reopen(t, again.cut(n), h, n)
-					cuts++
-				}
-			}
-			t.Logf("%d cuts", cuts)
+			cutEverywhere(t, f, u, f.write(t, u, 20), 100, 6, 10)
 		})
 	}
 }
