@@ -20,39 +20,39 @@ type Source interface {
 	Describe(*metadata.PV) string
 	// Missing says whether a PV is to be treated as absent although it has a device.
 	Missing(*metadata.PV) bool
-	// OtherAge is why what the parts of an LV hold may be of another age than the metadata; nil if it is not.
+	// OtherAge is why the parts of an LV may hold bytes of another age than the metadata describe; nil if they do not.
 	OtherAge(*metadata.LV) error
 	// Partial says whether the LV, or what it lies on, has extents that are not there.
 	Partial(*metadata.LV) bool
 }
 
-// Options are what is told meanwhile. None but SnapshotLost is called with a lock held.
+// Options are who is told of what happens while LVs are read and written. Only SnapshotLost is called with a lock held.
 type Options struct {
 	// CacheLost is told of a cached LV that is read from its origin alone because its cache is missing or damaged.
 	CacheLost func(lv *metadata.LV, err error)
-	// SnapshotLost lets writes to an origin go on although a snapshot cannot keep what they overwrite. It is told while
-	// the write waits. Nil has such writes fail.
+	// SnapshotLost, if there is one, lets a write to an origin go on although a snapshot cannot keep what it overwrites.
+	// It is called while the write waits. Without one such a write fails.
 	SnapshotLost func(lv *metadata.LV, err error)
-	// LegFailed is told, once for each, of n bytes at off of a leg of a RAID or mirror that could not be read.
+	// LegFailed is told of n bytes at off of a leg of a RAID or mirror that could not be read, once for each range.
 	LegFailed func(lv *metadata.LV, leg int, off, n int64, err error)
 }
 
-// Choice is what a user knows better of an LV than what is on disk. The zero value believes the disk.
+// Choice is what a user knows better about an LV than the disk does. The zero value believes the disk.
 type Choice struct {
 	TrustLegs  []int
 	ThinPool   ThinPoolChoice
 	OriginOnly bool
 }
 
-// ThinPoolChoice is what a user knows better of a thin pool.
+// ThinPoolChoice is what a user knows better about a thin pool than the disk does.
 type ThinPoolChoice struct {
 	Metadata            mapping.Device
 	MetadataLV          string
 	IgnoreTransactionID bool
 	Root                uint64
 	Removed             *dm.RemovedThin // read only that device, from there
-	ShowsRemoved        bool            // others read what was removed from it, in what is free
-	ReadReused          bool            // what belongs to something else by the superblock
+	ShowsRemoved        bool            // other volumes read from free chunks what was removed from the pool
+	ReadReused          bool            // chunks that the superblock has given to something else are read
 	Rebuild             Rebuild
 }
 
@@ -131,7 +131,7 @@ func (a *Assembly) Choose(lv *metadata.LV, c Choice) {
 	a.reset()
 }
 
-// lock is for whoever assembles something.
+// lock is taken by whoever assembles something.
 func (a *Assembly) lock() {
 	a.mu.Lock()
 	a.tellMu.Lock()
@@ -139,7 +139,7 @@ func (a *Assembly) lock() {
 	a.assembling = true
 }
 
-// unlock also tells what came of it.
+// unlock gives up the lock, and then calls what was to be told.
 func (a *Assembly) unlock() {
 	a.tellMu.Lock()
 	untold := a.untold
@@ -151,7 +151,7 @@ func (a *Assembly) unlock() {
 	}
 }
 
-// tell calls f now, or when nothing is being assembled any more.
+// tell calls f: now, or once nothing is being assembled any more.
 func (a *Assembly) tell(f func()) {
 	a.tellMu.Lock()
 	later := a.assembling
@@ -207,12 +207,12 @@ func (a *Assembly) Own(lv *metadata.LV) (mapping.Volume, error) {
 	return a.volume(lv)
 }
 
-// volume is Own for whoever holds mu.
+// volume is Own for callers that hold mu.
 func (a *Assembly) volume(lv *metadata.LV) (mapping.Volume, error) {
 	if done, ok := a.volumes[lv]; ok {
 		return done.volume, done.err
 	}
-	// Whoever comes back here while the LV is being made has gone in a circle.
+	// A call that comes back here while the LV is being made has gone in a circle.
 	a.volumes[lv] = assembled{err: fmt.Errorf("%w: LV %s lies on itself", metadata.ErrMetadata, lv.Name)}
 	v, err := a.assemble(lv)
 	a.volumes[lv] = assembled{v, err}

@@ -35,8 +35,8 @@ func (a *Assembly) cache(seg *metadata.Segment, m *metadata.Cache) (mapping.Volu
 	return nil, fmt.Errorf("cache %s: %w", m.Pool.Name, err)
 }
 
-// CachesLost says of lv, once opened, and the LVs beneath why they are read from their origins alone; nil for
-// those that are not.
+// CachesLost says why lv, and the LVs beneath it, are read from their origins alone; nil for those that are not. lv must
+// have been opened.
 func (a *Assembly) CachesLost(lv *metadata.LV) error {
 	a.lock()
 	defer a.unlock()

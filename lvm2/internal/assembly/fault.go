@@ -9,9 +9,9 @@ import (
 	"lvm2fs/mapping"
 )
 
-// Fault is why the LV cannot be read: why it has no Contents, or what is wrong with a table that is read when
-// its bytes are first asked for; nil if nothing is. Of a pool it is why the LVs in it cannot be read. Bytes that are
-// missing are no fault, nor are legs of a RAID that others make up for.
+// Fault is why the LV cannot be read; nil if it can be. An LV may have no Contents, or a table that is read with its
+// first bytes may be damaged. The fault of a pool is why the LVs in it cannot be read. Missing bytes are no fault, nor
+// are legs of a RAID that others make up for.
 func (a *Assembly) Fault(lv *metadata.LV) error {
 	v, err := a.Contents(lv)
 	if errors.Is(err, ErrNoContents) {

@@ -18,14 +18,14 @@ func (a *Assembly) raid(seg *metadata.Segment, m *metadata.RAID) (mapping.Volume
 	if !ok {
 		return nil, fmt.Errorf("%w: segment type %s", ErrUnsupported, seg.Type)
 	}
-	if m.DataCopies > 2 { // lvm2 writes 1, too, for a raid10 of 2 that is being reshaped
+	if m.DataCopies > 2 { // lvm2 writes 1 for a raid10 of two copies that is being reshaped
 		return nil, fmt.Errorf("%w: %s with %d copies", ErrUnsupported, seg.Type, m.DataCopies)
 	}
 	c := raid.Config{InSync: raid.All}
 	smallest := uint64(math.MaxUint64)
 	for i, leg := range m.Legs {
 		v, err := a.volume(leg.Data)
-		if errors.Is(err, dm.ErrDevice) { // which again is about
+		if errors.Is(err, dm.ErrDevice) { // a device failed: try once more
 			delete(a.volumes, leg.Data)
 			v, err = a.volume(leg.Data)
 		}
@@ -90,9 +90,9 @@ func lostLeg(lv *metadata.LV, leg int, why error) error {
 	return err
 }
 
-// applySuperblocks lets the legs' superblocks say what the array is and which legs hold it.
-// They, not the metadata text, are what the kernel goes by. It returns what they say, and what the
-// write-intent bitmap does, which is not always of consequence to readers.
+// applySuperblocks lets the superblocks of the legs say what the array is and which legs hold it, because the kernel goes
+// by them and not by the metadata text. It returns what they say, and what the write-intent bitmap says, even where
+// readers need not care.
 func (a *Assembly) applySuperblocks(seg *metadata.Segment, m *metadata.RAID, c *raid.Config) (state *raidState, dirty func(off, max int64) (bool, int64), err error) {
 	legs := make([]raidLegState, len(m.Legs))
 	for i, leg := range m.Legs {
@@ -195,8 +195,8 @@ func (a *Assembly) superblock(leg metadata.RAIDLeg) (*ondisk.RAIDSuperblock, err
 	return s, nil
 }
 
-// dirty says where a bitmap of the legs in use has writes that may not have been finished: everywhere, if one of
-// them is of no use.
+// dirty says where a bitmap of the legs in use has writes that may not have been finished. It is everywhere if one of the
+// bitmaps is of no use.
 // (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
 func (a *Assembly) dirty(m *metadata.RAID, s *raidState) (dirty func(off, max int64) (bool, int64), known bool) {
 	everything := func(_, max int64) (bool, int64) { return true, max }

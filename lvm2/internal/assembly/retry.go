@@ -9,9 +9,9 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// forget says whether what has failed is to be tried again. It is if a device failed, which may not happen again,
-// unless the last attempt was just now. It forgets all that failed so. What is the fault of metadata stays until they
-// are read again. The caller holds a.mu.
+// forget says whether what failed with err is to be tried again, and forgets everything that failed in the same way. It
+// is tried again if a device failed, because that may have passed, unless the last attempt was just now. A fault of the
+// metadata stays until they are read again. The caller holds a.mu.
 func (a *Assembly) forget(err error) bool {
 	if !errors.Is(err, dm.ErrDevice) || time.Since(a.tried) < a.RetryAfter {
 		return false
@@ -25,8 +25,8 @@ func (a *Assembly) forget(err error) bool {
 	return true
 }
 
-// again calls read, and once more if a device failed. It is for what an LV can do without, such as a leg of a RAID:
-// that is not read again later.
+// again calls read, and once more if a device failed. It is for what an LV can do without, such as a leg of a RAID, which
+// is not read again later.
 func again[T any](read func() (T, error)) (T, error) {
 	v, err := read()
 	if errors.Is(err, dm.ErrDevice) {

@@ -9,22 +9,22 @@ import (
 	"lvm2fs/mapping"
 )
 
-// family is an origin with its snapshots, but for one that is being merged. They share one state, which is
-// that of the segments of all of them.
+// family is an origin with its snapshots, without one that is being merged. All their segments share one state.
 type family struct {
 	*dm.Snapshots
 	members map[*metadata.Snapshot]*dm.Snapshot
-	unread  map[*metadata.Snapshot]error // why the stores of others cannot be read
+	unread  map[*metadata.Snapshot]error // why the stores of the other snapshots cannot be read
 }
 
-// ReadOnlyReason implements [state]. What speaks against writing is not the same for all: see readOnlyInFamily.
+// ReadOnlyReason implements [state]. Reasons differ between members of the family: see readOnlyInFamily.
 func (f *family) ReadOnlyReason() string { return "" }
 
 func (f *family) needsCheck() bool { return false }
 func (f *family) inherit(state)    {}
 func (f *family) usage() Usage     { return Usage{} }
 
-// family is that of an origin. There is one for as long as the metadata are the same: all that is open shares it.
+// family is the family of an origin. There is one for as long as the metadata stay the same, and all that is open shares
+// it.
 func (a *Assembly) family(origin *metadata.LV) (*family, error) {
 	f := a.families[origin]
 	if f == nil {
@@ -85,8 +85,8 @@ func (a *Assembly) snapshot(seg *metadata.Segment) (mapping.Volume, error) {
 	return s, nil
 }
 
-// exceptionsAlone is a snapshot whose origin lived on without it: what the COW store has is as old as the store, and nothing tells
-// what of the rest the origin has overwritten since. why says so.
+// exceptionsAlone is a snapshot whose origin was changed without it. Its store is as old as it was then, and nothing
+// tells what the origin has overwritten since, so only the store is read. why says so.
 func (a *Assembly) exceptionsAlone(m *metadata.Snapshot, why error) (mapping.Volume, error) {
 	store, err := a.exceptionStore(m)
 	if err != nil {
@@ -98,8 +98,8 @@ func (a *Assembly) exceptionsAlone(m *metadata.Snapshot, why error) (mapping.Vol
 	return dm.Merging(dm.Missing(m.COW.DeviceSize(), fmt.Errorf("what its origin may have overwritten: %w: %w", why, ErrMissing)), store), nil
 }
 
-// merging is what an origin shows while a snapshot is being merged into it: the snapshot.
-// An invalid snapshot has nothing to give.
+// merging is what an origin shows while a snapshot is being merged into it: the snapshot. An invalid snapshot has nothing
+// left to merge.
 func (a *Assembly) merging(origin mapping.Volume, m *metadata.Snapshot) (mapping.Volume, error) {
 	if err := a.source.OtherAge(m.COW.SnapshotOf().LV); err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (a *Assembly) exceptionStore(m *metadata.Snapshot) (*dm.ExceptionStore, err
 	return store, nil
 }
 
-// Invalid says whether lv is a snapshot that has overflowed, or was given up, and so shows nothing any more. It reads the
+// Invalid says whether lv is a snapshot that overflowed or was given up, and so shows nothing any more. It reads the
 // header of the COW store.
 func (a *Assembly) Invalid(lv *metadata.LV) bool {
 	if lv.SnapshotOf() == nil {
@@ -150,8 +150,8 @@ func (a *Assembly) Invalid(lv *metadata.LV) bool {
 	return ok && !s.Valid() // given up since
 }
 
-// written are the LVs whose own segments change when lv is written: of an origin also the COW stores of its snapshots, but
-// for invalid ones.
+// written are the LVs whose own segments change when lv is written. With an origin these are also the COW stores of its
+// valid snapshots.
 func (a *Assembly) written(lv *metadata.LV) []*metadata.LV {
 	written := []*metadata.LV{lv}
 	if lv.FamilyOf() != lv {
@@ -173,8 +173,8 @@ func (a *Assembly) knownInvalid(m *metadata.Snapshot) bool {
 	return err == nil && f.members[m] != nil && !f.members[m].Valid()
 }
 
-// readOnlyInFamily is why lv cannot be written although its segments can be, as a phrase; "" if it can be. It is for an LV
-// that has been assembled.
+// readOnlyInFamily is why lv cannot be written although its segments can be, as a phrase; "" if it can be. lv must have
+// been assembled.
 func (a *Assembly) readOnlyInFamily(lv *metadata.LV) string {
 	origin := lv.FamilyOf()
 	switch {

@@ -7,8 +7,8 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// Superblocks are what the legs of a RAID say of themselves, in the order of the legs; nil
-// for a leg whose superblock cannot be read.
+// Superblocks are what the legs of a RAID say about themselves, in the order of the legs; nil for a leg whose superblock
+// cannot be read.
 type Superblocks []*ondisk.RAIDSuperblock
 
 // Superblocks reads them, of a RAID, through the LVs that hold them. It is for reports: what is
@@ -41,8 +41,8 @@ func (s Superblocks) OutOfSync(leg int) bool {
 	return s.Reshaping() || s[leg] != nil && s[leg].Recovery != ondisk.All
 }
 
-// DataOffset is where the data begin in the legs, in bytes; until it is done, a reshape begins elsewhere. It is not ok
-// where no superblock tells.
+// DataOffset is where the data begin in the legs, in bytes. It is not ok where no superblock tells. A reshape that is not
+// done begins elsewhere.
 func (s Superblocks) DataOffset() (offset int64, ok bool) {
 	i := slices.IndexFunc(s, func(sb *ondisk.RAIDSuperblock) bool { return sb != nil })
 	if i < 0 {

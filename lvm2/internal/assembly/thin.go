@@ -70,8 +70,8 @@ type thinDevice struct {
 	exists bool
 }
 
-// device is the thin device that holds the contents of an LV. A snapshot that is still to be made is equal
-// to its origin, which may be still to be made too.
+// device is the thin device that holds the contents of an LV. A snapshot that is still to be made has the contents of its
+// origin, which may be still to be made too.
 func (p *thinPool) device(lv *metadata.LV, m *metadata.Thin) (uint64, bool, error) {
 	var same []*metadata.LV // a chain of snapshots that are still to be made: each shows what its origin shows
 	done := func(d thinDevice) (uint64, bool, error) {
@@ -85,7 +85,7 @@ func (p *thinPool) device(lv *metadata.LV, m *metadata.Thin) (uint64, bool, erro
 			return done(d)
 		}
 		same = append(same, lv)
-		if other := lv.MergesWith(); other != nil { // it is an exchange of devices at the next activation
+		if other := lv.MergesWith(); other != nil { // the devices are exchanged at the next activation
 			return done(thinDevice{other.DeviceID, true})
 		}
 		if !p.pending || !p.creates[lv.Name] {
@@ -123,7 +123,7 @@ func (a *Assembly) thinPool(lv *metadata.LV) *thinPool {
 	return p
 }
 
-// thinPoolReadOnly is why a pool must not be written, by what the VG's metadata and the user say of it; "" if it may be.
+// thinPoolReadOnly is why a pool must not be written, by the VG's metadata and by what the user chose; "" if it may be.
 func thinPoolReadOnly(m *metadata.ThinPool, pool *dm.ThinPool, opts ThinPoolChoice) string {
 	switch {
 	case opts.MetadataLV != "" || opts.Metadata != nil:
@@ -138,7 +138,8 @@ func thinPoolReadOnly(m *metadata.ThinPool, pool *dm.ThinPool, opts ThinPoolChoi
 	return ""
 }
 
-// thinReadOnly is why a thin LV cannot be written although its pool can be; "" if it can be. It is for one that has been assembled.
+// thinReadOnly is why a thin LV cannot be written although its pool can be; "" if it can be. The LV must have been
+// assembled.
 func (a *Assembly) thinReadOnly(lv *metadata.LV, m *metadata.Thin) string {
 	a.lock()
 	defer a.unlock()
@@ -203,7 +204,7 @@ func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
 	case opened == nil:
 		return fail(fmt.Errorf("%w: %s is empty, and the VG says that it has changed %d times", dm.ErrThinPool, m.Metadata.Name, m.TransactionID))
 	case opened.TransactionID == m.TransactionID:
-		// All messages have been delivered, or are of no consequence.
+		// No message is left that would change what is written.
 		p.pending = creates > 0
 	case opened.TransactionID+1 == m.TransactionID && len(m.Messages) > 0:
 		p.pending = true
@@ -214,10 +215,10 @@ func (a *Assembly) openThinPool(lv *metadata.LV) *thinPool {
 	return p
 }
 
-// NeedsCheck says whether lv is a thin pool, lies in one, or has a cache, whose metadata the kernel gave up
-// writing. Reading is as safe as ever.
+// NeedsCheck says whether the kernel gave up writing the metadata of lv, of its pool or of its cache. Reading stays as
+// safe as ever.
 func (a *Assembly) NeedsCheck(lv *metadata.LV) bool {
-	_, _ = a.Contents(lv) // finds what it has
+	_, _ = a.Contents(lv) // so that it finds the states
 	a.lock()
 	defer a.unlock()
 	for _, seg := range lv.Segments {
@@ -243,7 +244,7 @@ func (a *Assembly) NeedsCheck(lv *metadata.LV) bool {
 type Pool struct {
 	ChunkSize      int64 // bytes
 	Metadata, Data mapping.Volume
-	Believed       bool // the user has named no root of the mappings in the place of the superblock's
+	Believed       bool // no root of the mappings was named in place of the superblock's
 }
 
 // Pool is what the thin pool that lv is lies on.

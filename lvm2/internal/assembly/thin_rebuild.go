@@ -10,11 +10,11 @@ import (
 // Rebuild is how much of what was put together again of a pool is read.
 type Rebuild uint8
 
-// The least that is to be said for what is read.
+// Which mappings are read, by what speaks for them.
 const (
 	NoRebuild      Rebuild = iota // the trees are read as they are
-	RebuildCertain                // and what the metadata decide
-	RebuildLikely                 // and what all that is left speaks for
+	RebuildCertain                // also what the metadata decide
+	RebuildLikely                 // also what is likely by all that is left
 )
 
 // ThinRebuild puts the mappings of the thin pool that lv is together again.

@@ -30,8 +30,8 @@ func (a *Assembly) ThinRoots(lv *metadata.LV, also []uint64) ([]dm.ThinRoot, err
 	return roots, nil
 }
 
-// RemovedThins are what is left of devices that were removed from the pool that lv is, by their IDs. As that lies in what is free,
-// the pool cannot be written any more if anything of them can be read.
+// RemovedThins are what is left of devices that were removed from the pool that lv is, by their IDs. What is left lies in
+// free chunks, so the pool cannot be written any more if any of it can be read.
 func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.RemovedThin, error) {
 	a.lock()
 	defer a.unlock()
@@ -50,7 +50,8 @@ func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.R
 	return found, nil
 }
 
-// ChooseRemoved has the pool that lv is read for a device that was removed alone. With reused, what is not certain is read as it is now.
+// ChooseRemoved has the pool that lv is read for one removed device alone. With reused, what is not certain is read as it
+// is now.
 func (a *Assembly) ChooseRemoved(lv *metadata.LV, removed *dm.RemovedThin, reused bool) {
 	a.Choose(lv, Choice{ThinPool: ThinPoolChoice{Removed: removed, ReadReused: reused}})
 }

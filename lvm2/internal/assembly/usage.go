@@ -22,8 +22,8 @@ type Share struct{ Part, Whole uint64 }
 // maxCounted bounds the bytes of metadata that are read to count what is in use of an LV: 64 MiB.
 const maxCounted = 64 << 20
 
-// Usage reads from the metadata of pools, caches and snapshots how full the LV is. Where that
-// takes to read more than 64 MiB it is not told.
+// Usage reads how full the LV is from the metadata of pools, caches and snapshots. It tells nothing where that means
+// reading more than 64 MiB.
 func (a *Assembly) Usage(lv *metadata.LV) Usage {
 	a.lock()
 	defer a.unlock()
@@ -71,8 +71,8 @@ func (a *Assembly) Usage(lv *metadata.LV) Usage {
 			return Usage{Data: &Share{u.Data + u.Overhead, u.Physical}, VDO: u}
 		}
 	case *metadata.VDO:
-		// What the kernel tells of the pool, lvm takes as a share of what the pool shows; the LV may
-		// have been reduced since.
+		// lvm takes what the kernel tells of the pool as a share of the size that the pool shows; the LV may have been
+		// reduced since.
 		pool, err := soleMapping[*metadata.VDOPool](m.Pool)
 		if u := a.vdoUsage(m.Pool); err == nil && u != nil {
 			shown := int64(pool.VirtualExtents) * a.vg.ExtentSize
@@ -82,9 +82,9 @@ func (a *Assembly) Usage(lv *metadata.LV) Usage {
 	return Usage{}
 }
 
-// stateUsage is that of what a segment keeps on disk.
+// stateUsage is how full the state of a segment is.
 func (a *Assembly) stateUsage(seg *metadata.Segment) Usage {
-	_, _ = a.volume(seg.LV) // if it fails there is no state
+	_, _ = a.volume(seg.LV) // without a volume there is no state
 	if st := a.states.of(seg); st != nil {
 		return st.usage()
 	}
@@ -113,7 +113,8 @@ type cowStore interface {
 	Used() (int64, error)
 }
 
-// storeUsage tells of a snapshot's store: as it is now, unless it is being merged, when nobody writes to it.
+// storeUsage tells how full the store of a snapshot is now. During a merge it reads the disk, because nobody here writes
+// to the store.
 func (a *Assembly) storeUsage(m *metadata.Snapshot) (cowStore, error) {
 	if m.Merging {
 		return a.exceptionStore(m)

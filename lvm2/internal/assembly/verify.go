@@ -14,7 +14,7 @@ type Array struct {
 	Config raid.Config
 	// Data is, by leg, where its bytes lie; nil of a leg that is lost.
 	Data []mapping.Volume
-	// Uncompared is why not all of it can be compared, besides that legs are unreadable in parts.
+	// Uncompared is why not all of it can be compared, apart from legs that are unreadable in parts.
 	Uncompared []error
 }
 
@@ -47,8 +47,7 @@ func (a *Assembly) IsArray(lv *metadata.LV) bool {
 	return true
 }
 
-// keep keeps an array to be verified. What dirty says is left out, even if it is of no consequence to
-// readers.
+// keep keeps an array for a check. Regions that dirty names are not compared, even where readers need not care.
 func (a *Assembly) keep(seg *metadata.Segment, c raid.Config, dirty func(off, max int64) (bool, int64)) {
 	c.OnError, c.Dirty = nil, dirty
 	if seg.LV.HasStatus("NOTSYNCED") {
@@ -59,7 +58,8 @@ func (a *Assembly) keep(seg *metadata.Segment, c raid.Config, dirty func(off, ma
 		data := leg.Volume
 		if m, ok := seg.Mapping.(*metadata.RAID); ok && data != nil {
 			if layer, ok := m.Legs[i].Data.Mapping().(*metadata.Integrity); ok {
-				// A checked leg has no place of its own, but its bytes are where those of its origin are.
+				// A leg with checksums is computed and has no place of its own; its bytes lie where those of its origin
+				// do.
 				if origin, err := a.volume(layer.Origin); err == nil {
 					data = origin
 				}

@@ -9,21 +9,21 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// state is what a segment keeps on disk beside its bytes, and was assembled from: the superblocks of a
-// RAID, the mappings of a cache.
+// state is what a segment keeps on disk beside its bytes, such as the superblocks of a RAID or the mappings of a cache.
+// The segment was assembled from it.
 type state interface {
 	// ReadOnlyReason is why the segment cannot be written, as a phrase; "" if it can be.
 	ReadOnlyReason() string
 	// StartWriting is called before the first write, with all devices beneath claimed. It reads
 	// the state again, and fails if others have changed it since the segment was assembled.
 	StartWriting() error
-	// StopWriting is called after the last write, while the devices are still claimed. It brings
-	// to stable storage what was written, and leaves the state as that of a segment not in use.
+	// StopWriting is called after the last write, while the devices are still claimed. It flushes what was written, and
+	// leaves the state of a segment that is not in use.
 	StopWriting() error
-	// needsCheck says whether the kernel gave up writing it.
+	// needsCheck says whether the kernel gave up writing the state.
 	needsCheck() bool
-	// inherit takes over what old, that of the same segment at an earlier reading of the metadata, knows and the
-	// disk shows no longer.
+	// inherit takes over what old knows and the disk no longer shows. old is the state of the same segment at an earlier
+	// reading of the metadata.
 	inherit(old state)
 	// usage is how full the segment is.
 	usage() Usage
@@ -59,7 +59,7 @@ func (s *states) add(seg *metadata.Segment, st state) {
 	s.bySegment[seg] = s.use(st)
 }
 
-// use is for whoever holds s.mu.
+// use is for callers that hold s.mu.
 func (s *states) use(st state) *stateUse {
 	if s.byState[st] == nil {
 		s.byState[st] = &stateUse{state: st}
@@ -77,7 +77,7 @@ func (s *states) of(seg *metadata.Segment) state {
 	return nil
 }
 
-// written are the states of what changes when lv is written, the lowest first.
+// written are the states that change when lv is written, the lowest first.
 func (s *states) written(lv *metadata.LV) []*stateUse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,10 +92,10 @@ func (s *states) written(lv *metadata.LV) []*stateUse {
 	return found
 }
 
-// Writing is that a volume is written to. It is to be stopped.
+// Writing stands for an open volume that is written to. It must be stopped.
 type Writing struct{ started []*stateUse }
 
-// StartWriting is for one more writer of lv, with the devices beneath its family claimed.
+// StartWriting counts one more writer of lv. The devices beneath its family must be claimed.
 func (a *Assembly) StartWriting(lv *metadata.LV) (*Writing, error) {
 	var all []*stateUse
 	for _, written := range a.written(lv) {
@@ -127,7 +127,7 @@ func (a *Assembly) familyUse(origin *metadata.LV) (*stateUse, error) {
 	return a.states.use(f), nil
 }
 
-// start is for one more writer to each of states, the lowest first.
+// start counts one more writer of each state, the lowest first.
 func start(all []*stateUse) (*Writing, error) {
 	w := &Writing{}
 	for _, use := range all {
@@ -139,7 +139,7 @@ func start(all []*stateUse) (*Writing, error) {
 	return w, nil
 }
 
-// Stop is for one writer less. A nil Writing, and one that was stopped, has nothing to stop.
+// Stop counts one writer less. A nil Writing, and one that was stopped, has nothing to stop.
 func (w *Writing) Stop() error {
 	if w == nil {
 		return nil
@@ -176,9 +176,9 @@ func (u *stateUse) stop() error {
 	return u.StopWriting()
 }
 
-// Inherit takes over, for what lv lies on, what the states beneath old know and the disk shows no longer: that a cache
-// was clean before we wrote. old is the same LV of an earlier reading of the metadata. What has changed on disk since is
-// not inherited. It is for before lv is used, and while nobody writes to old.
+// Inherit takes over what the states beneath old know and the disk no longer shows: that a cache was clean before we
+// wrote. old is the same LV of an earlier reading of the metadata. What has changed on disk since is not inherited. Call
+// it before lv is used, while nobody writes to old.
 func (a *Assembly) Inherit(lv *metadata.LV, from *Assembly, old *metadata.LV) {
 	type place struct {
 		lv     metadata.UUID
@@ -195,7 +195,7 @@ func (a *Assembly) Inherit(lv *metadata.LV, from *Assembly, old *metadata.LV) {
 	if len(was) == 0 {
 		return
 	}
-	_, _ = a.Contents(lv) // finds the states
+	_, _ = a.Contents(lv) // so that it finds the states
 	lv.Through(func(seg *metadata.Segment) bool {
 		if st, before := a.states.of(seg), was[at(seg)]; st != nil && before != nil {
 			st.inherit(before)
@@ -207,7 +207,7 @@ func (a *Assembly) Inherit(lv *metadata.LV, from *Assembly, old *metadata.LV) {
 // ReadOnlyReason is why the LV cannot be written as safely as the kernel does it, for what its segments are, as a phrase;
 // "" if it can be. own says whether that is about this LV and not about all segments of a type.
 func (a *Assembly) ReadOnlyReason(lv *metadata.LV) (reason string, own bool) {
-	if _, err := a.Contents(lv); err != nil { // also finds the states
+	if _, err := a.Contents(lv); err != nil { // so that it finds the states
 		return "it cannot be read", true
 	}
 	if reason := a.readOnlyInFamily(lv); reason != "" {

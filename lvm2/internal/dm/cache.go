@@ -30,7 +30,7 @@ type Cache struct {
 	needsCheck bool // the kernel gave up writing the metadata
 	metadata   mapping.Volume
 	superblock []byte // as it was read; as it was written, once it was
-	refused    string // why the kernel would not write this cache, or we do not know that it would
+	refused    string // why the kernel would not write this cache, or may not
 
 	blocks    *pdata.Blocks
 	version   uint32
@@ -42,7 +42,7 @@ type Cache struct {
 	usage     CacheUsage
 }
 
-// CacheUsage is how full a cache is, as the kernel would find it.
+// CacheUsage is how full a cache is, as the kernel would count it.
 type CacheUsage struct {
 	Total, Used, Dirty                           uint64 // blocks
 	MetadataTotal, MetadataUsed                  uint64 // blocks of metadata; 0 before the first activation
@@ -125,8 +125,8 @@ type cacheEntry struct {
 	dirty bool // newer than the origin's
 }
 
-// load reads which block of the origin is in which of the cache's. capacity is the number of blocks that
-// the cache data can hold.
+// load reads which block of the origin each block of the cache holds. capacity is how many blocks the cache data can
+// hold.
 func (c *Cache) load(capacity uint64) ([]cacheEntry, error) {
 	if c.count == 0 {
 		return nil, nil

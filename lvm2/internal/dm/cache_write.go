@@ -51,7 +51,7 @@ type Cached struct {
 
 var _ mapping.Writable = (*Cached)(nil)
 
-// Usage is how full the cache is. Once it has been written, all of it counts as dirty.
+// Usage is how full the cache is. Once the cache has been written, all of it counts as dirty.
 func (c *Cached) Usage() CacheUsage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,8 +74,8 @@ func (c *Cached) ReadOnlyReason() string {
 	case c.mode == CacheWritethrough:
 		return ""
 	case c.mode == CachePassthrough && c.inUse > 0:
-		// A block written in the origin alone would have to leave the cache; and with the flag
-		// cleared the kernel would not activate it.
+		// A block that was written in the origin alone would have to leave the cache; and with the flag cleared the
+		// kernel would not activate the cache.
 		return "blocks are in its cache, which is in passthrough mode"
 	case c.mode == CacheWriteback && c.dirty > 0 && !c.cache.clean:
 		return "its cache is in writeback mode and was not shut down in order, so the kernel has to write it back first"
@@ -94,8 +94,8 @@ func (c *Cached) Written() bool {
 	return c.begun
 }
 
-// Inherit is for a cache that old was before, and that has been opened anew: what was known to be clean before
-// old was written is in both places still, whatever the kernel would take it for. Nobody may use either.
+// Inherit is for a cache that was opened anew, after old. What was clean before old was written is the same in both
+// places still, although the kernel would take it for dirty. Nobody may use either meanwhile.
 func (c *Cached) Inherit(old *Cached) {
 	if old.begun && bytes.Equal(c.cache.superblock, old.cache.superblock) {
 		c.begun, c.cache.clean, c.dirty = true, old.cache.clean, old.dirty
@@ -124,7 +124,7 @@ func (c *Cache) recheck() error {
 	return nil
 }
 
-// begin makes it known that blocks are about to be written, once.
+// begin makes known on disk, once, that blocks are about to be written.
 func (c *Cached) begin() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,7 +156,7 @@ func (c *Cache) clearCleanShutdown() error {
 		flags := binary.LittleEndian.Uint32(b[cacheFlagsAt:])
 		binary.LittleEndian.PutUint32(b[cacheFlagsAt:], flags&^cacheCleanShutdown)
 		pdata.CacheSuperblock.Seal(b)
-		// Also if the flag is clear by now: after a flush that failed, what is read need not be on the disk.
+		// Write it even if the flag is clear by now: after a flush that failed, what is read need not be on the disk.
 		if _, err := w.WriteAt(b[:cacheFlagsAt+4], 0); err != nil {
 			return err
 		}
@@ -206,8 +206,8 @@ func (c *Cached) writeRun(p []byte, off int64, beneath mapping.Volume, at int64)
 	return err
 }
 
-// PunchHole implements [mapping.Writable]. What is in the cache gets zeros written, so that the copies are
-// equal whether or not the devices can punch holes.
+// PunchHole implements [mapping.Writable]. Blocks in the cache get zeros, so that both copies are equal whether or not
+// the devices can punch holes.
 func (c *Cached) PunchHole(off, n int64) error {
 	if err := mapping.CheckWrite("", off, n, c.size); err != nil || n == 0 {
 		return err

@@ -25,8 +25,8 @@ func Concat(parts []mapping.Volume) mapping.Volume {
 	for _, p := range parts {
 		end += p.Size()
 		r := run{end: end, beneath: p, at: p.Size()}
-		// A linear part is looked through, so that it costs one step and its
-		// device is synced once however many parts lie on it.
+		// A linear part is replaced by what it lies on. That saves a step, and its device is synced once however many
+		// parts lie on it.
 		if l, ok := p.(*linear); ok {
 			r.beneath, r.at = l.beneath[0], l.off+l.size
 		}

@@ -8,13 +8,12 @@ import (
 	"lvm2fs/mapping"
 )
 
-// Device is size bytes of dev from start: the extents of a PV. Where dev ends before
-// they do, the rest is missing.
+// Device is size bytes of dev from start: the extents of a PV. What dev is too short for is missing.
 func Device(dev mapping.Device, start, size int64) mapping.Volume {
 	return &device{mapping.Section(dev, start, size, "the PV on "+dev.Name())}
 }
 
-// ErrDevice is what the error of a device that fails to read is, besides what it wraps. It may be gone the next time.
+// ErrDevice marks the error of a device that failed to read. The failure may be gone the next time.
 var ErrDevice = errors.New("device error")
 
 type deviceError struct{ error }
@@ -22,7 +21,7 @@ type deviceError struct{ error }
 func (e deviceError) Unwrap() error      { return e.error }
 func (deviceError) Is(target error) bool { return target == ErrDevice }
 
-// device marks the errors of the device itself, unlike those of what it is too short for.
+// device marks errors of the device itself, but not those of bytes that it is too short for.
 type device struct{ mapping.Volume }
 
 var _ mapping.Writable = (*device)(nil)

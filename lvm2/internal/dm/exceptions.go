@@ -12,11 +12,11 @@ import (
 // ErrFull: there is no room left where copies of what is overwritten would have to be kept, or in a thin pool.
 var ErrFull = fmt.Errorf("%w", mapping.ErrNoSpace)
 
-// exceptions are the table of a store in memory, to which new ones can be added. The caller sees to it that nobody
-// looks at it meanwhile.
+// exceptions are the table of a store in memory, to which new ones can be added. The caller keeps others from looking at
+// it meanwhile.
 type exceptions struct {
 	sorted sortedTable
-	added  map[uint64]uint64 // since sorted was made: old chunk to new
+	added  map[uint64]uint64 // old chunk to new, of those added since sorted was made
 
 	end     position
 	stride  uint64 // chunks from one area to the next
@@ -24,7 +24,7 @@ type exceptions struct {
 	perArea uint64 // exceptions in an area
 }
 
-// position is where the next exception goes: which it is, and the chunk of the store after the last that was used.
+// position is where the next exception goes: its number, and the chunk of the store after the last that was used.
 type position struct{ count, next uint64 }
 
 // firstData is the first chunk of a store that can hold data.
@@ -66,7 +66,7 @@ func (t *exceptions) run(block uint64) (store, n uint64, ok bool) {
 	return store, n, ok
 }
 
-// lacking calls visit for each of the chunks from first to last that has no exception, until that says no.
+// lacking calls visit for each chunk from first to last that has no exception, until visit returns false.
 func (t *exceptions) lacking(first, last uint64, visit func(chunk uint64) bool) {
 	for at := first; at <= last; {
 		_, n, ok := t.run(at)
@@ -96,8 +96,8 @@ func (t *exceptions) lacksAny(first, last uint64) bool {
 	}
 }
 
-// take is the chunk for an exception at p, and where the one after it goes. It fails with ErrFull
-// if there is none, or if no area would be left to hold the end of the table.
+// take gives the chunk for an exception at p, and the position after it. It fails with ErrFull if there is no chunk, or
+// if no area would be left for the end of the table.
 func (t *exceptions) take(p position) (chunk uint64, after position, err error) {
 	chunk = p.next
 	if chunk%t.stride == 1 {
@@ -113,7 +113,7 @@ func (t *exceptions) take(p position) (chunk uint64, after position, err error) 
 // area is the chunk of the area of that number.
 func (t *exceptions) area(number uint64) uint64 { return 1 + number*t.stride }
 
-// plan is an exception for each of the chunks, in order.
+// plan gives an exception for each of the chunks, in order.
 func (t *exceptions) plan(chunks []uint64) ([]redirection, error) {
 	batch := make([]redirection, len(chunks))
 	at := t.end
@@ -127,7 +127,7 @@ func (t *exceptions) plan(chunks []uint64) ([]redirection, error) {
 	return batch, nil
 }
 
-// fits says whether there is room for n more.
+// fits says whether there is room for n more exceptions.
 func (t *exceptions) fits(n uint64) bool {
 	at := t.end
 	for range n {
@@ -146,13 +146,13 @@ func (t *exceptions) add(batch []redirection) {
 		t.added[e.origin] = e.store
 		t.end = position{t.end.count + 1, e.store + 1}
 	}
-	// A map takes several times the memory of the sorted table.
+	// A map takes several times the memory of a sorted table, so it is not kept.
 	if len(t.added) > 4096+len(t.sorted)/2 {
 		t.sorted, t.added = t.all(), map[uint64]uint64{}
 	}
 }
 
-// all is the table in the order of the origin.
+// all is the whole table, in the order of the origin.
 func (t *exceptions) all() sortedTable {
 	all := slices.Grow(slices.Clone(t.sorted), len(t.added))
 	for old, store := range t.added {

@@ -32,8 +32,7 @@ type IntegrityConfig struct {
 	Hash      string
 	// Discards: a checksum of 0xF6 bytes marks a discarded block.
 	Discards bool
-	// Recalculate: LVM2 has asked the kernel to compute the checksums, and not noted yet that it activated the
-	// layer.
+	// Recalculate: LVM2 has asked the kernel to compute the checksums, and has not noted yet that it activated the layer.
 	Recalculate bool
 }
 
@@ -80,8 +79,8 @@ const (
 	integrityFiller       = 0xf6
 )
 
-// Integrity is data, checked against the tags in meta. Bytes that fail the check cannot be read;
-// whatever lies above may have them elsewhere.
+// Integrity is data, checked against the tags in meta. Bytes that fail the check cannot be read here; a layer above may
+// have them elsewhere.
 func Integrity(data, meta mapping.Volume, c IntegrityConfig) (mapping.Volume, error) {
 	v := &integrity{config: c, data: data, meta: meta}
 	switch c.Hash {
@@ -146,7 +145,7 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 		return bad(0, "magic %q", b[:8])
 	case b[8] == 0 || b[8] > integrityMaxVersion:
 		return bad(8, "version %d", b[8])
-	case b[9] != 0: // which is for tags among the data; the VG says that they are in a device of their own
+	case b[9] != 0: // this flag is for tags among the data; the VG says that they are on a device of their own
 		return bad(9, "tags interleaved with 2^%d sectors of data", b[9])
 	case int64(le.Uint16(b[10:])) != v.config.TagSize:
 		return bad(10, "tags of %d bytes, the VG says %d", le.Uint16(b[10:]), v.config.TagSize)
@@ -169,8 +168,8 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	if room := v.meta.Size() - v.tags; room < 0 || blocks > room/v.config.TagSize {
 		return bad(12, "%d journal sections leave no room for the tags of %d blocks", sections, blocks)
 	}
-	// The data sectors that the superblock knows of are no limit: the kernel checks what lies beyond, too. Where an
-	// LV was extended, it is the recalculated sectors that end before.
+	// The number of data sectors in the superblock is no limit, because the kernel checks what lies beyond too. After an
+	// LV was extended it is the recalculated sectors that end earlier.
 	v.trusted = v.config.Size
 	if recalculated := le.Uint64(b[32:]); v.flags&integrityRecalculate != 0 && recalculated < uint64(v.trusted/integritySector) {
 		v.trusted = int64(recalculated) * integritySector
@@ -179,15 +178,14 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	v.bytesPerBit = v.config.BlockSize << b[29]
 	v.openOverlay = once(func() (map[int64]journalEntry, error) {
 		if v.bitmap {
-			return nil, nil // what would be the journal is the bitmap
+			return nil, nil // the bitmap lies where the journal would
 		}
 		return v.journal.replay(v.meta, v.config.Size)
 	})
 	return nil
 }
 
-// Checksummed is of how many bytes of a volume from [Integrity] the checksums have been computed; false for a volume
-// that was never activated.
+// Checksummed is how many bytes of a volume from [Integrity] have checksums; false for a volume that was never activated.
 func Checksummed(v mapping.Volume) (bytes int64, ok bool) {
 	i, ok := v.(*integrity)
 	if !ok {
@@ -198,14 +196,14 @@ func Checksummed(v mapping.Volume) (bytes int64, ok bool) {
 
 func (v *integrity) Size() int64 { return v.config.Size }
 
-// Map calls everything computed that can be read, for only ReadAt checks it.
+// Map calls everything that can be read computed, because only ReadAt checks it.
 func (v *integrity) Map(off, max int64) (mapping.Extent, error) {
 	overlay, err := v.openOverlay()
 	if err != nil {
 		return mapping.Extent{}, err
 	}
 	e, err := v.data.Map(off, min(max, v.Size()-off))
-	// What is missing may be in the journal.
+	// The journal may have what is missing.
 	if err == nil && (e.Kind != mapping.Missing || len(overlay) > 0) {
 		e = mapping.Extent{Kind: mapping.Computed, Length: e.Length}
 	}
@@ -218,7 +216,7 @@ func (v *integrity) ReadAt(p []byte, off int64) (int, error) {
 	return n, cmp.Or(err, end)
 }
 
-// read checks whole blocks where they are to be, and others in a buffer.
+// read checks whole blocks in p itself, and others in a buffer.
 func (v *integrity) read(p []byte, off int64) (int, error) {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -262,7 +260,7 @@ type scratch struct{ block, tags, bits []byte }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// grown is a buffer of n bytes, whose contents are anything.
+// grown is a buffer of n bytes with any contents.
 func grown(b *[]byte, n int64) []byte {
 	if int64(cap(*b)) < n {
 		*b = make([]byte, n)
@@ -332,7 +330,7 @@ func (r *blockRun) checkAll(count int) (int, error) {
 // check checks the blocks from one number up to another. It returns the bytes of the run before the first that is
 // not good.
 func (r *blockRun) check(from, to int) (int, error) {
-	sector := make([]byte, 8) // once for all blocks
+	sector := make([]byte, 8) // it is the same for all blocks
 	for i := from; i < to; i++ {
 		if err := r.checkBlock(i, sector); err != nil {
 			return i * int(r.v.config.BlockSize), err
@@ -403,8 +401,8 @@ func (r *blockRun) trusts(at int64) (bool, error) {
 	return r.bits[bit/8]>>(bit%8)&1 == 0, nil
 }
 
-// matches says whether tag is that of a block: the checksum of the salt, the number of the block's sector and its
-// bytes. Of a tag that is longer the rest is zeros; one that is shorter has the first bytes of the checksum.
+// matches says whether tag is that of a block: the checksum of the salt, the number of the block's sector and its bytes.
+// A longer tag ends in zeros; a shorter one has the first bytes of the checksum.
 func (v *integrity) matches(tag, sector, block []byte) bool {
 	if v.newHash == nil {
 		var sum [crc32.Size]byte

@@ -54,10 +54,10 @@ func (j journal) at(section, sector int64) int64 {
 	return integritySuperblock + (section*j.sectionSectors()+sector)*integritySector
 }
 
-// commitIDs of the four rounds, before the place of the sector is mixed in.
+// commitIDs are those of the four rounds; the place of a sector is then mixed in.
 var commitIDs = [4]uint64{0x1111111111111111, 0x2222222222222222, 0x3333333333333333, 0x4444444444444444}
 
-// round is the round that a sector was written in.
+// round is the round in which a sector was written.
 func (j journal) round(b []byte, section, sector int64) (int, error) {
 	id := binary.LittleEndian.Uint64(b[journalCommitAt:])
 	for k, base := range commitIDs {
@@ -68,7 +68,7 @@ func (j journal) round(b []byte, section, sector int64) (int, error) {
 	return 0, fmt.Errorf("%w: journal at byte %d: commit ID 0x%016x", ErrIntegrityMetadata, j.at(section, sector), id)
 }
 
-// scanned is what one section shows.
+// scanned is what a scan of one section found.
 type scanned struct {
 	round int             // that all sectors are of; -1 if they differ
 	used  map[int64]int64 // entry → sector of the data
@@ -105,7 +105,7 @@ func (j journal) scan(meta mapping.Volume, section int64) (scanned, error) {
 	return s, nil
 }
 
-// replay finds the blocks that the journal holds, and which are newer there than in place.
+// replay finds the blocks whose newest bytes are in the journal, and not in place.
 func (j journal) replay(meta mapping.Volume, size int64) (map[int64]journalEntry, error) {
 	all := make([]scanned, j.sections)
 	var seen uint
@@ -160,7 +160,7 @@ func (j journal) replay(meta mapping.Volume, size int64) (map[int64]journalEntry
 	return overlay, nil
 }
 
-// newestRound is the last of the rounds seen, of which one must be missing.
+// newestRound is the last of the rounds that were seen; one of the four must be missing.
 func newestRound(seen uint) (int, error) {
 	if seen == 1<<4-1 {
 		return 0, fmt.Errorf("%w: journal with sectors of all four rounds", ErrIntegrityMetadata)

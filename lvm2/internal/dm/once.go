@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// once is like sync.OnceValues, but calls f again if a device has failed: that may have been for once. Calls after
-// one that gave a value, or another error, take no lock.
+// once is like sync.OnceValues, but calls f again if a device failed, because that may pass. Once there is a value, or
+// another error, calls take no lock.
 func once[T any](f func() (T, error)) func() (T, error) {
 	type result struct {
 		value T

@@ -10,14 +10,13 @@ import (
 	"lvm2fs/mapping"
 )
 
-// redirection says that a block of the origin is to be read from a block of the store. Blocks
-// are numbered from 0, each side by its own count.
+// redirection says that a block of the origin is read from a block of the store. Each side counts its blocks from 0.
 type redirection struct{ origin, store uint64 }
 
-// redirections says for every block whether it is redirected.
+// redirections says which blocks are redirected.
 type redirections interface {
-	// run is about block and those behind it, n in all, at least 1: they are redirected to store and the
-	// blocks behind that, or none of them is. Neighbouring runs may be split anywhere.
+	// run is about block and the n-1 blocks behind it: either they are redirected to store and the blocks behind that, or
+	// none of them is. Runs next to each other may be alike.
 	run(block uint64) (store, n uint64, redirected bool)
 }
 
@@ -66,7 +65,7 @@ func redirected(origin, store mapping.Volume, blockSize, size int64, table redir
 			block, within := uint64(off/blockSize), off%blockSize
 			first, n, ok := table.run(block)
 			length := size - off
-			if n <= uint64(length/blockSize)+1 { // else they go beyond the end
+			if n <= uint64(length/blockSize)+1 { // else a view longer than the origin would go beyond its end
 				length = min(length, int64(n)*blockSize-within)
 			}
 			switch {

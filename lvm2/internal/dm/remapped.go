@@ -14,8 +14,7 @@ import (
 // remapped is a volume whose every byte is a byte of a volume beneath.
 type remapped struct {
 	size int64
-	// locate says where the bytes from off lie: in which volume, where, and for
-	// how many bytes that holds.
+	// locate says in which volume, and where in it, the bytes from off lie, and for how many bytes that holds.
 	locate  func(off int64) (beneath mapping.Volume, at, length int64)
 	beneath []mapping.Volume // each once
 }

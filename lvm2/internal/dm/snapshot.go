@@ -83,9 +83,9 @@ func OpenExceptionStore(cow mapping.Volume, chunkSize int64) (*ExceptionStore, e
 	return s, nil
 }
 
-// neverActivated fails unless a store without a header is one that was never activated: LVM2 has cleared its first
-// bytes, and there is no table. A table may also be left over from an earlier store in the same place; nothing tells
-// that from one whose header was lost.
+// neverActivated fails unless a store without a header was never activated: LVM2 has cleared its first bytes, and there
+// is no table. A table may also be left from an earlier store in the same place, but nothing tells that from a store that
+// has lost its header.
 func (s *ExceptionStore) neverActivated(header []byte) error {
 	if !allZero(header) {
 		return fmt.Errorf("%w: byte 0: magic 0, but the rest of the header is not", ErrExceptions)
@@ -109,8 +109,8 @@ func (s *ExceptionStore) neverActivated(header []byte) error {
 // Valid says whether the snapshot is one that can be read.
 func (s *ExceptionStore) Valid() bool { return s.valid }
 
-// Used is the number of bytes of the store that are taken, by exceptions and what they need; 0 if
-// there are no exceptions. It reads the table.
+// Used is how many bytes of the store are taken, by exceptions and what they need; 0 without exceptions. It reads the
+// table.
 func (s *ExceptionStore) Used() (int64, error) {
 	table, err := s.exceptions()
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *ExceptionStore) chunks() uint64 { return uint64(s.cow.Size() / s.chunkS
 func (s *ExceptionStore) readTable() ([]redirection, error) {
 	perArea := s.chunkSize / exceptionSize
 	chunks := s.cow.Size() / s.chunkSize
-	// Areas are read in pieces, because one of a large chunk is mostly empty.
+	// An area with a large chunk is mostly empty, so it is read in pieces.
 	piece := make([]byte, min(s.chunkSize, 64<<10))
 	var table []redirection
 	for chunk := int64(1); ; chunk += perArea + 1 {
@@ -167,9 +167,9 @@ func (s *ExceptionStore) readTable() ([]redirection, error) {
 	}
 }
 
-// Merging is what an origin into which a snapshot is being merged shows: the bytes of store where it has an
-// exception, and elsewhere those of origin, which is the origin's own mapping. What has been merged has no
-// exception any more. It is read-only.
+// Merging is what an origin shows while a snapshot is being merged into it: the bytes of store where it has an exception,
+// and elsewhere those of origin, which is the origin's own mapping. A chunk that has been merged has no exception any
+// more. It is read-only.
 // (docs/format/05-snapshot.md, section 4)
 func Merging(origin mapping.Volume, store *ExceptionStore) mapping.Volume {
 	return &lazy{origin.Size(), once(func() (mapping.Volume, error) {

@@ -48,8 +48,8 @@ func (o *Origin) WriteAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// PunchHole implements [mapping.Writable]. What is punched is overwritten: it fails with ErrFull, and copies nothing, where the
-// snapshots have no room for all of it.
+// PunchHole implements [mapping.Writable]. A hole overwrites, so snapshots need room for it: without room for all of it
+// PunchHole fails with ErrFull and copies nothing.
 func (o *Origin) PunchHole(off, n int64) error {
 	if err := mapping.CheckWrite("", off, n, o.Size()); err != nil || n == 0 {
 		return err
@@ -80,7 +80,7 @@ func (o *Origin) Sync() error {
 	return origin.Sync()
 }
 
-// copyOut sees to it that no snapshot needs the n bytes at off of the origin any more.
+// copyOut copies what snapshots need of the n bytes at off of the origin, so that these may change.
 func (f *Snapshots) copyOut(off, n int64) error {
 	if !f.writing.Load() {
 		return fmt.Errorf("%w: writing was not started", mapping.ErrNotWritable)
@@ -91,7 +91,7 @@ func (f *Snapshots) copyOut(off, n int64) error {
 	f.making.Lock()
 	defer f.making.Unlock()
 	if f.giveUp == nil {
-		// Before any of them copies anything.
+		// Look for room before any snapshot copies anything.
 		if err := f.roomFor(off, n); err != nil {
 			return err
 		}
@@ -162,8 +162,8 @@ func (f *Snapshots) eachTouched(off, n int64, do func(s *Snapshot, t *snapshotTa
 	return nil
 }
 
-// touched are the chunks of the snapshot that n bytes at off of the origin lie in, if any do: the origin
-// may have grown since.
+// touched are the chunks of the snapshot that cover n bytes at off of the origin. There are none where the origin has
+// grown since.
 func (s *Snapshot) touched(off, n int64) (first, last uint64, any bool) {
 	if off >= s.size {
 		return 0, 0, false
@@ -202,7 +202,7 @@ func (s *Snapshot) keep(off, n int64) error {
 	})
 }
 
-// lose gives the snapshot up, on disk and then here. The caller holds making.
+// lose gives the snapshot up: first on disk, then here. The caller holds making.
 func (s *Snapshot) lose() error {
 	if err := s.writer.invalidate(); err != nil {
 		return err

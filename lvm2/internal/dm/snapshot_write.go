@@ -24,7 +24,7 @@ import (
 type storeWriter struct {
 	*ExceptionStore
 	ready  bool  // an exception can be added behind the others
-	broken error // of the write that left nobody knows which entries on disk
+	broken error // the error of a write after which nobody knows which entries are on disk
 }
 
 // entriesPerSector is how many entries are written as a whole.
@@ -37,8 +37,8 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyPiece); retu
 
 var zeroPiece [64 << 10]byte
 
-// add makes the exceptions of batch, which were planned for the end of t, durable. fill writes their data. After an
-// error t is as it was; if it is not known whether the same holds on disk, all later calls fail.
+// add makes the exceptions of batch durable, which were planned for the end of t. fill writes their data. After an error
+// t is as it was. If the disk may be otherwise, all later calls fail.
 func (s *storeWriter) add(t *exceptions, batch []redirection, fill func(cow mapping.Writable) error) error {
 	if s.broken != nil {
 		return fmt.Errorf("the COW store takes no more since a write failed: %w", s.broken)
@@ -67,7 +67,7 @@ func (s *storeWriter) add(t *exceptions, batch []redirection, fill func(cow mapp
 	return s.broken
 }
 
-// prepare makes the store one to whose table entries can be added.
+// prepare makes the store ready for new entries.
 func (s *storeWriter) prepare(cow mapping.Writable, t *exceptions) error {
 	if s.ready {
 		return nil
@@ -82,7 +82,7 @@ func (s *storeWriter) prepare(cow mapping.Writable, t *exceptions) error {
 	return err
 }
 
-// format makes a store that was never activated an empty one, with the header last.
+// format makes an empty store of one that was never activated. It writes the header last.
 func (s *storeWriter) format(cow mapping.Writable) error {
 	if err := writeZeros(cow, 512, 2*s.chunkSize-512); err != nil {
 		return err

@@ -41,9 +41,9 @@ type Snapshots struct {
 // NewSnapshots is an origin, given as its own mapping, without a snapshot.
 func NewSnapshots(origin mapping.Volume) *Snapshots { return &Snapshots{origin: origin} }
 
-// GiveUp lets a write to the origin go on, as in the kernel, although a snapshot cannot keep what is overwritten: that
-// is then invalid for ever. told is called with the snapshot and why, once it is, and must not use any of the volumes.
-// It is for before writing.
+// GiveUp lets a write to the origin go on, as the kernel does, although a snapshot cannot keep what it overwrites. That
+// snapshot is then invalid for ever. told is then called with the snapshot and the reason; it must not use any of the
+// volumes. Call GiveUp before writing.
 func (f *Snapshots) GiveUp(told func(s *Snapshot, err error)) { f.giveUp = told }
 
 // Snapshot is a snapshot, as a volume. Its table is read when it is first used.
@@ -56,8 +56,8 @@ type Snapshot struct {
 	load   func() (*snapshotTable, error)
 	loaded atomic.Bool // load has succeeded
 
-	// durable says that what was read of the store is on stable storage, and not only in the cache of a
-	// host on which a writer before us died.
+	// durable says that what was read of the store is on stable storage. A writer on another host may have died with it
+	// in a cache only.
 	durable atomic.Bool
 }
 
@@ -71,12 +71,12 @@ var (
 	_ mapping.Writable = (*Origin)(nil)
 )
 
-// Add adds a snapshot of size bytes, whose exceptions are in store. name is for messages. Those without which
-// the origin must not be written are to be added before that.
+// Add adds a snapshot of size bytes, whose exceptions are in store. name is for messages. All snapshots must be added
+// before the origin is written.
 func (f *Snapshots) Add(name string, store *ExceptionStore, size int64) *Snapshot {
 	s := &Snapshot{family: f, name: name, size: size, writer: storeWriter{ExceptionStore: store}, lost: !store.valid}
 	s.load = once(func() (*snapshotTable, error) {
-		// It may be long since the header was read.
+		// The header may have been read long ago.
 		if _, err := s.readAgain(); err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (f *Snapshots) StopWriting() error {
 	return nil
 }
 
-// recheck is for a time of writing that begins.
+// recheck reads the store again when writing begins.
 func (s *Snapshot) recheck() error {
 	if s.invalid() {
 		return nil
@@ -182,7 +182,7 @@ func (s *Snapshot) Used() (int64, error) {
 // Size implements [mapping.Volume].
 func (s *Snapshot) Size() int64 { return s.size }
 
-// Map implements [mapping.Volume]. Where bytes are the origin's, the answer holds only until those are written.
+// Map implements [mapping.Volume]. The answer is about the origin's bytes only until these are written.
 func (s *Snapshot) Map(off, max int64) (e mapping.Extent, err error) {
 	err = s.reading(func(t *snapshotTable) error {
 		e, err = t.view.Map(off, max)
@@ -200,7 +200,7 @@ func (s *Snapshot) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// reading calls do with the table, which stays as it is meanwhile.
+// reading calls do with the table, which does not change meanwhile.
 func (s *Snapshot) reading(do func(t *snapshotTable) error) error {
 	t, err := s.load()
 	if err != nil {
@@ -230,7 +230,7 @@ func (s *Snapshot) WriteAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// writeRun writes what of p lies in chunks that are all of one kind, in the store or not.
+// writeRun writes the first bytes of p, as far as their chunks are all in the store or all not.
 func (s *Snapshot) writeRun(p []byte, off int64) (int, error) {
 	if !s.family.writing.Load() {
 		return 0, fmt.Errorf("%w: writing was not started", mapping.ErrNotWritable)
@@ -251,11 +251,11 @@ func (s *Snapshot) writeRun(p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Exceptions stay where they are.
+	// Exceptions that are there stay where they are.
 	return cow.WriteAt(p[:min(int64(len(p)), length)], at)
 }
 
-// writeNew writes what of p lies in the chunks from off that have no exception, and makes them.
+// writeNew makes exceptions for the chunks from off, which have none, and writes what of p lies in them.
 func (s *Snapshot) writeNew(p []byte, off int64) (int, error) {
 	f := s.family
 	f.making.Lock()
@@ -276,7 +276,7 @@ func (s *Snapshot) writeNew(p []byte, off int64) (int, error) {
 		chunks = append(chunks, c)
 		return true
 	})
-	if len(chunks) == 0 { // made by another since
+	if len(chunks) == 0 { // another writer has made it since
 		return 0, nil
 	}
 	p = p[:min(int64(len(p)), int64(chunks[len(chunks)-1]+1)*chunk-off)]
@@ -309,8 +309,8 @@ func chunkRuns(batch []redirection) []chunkRun {
 	return runs
 }
 
-// except makes exceptions for chunks, in order, none of which has one. fill writes the data of a run of them. The caller
-// holds making.
+// except makes exceptions for chunks, in order, none of which has one yet. fill writes the data of a run of them. The
+// caller holds making.
 func (s *Snapshot) except(t *snapshotTable, chunks []uint64, fill func(cow mapping.Writable, run chunkRun) error) error {
 	batch, err := t.plan(chunks)
 	if err != nil {
@@ -333,7 +333,7 @@ func (s *Snapshot) except(t *snapshotTable, chunks []uint64, fill func(cow mappi
 	return nil
 }
 
-// fill writes the chunks of a run: those of the origin, with the bytes p at off instead.
+// fill writes the chunks of a run: the bytes of the origin, but p where it covers them.
 func (s *Snapshot) fill(cow mapping.Writable, run chunkRun, p []byte, off int64) error {
 	from, to := s.within(run)
 	at := int64(run.store) * s.writer.chunkSize
@@ -353,7 +353,7 @@ func (s *Snapshot) fill(cow mapping.Writable, run chunkRun, p []byte, off int64)
 	return err
 }
 
-// within are the bytes of the snapshot that chunks hold. The last one may be held in parts.
+// within are the bytes of the snapshot that the chunks hold. The last chunk may reach beyond the end.
 func (s *Snapshot) within(run chunkRun) (from, to int64) {
 	from = int64(run.old) * s.writer.chunkSize
 	return from, min(from+int64(run.n)*s.writer.chunkSize, s.size)
@@ -370,8 +370,8 @@ func (s *Snapshot) copyOld(cow mapping.Writable, at, from, to int64) error {
 	return nil
 }
 
-// PunchHole implements [mapping.Writable]. It makes no exceptions, which would take room in the store to give room back:
-// where that would be necessary it fails with errors.ErrUnsupported, and changes nothing.
+// PunchHole implements [mapping.Writable]. It makes no exceptions, because those would take room to give room back. Where
+// it would need one it fails with errors.ErrUnsupported, and changes nothing.
 func (s *Snapshot) PunchHole(off, n int64) error {
 	if err := mapping.CheckWrite("", off, n, s.size); err != nil || n == 0 {
 		return err

@@ -52,7 +52,7 @@ func Striped(stripes []mapping.Volume, stripeSize int64) (mapping.Volume, error)
 	}, nil
 }
 
-// striped reads chunks that lie next to each other on a stripe in one go.
+// striped reads neighbouring chunks of a stripe in one go.
 type striped struct {
 	remapped
 	chunks *raid.Array

@@ -41,7 +41,7 @@ type ThinPool struct {
 	since     *thinSince // of a pool from an older root; nil if nothing is known
 	rebuilt   *ThinPlan  // nil if the trees are read as they are
 
-	incomplete bool // mappings may lack: what is not mapped is missing
+	incomplete bool // mappings may be lost, so what is not mapped is missing
 
 	dataMap     pdata.SpaceMap
 	metadataMap pdata.SpaceMap
@@ -93,7 +93,7 @@ func usageOf(b []byte) Usage {
 	return Usage{Total: binary.LittleEndian.Uint64(b), Used: binary.LittleEndian.Uint64(b[8:])}
 }
 
-// Counted says whether the superblock was read, by which Usage and Mapped count.
+// Counted says whether the superblock was read. Usage and Mapped count by it.
 func (p *ThinPool) Counted() bool { return p.details.Blocks != nil }
 
 // metadataReserve is what of that many blocks of metadata the kernel keeps, so that chunks can still be unmapped and devices
@@ -264,7 +264,7 @@ func (p *ThinPool) open(device uint64) (*thinDevice, error) {
 	return &thinDevice{id: device, rebuilt: leaves}, err
 }
 
-// leaves is what says where the chunks of a device are, on disk.
+// leaves says where the chunks of a device are, on disk.
 func (p *ThinPool) leaves(device uint64) (leafFinder, error) {
 	if p.rebuilt != nil {
 		return p.rebuilt.leaves(device)
@@ -311,8 +311,8 @@ type thin struct {
 
 func (t *thin) Size() int64 { return t.size }
 
-// Map implements [mapping.Volume]. While the pool is being written its chunks are said to lie nowhere, as another volume may have them by
-// the time that somebody goes there.
+// Map implements [mapping.Volume]. While the pool is being written it gives no places, because another volume may have a
+// chunk by the time that somebody reads it.
 func (t *thin) Map(off, max int64) (mapping.Extent, error) {
 	var e mapping.Extent
 	err := t.at(off, max, func(beneath mapping.Volume, at, length int64) (err error) {
@@ -342,8 +342,8 @@ func (t *thin) ReadAt(p []byte, off int64) (int, error) {
 	return done, end
 }
 
-// at calls do with where the bytes from off lie, at most max. They stay there meanwhile, if they are the pool's. The external
-// origin does not change, and may be a volume of the pool itself.
+// at calls do with where the bytes from off lie, at most max. Chunks of the pool stay there meanwhile. The external
+// origin does not change, and may be a volume of the same pool.
 func (t *thin) at(off, max int64, do func(beneath mapping.Volume, at, length int64) error) error {
 	t.pool.tables.RLock()
 	beneath, at, length := t.locate(off)
@@ -356,8 +356,8 @@ func (t *thin) at(off, max int64, do func(beneath mapping.Volume, at, length int
 	return do(beneath, at, length)
 }
 
-// locate finds the run of bytes from off that lie together. Where the metadata is damaged,
-// that is a volume whose bytes are missing: just those that the damage makes unknown.
+// locate finds the run of bytes from off that lie together. Where the metadata are damaged that is a volume of missing
+// bytes: just those that the damage makes unknown.
 func (t *thin) locate(off int64) (mapping.Volume, int64, int64) {
 	size := uint64(t.pool.chunkSize)
 	chunk, within := uint64(off)/size, off%t.pool.chunkSize

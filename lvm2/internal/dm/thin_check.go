@@ -78,7 +78,7 @@ func (c *thinCheck) run() error {
 	return c.CompareData(p.dataMap, dataChunk)
 }
 
-// trees goes through those that a superblock leads to.
+// trees goes through the trees that a superblock leads to.
 func (c *thinCheck) trees(level1, details uint64) error {
 	c.mapped = map[uint64]uint64{}
 	if _, err := c.Tree(level1, pdata.UsedAsLevel1, mappingSize, func(device uint64, root []byte) error {
@@ -124,7 +124,7 @@ func (c *thinCheck) devices() error {
 	return nil
 }
 
-// held goes through the trees of a superblock that somebody has asked the kernel to keep.
+// held goes through the trees of a superblock that the kernel was asked to keep.
 func (c *thinCheck) held(root uint64) error {
 	fresh, err := c.Refer(root, pdata.UsedAsSuperblock)
 	if !fresh || err != nil {

@@ -35,8 +35,8 @@ type thinWriting struct {
 
 	// making is held to change trees and space maps, and to commit. It is taken before tables.
 	making sync.Mutex
-	// tables is held for reading while bytes are read or written that a tree gave the place of, and for writing to
-	// change a tree.
+	// tables is held for reading while the bytes are read or written that a tree gives the place of, and for writing
+	// while a tree changes.
 	tables  sync.RWMutex
 	devices map[uint64]*thinDevice // those that are open
 
@@ -71,8 +71,8 @@ func (d *thinDevice) Leaf(chunk uint64) (pdata.Leaf, error) {
 // commitInterval is how long a change may wait to become durable, as in the kernel.
 const commitInterval = time.Second
 
-// Restrict says why the pool must not be written, as a phrase; "" if it may be. discards is what the VG's metadata say of
-// them: "passdown", "nopassdown", or "ignore". It is for before the pool is used.
+// Restrict says why the pool must not be written, as a phrase; "" if it may be. discards is what the VG's metadata say:
+// "passdown", "nopassdown" or "ignore". Call it before the pool is used.
 func (p *ThinPool) Restrict(reason, discards string) { p.refused, p.discards = reason, discards }
 
 // ReadOnlyReason is why the pool cannot be written, as a phrase; "" if it can be.
@@ -110,7 +110,7 @@ func (p *ThinPool) StartWriting() error {
 	if err := p.verify(); err != nil {
 		return err
 	}
-	// What was read may be in the cache of a host on which a writer before us died, and not on the disk: nothing must be
+	// A host that died may have left in its cache what was read here, and not on the disk. So flush first: nothing may be
 	// written over what an older superblock leads to.
 	for _, v := range []mapping.Volume{p.metadata, p.data} {
 		w, err := writable(v)
@@ -131,7 +131,8 @@ func (p *ThinPool) StartWriting() error {
 	return nil
 }
 
-// asItWas reads anew what is kept of the metadata. It is for while the pool is not written. The caller holds making.
+// asItWas forgets and reads again what is kept of the metadata. The pool must not be being written. The caller holds
+// making.
 func (p *ThinPool) asItWas() error {
 	b := make([]byte, pdata.BlockSize)
 	if _, err := readFull(p.metadata, b, 0); err != nil {
@@ -180,18 +181,18 @@ func (p *ThinPool) StopWriting() error {
 	p.tables.Lock()
 	defer p.tables.Unlock()
 	if err != nil {
-		// What is in memory is not what is on disk: nobody may build on either without reading it anew.
+		// Memory and disk differ. Nobody may build on either before it is read anew.
 		p.refused = "writing to its thin pool failed"
 	}
 	p.tx = nil
 	return err
 }
 
-// Sync returns once all that was written to volumes of the pool is on stable storage. One flush serves all who wait for one: those who
-// came before it began.
+// Sync returns once all that was written to volumes of the pool is on stable storage. One flush serves all who were
+// waiting when it began.
 func (p *ThinPool) Sync() error { return p.syncFor(p.rounds.Load()) }
 
-// syncFor is Sync for who came when that many flushes had begun.
+// syncFor is Sync for a caller that came when that many flushes had begun.
 func (p *ThinPool) syncFor(came uint64) error {
 	p.making.Lock()
 	defer p.making.Unlock()
@@ -206,7 +207,7 @@ func (p *ThinPool) syncFor(came uint64) error {
 	return nil
 }
 
-// due has a commit made in a while, if none is to be. The caller holds making.
+// due has a commit made soon, unless one is due already. The caller holds making.
 func (p *ThinPool) due() {
 	if p.timer != nil {
 		return
@@ -245,7 +246,7 @@ func (p *ThinPool) fail(err error) error {
 	return err
 }
 
-// abort is for a change of the trees that failed half way. All that has changed since the last commit is forgotten. The
+// abort gives up a change of the trees that failed half way, and with it all that has changed since the last commit. The
 // caller holds making and tables.
 func (p *ThinPool) abort(err error) error {
 	p.tx.End()
@@ -341,7 +342,7 @@ func (p *ThinPool) finish() (next []byte, err error) {
 	return next, nil
 }
 
-// committed is for when next is on the disk. It gives the chunks that are free since.
+// committed is called when next is on the disk. It gives back the chunks that are free since.
 func (p *ThinPool) committed(next []byte) (freed []uint64, err error) {
 	p.tables.Lock()
 	defer p.tables.Unlock()
@@ -360,7 +361,7 @@ func (p *ThinPool) committed(next []byte) (freed []uint64, err error) {
 	return freed, nil
 }
 
-// passDown tells the data device which chunks are free. That it cannot be told is of no consequence.
+// passDown tells the data device which chunks are free. It does no harm if that fails.
 func (p *ThinPool) passDown(freed []uint64) {
 	w, err := writable(p.data)
 	for i := 0; i < len(freed) && err == nil; {

@@ -18,8 +18,8 @@ type ThinDevice struct {
 // maxThinDevices bounds the list of [ThinPool.Devices].
 const maxThinDevices = 1 << 20
 
-// Devices are the thin devices that the pool has, by ID, whether an LV is there for them or not. It reads one path of nodes for each. Of
-// one whose mappings are damaged End is 0. It fails where level 1 is damaged.
+// Devices are the thin devices that the pool has, by ID, with or without an LV. It reads one path of nodes for each. A
+// device whose mappings are damaged has 0 for End. It fails where level 1 is damaged.
 func (p *ThinPool) Devices() ([]ThinDevice, error) {
 	if p.rebuilt != nil {
 		return p.rebuilt.devices(p.chunkSize), nil
@@ -48,10 +48,10 @@ func (p *ThinPool) Devices() ([]ThinDevice, error) {
 func (p *ThinPool) device(id, root uint64) ThinDevice {
 	d := ThinDevice{ID: id}
 	if p.Counted() {
-		d.Mapped, _ = p.mappedBy(id) // 0 is what is told then
+		d.Mapped, _ = p.mappedBy(id) // 0 stands for it then
 	}
 	tree := p.tree(root)
-	if open := p.devices[id]; open != nil { // the root changes when it is written
+	if open := p.devices[id]; open != nil { // writing moves the root
 		tree = open.level2
 	}
 	if last, ok := lastKey(tree); ok && last < math.MaxInt64/uint64(p.chunkSize)/2 {

@@ -43,7 +43,7 @@ func ThinDifferences(v, since mapping.Volume, visit func(off, length int64) erro
 	return run.flush()
 }
 
-// differ says whether the bytes from off are mapped alike in both, and for how many bytes that holds.
+// differ says whether both volumes map the bytes from off alike, and for how many bytes that holds.
 func differ(a, b *thin, off int64) (length int64, same bool) {
 	a.pool.tables.RLock()
 	defer a.pool.tables.RUnlock()

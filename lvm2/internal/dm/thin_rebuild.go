@@ -10,7 +10,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// ErrNoThinRoot: the superblock of a pool is not to be used, and no other root was chosen.
+// ErrNoThinRoot: the superblock of a pool must not be used, and no other root was chosen.
 var ErrNoThinRoot = errors.New("where the mappings begin is not known")
 
 // ThinPlan is a pool whose mappings were put together again.
@@ -22,8 +22,9 @@ type ThinPlan struct {
 // Plan says what was found.
 func (p *ThinPlan) Plan() *rebuild.Plan { return p.plan }
 
-// RebuildThinPool puts the mappings of a pool together again where nodes of its trees are damaged. level1 is the block where they begin; 0 for
-// that of the superblock. known are the IDs of the devices that there should be. chunkSize is in bytes.
+// RebuildThinPool puts the mappings of a pool together again where nodes of its trees are damaged. They begin at the
+// block level1, or with 0 where the superblock says. known are the IDs of the devices that there should be. chunkSize is
+// in bytes.
 func RebuildThinPool(metadata, data mapping.Volume, chunkSize int64, level1 uint64, known []uint64) (*ThinPlan, error) {
 	var plan *rebuild.Plan
 	var err error
@@ -55,8 +56,8 @@ func (p *ThinPool) age() rebuild.Age {
 	return a
 }
 
-// Rebuilt has the pool read as it was put together again; with likely also where that is only likely. Otherwise, what is not certain is
-// missing.
+// Rebuilt has the pool read as it was put together again; with likely also where that is no more than likely. All else
+// that is not certain is missing.
 func (p *ThinPool) Rebuilt(plan *ThinPlan, likely bool) {
 	p.rebuilt = &ThinPlan{plan.plan, likely}
 }

@@ -8,15 +8,15 @@ import (
 	"lvm2fs/mapping"
 )
 
-// RemovedThin is what a pool's metadata still hold of a device that was removed: in blocks that are free, until they are
-// used again.
+// RemovedThin is what the metadata of a pool still hold of a device that was removed. It lies in free blocks until these
+// are used again.
 type RemovedThin struct {
 	// Root is the block of a level 1 that leads to the last mappings.
 	Root uint64
 	// Err is why the last mappings are not known; Root is 0 then.
 	Err error
 
-	whole  bool     // no mapping is known to lack
+	whole  bool     // as far as is known no mapping is lost
 	others []uint64 // a bit for each chunk that another device had at some time
 }
 
@@ -29,10 +29,10 @@ var (
 // maxRemovedBits bounds the memory for the chunks of other devices.
 const maxRemovedBits = 1 << 31
 
-// FindRemovedThins looks through all of a pool's metadata for the last mappings of devices that were removed. Free blocks hold no order, so
-// mappings are taken for the last ones only if all others that are left of the device are a part of them, or older where they differ, and no
-// details that are left count more. chunkSize is in bytes.
-// (docs/format/06-thin.md, section 12, "What is left of a removed device")
+// FindRemovedThins looks through all of a pool's metadata for the last mappings of devices that were removed. Free blocks
+// have no order. So mappings count as the last only if everything else that is left of the device is a part of them, or
+// older where it differs, and if no details that are left count more. chunkSize is in bytes. (docs/format/06-thin.md,
+// section 12, "What is left of a removed device")
 func FindRemovedThins(metadata, data mapping.Volume, chunkSize int64, ids []uint64) map[uint64]*RemovedThin {
 	r := newRootFinder(metadata, data, chunkSize, nil)
 	left := map[uint64]*thinLeft{}
@@ -99,7 +99,7 @@ func (r *rootFinder) noteDetails(number uint64, left map[uint64]*thinLeft) {
 	}
 }
 
-// markOthers marks the chunks of a device for all devices but it.
+// markOthers marks the chunks of a device as another's, for all other devices.
 func (r *rootFinder) markOthers(t thinTree, found map[uint64]*RemovedThin) {
 	r.eachMapping(t.root, func(_, value uint64) {
 		at := value >> mappingTimeBits
@@ -158,9 +158,9 @@ func (r *rootFinder) decide(l *thinLeft, removed *RemovedThin) {
 
 func mappingTime(value uint64) uint64 { return value & (1<<mappingTimeBits - 1) }
 
-// RemovedThinPool is the pool that a removed device was in. It fails to read what is not certain: chunks that the superblock gives
-// to some device, or that another device had at some time, and what is not mapped, if mappings may lack. With reused all of it is read as it
-// is now.
+// RemovedThinPool is the pool that a removed device was in. What is not certain fails to read: chunks that another device
+// has by the superblock, or had at some time, and what is not mapped, if mappings may be lost. With reused all of it is
+// read as it is now.
 func RemovedThinPool(metadata, data mapping.Volume, chunkSize int64, removed *RemovedThin, reused bool) (*ThinPool, error) {
 	if removed.Err != nil {
 		return nil, removed.Err

@@ -133,7 +133,7 @@ func (r *rootFinder) level2(root uint64) *level2 {
 	}
 	l := &level2{}
 	r.level2s[root] = l
-	if _, err := r.blocks.ReadNode(root); err != nil { // what was beneath it may be put together again
+	if _, err := r.blocks.ReadNode(root); err != nil { // because what was beneath it may be put together again
 		l.plausible, l.damaged = root > 0 && root < r.blocks.Count(), 1
 		return l
 	}
@@ -157,8 +157,8 @@ func (r *rootFinder) level2(root uint64) *level2 {
 	return l
 }
 
-// walk visits the nodes of the tree at number. It is false if the root is damaged or visit says so; the
-// damage of another node is told and gone over.
+// walk visits the nodes of the tree at number. It returns false if the root is damaged or visit returns false; damage of
+// other nodes is told, and they are passed over.
 func (r *rootFinder) walk(number uint64, depth int, visit func(n pdata.RawNode, at uint64) bool, damaged func()) bool {
 	const maxDepth = 16
 	if r.budget--; r.budget < 0 || depth == maxDepth {

@@ -23,13 +23,14 @@ type thinSince struct {
 	used []uint64 // a bit for each chunk that a device has now
 }
 
-// Since has a pool from [ThinPoolAt] fail to read chunks that now, the pool by its superblock, has given to another device or another place: what
-// they hold is not what the root speaks of. Mappings of now that cannot be read are passed over.
+// Since has a pool from [ThinPoolAt] fail to read chunks that have gone to another device or another place since: they no
+// longer hold what the root speaks of. now is the pool by its superblock. Mappings of now that cannot be read are passed
+// over.
 func (p *ThinPool) Since(now *ThinPool) { p.since = &thinSince{now: now} }
 
-// reused says whether a chunk that the leaf in a block of an older root maps may belong to something else now: it is in use, and not by
-// the same leaf. An equal mapping in another leaf proves nothing: the device may have been removed, and its ID and its chunk been
-// given to another.
+// reused says whether a chunk may belong to something else now. The leaf in a block of an older root maps it; it is in
+// use now, but not by the same leaf. An equal mapping in another leaf proves nothing, because the device may have been
+// removed, and both its ID and its chunk given to another.
 func (s *thinSince) reused(device, chunk, at, block uint64) bool {
 	if at/64 < uint64(len(s.others)) && s.others[at/64]&(1<<(at%64)) != 0 {
 		return true

@@ -11,7 +11,8 @@ import (
 
 var _ mapping.Writable = (*thin)(nil)
 
-// thinRun is a run of chunks of a thin volume that are alike: mapped to chunks of the pool that follow each other, or not at all.
+// thinRun is a run of chunks of a thin volume that are alike: not mapped, or mapped to chunks of the pool that follow
+// each other.
 type thinRun struct {
 	n      uint64 // chunks
 	mapped bool
@@ -19,7 +20,7 @@ type thinRun struct {
 	data   uint64 // chunk of the pool, if mapped
 }
 
-// run is about the chunks from chunk on, at most max. The caller holds tables or making.
+// run is the run from chunk on, of at most max chunks. The caller holds tables or making.
 func (t *thin) run(chunk, max uint64) (thinRun, error) {
 	leaf, err := t.level2.Leaf(chunk)
 	if err != nil {
@@ -52,8 +53,8 @@ func (t *thin) owns(value []byte) bool {
 	return uint32(binary.LittleEndian.Uint64(value)&(1<<mappingTimeBits-1)) >= t.snapshotted
 }
 
-// WriteAt implements [mapping.Writable]. It fails with ErrFull if the pool has no room, and with the error of an earlier
-// write or commit if that left it unknown what is on the disk.
+// WriteAt implements [mapping.Writable]. It fails with ErrFull if the pool has no room. After a write or commit that left
+// unknown what is on the disk it fails with the error of that.
 func (t *thin) WriteAt(p []byte, off int64) (int, error) {
 	if err := mapping.CheckWrite("", off, int64(len(p)), t.size); err != nil {
 		return 0, err
@@ -108,7 +109,7 @@ func (t *thin) writeSome(p []byte, off int64) (int, error) {
 	return t.provision(chunk, r.n, p)
 }
 
-// overwrite writes as much of p as lies where nothing has to be changed but the bytes: 0 if that is nothing.
+// overwrite writes as much of p as it can without a change of the trees; that may be nothing.
 func (t *thin) overwrite(p []byte, off int64) (int, error) {
 	pool := t.pool
 	if err := pool.failure(); err != nil {
@@ -135,7 +136,7 @@ func (t *thin) overwrite(p []byte, off int64) (int, error) {
 	return w.WriteAt(p[:min(int64(len(p)), int64(r.n)*size-within)], int64(r.data)*size+within)
 }
 
-// ready makes sure that trees can be changed, and leaves spare blocks of metadata free. The caller holds making.
+// ready makes sure that the trees can be changed, and that spare blocks of metadata are left. The caller holds making.
 func (t *thin) ready(spare uint64) error {
 	p := t.pool
 	if err := p.failure(); err != nil {
@@ -172,7 +173,8 @@ func (p *ThinPool) changedDevices() (n int) {
 	return n
 }
 
-// describe reads the details of the device, once. All nodes on the way to its entry in both trees are known to be good then.
+// describe reads the details of the device, once. After that all nodes on the way to it in both trees are known to be
+// good.
 func (t *thin) describe() error {
 	if t.described {
 		return nil
@@ -191,8 +193,8 @@ func (t *thin) describe() error {
 	return nil
 }
 
-// allocate takes up to n free chunks of the pool that follow each other. If none is free, those become so that were
-// freed since the last commit.
+// allocate takes up to n free chunks of the pool that follow each other. If none is free it commits, because chunks freed
+// since the last commit become free then.
 func (t *thin) allocate(n uint64) (first, count uint64, err error) {
 	p := t.pool
 	if first, count, err = p.tx.Data.Allocate(n); errors.Is(err, pdata.ErrNoRoom) && p.tx.Pending() {
@@ -210,14 +212,14 @@ func (t *thin) allocate(n uint64) (first, count uint64, err error) {
 	return first, count, err
 }
 
-// release gives back chunks that were allocated and not used.
+// release gives back chunks that were allocated but not used.
 func (t *thin) release(first, count uint64) {
 	for chunk := first; chunk < first+count; chunk++ {
 		_, _ = t.pool.tx.Data.Add(chunk, -1) // it has just been read
 	}
 }
 
-// unmapped gives the bytes that a chunk shows that is not mapped, also beyond the end of the volume.
+// unmapped gives the bytes that an unmapped chunk shows, also beyond the end of the volume.
 func (t *thin) unmapped(chunk uint64) func(b []byte, at int64) error {
 	from := int64(chunk) * t.pool.chunkSize
 	return func(b []byte, at int64) error {
@@ -233,7 +235,7 @@ func (t *thin) unmapped(chunk uint64) func(b []byte, at int64) error {
 // maxFill bounds the memory to fill a chunk, in bytes.
 const maxFill = 1 << 20
 
-// replace maps a chunk to a new one of the pool, that holds p at within, and else what base gives.
+// replace maps a chunk to a new one of the pool. The new one holds p at within, and around it the bytes of base.
 func (t *thin) replace(chunk uint64, within int64, p []byte, base func(b []byte, at int64) error) (int, error) {
 	data, _, err := t.allocate(1)
 	if err != nil {
@@ -279,7 +281,7 @@ func (t *thin) fill(data uint64, within int64, p []byte, base func(b []byte, at 
 	return nil
 }
 
-// provision writes p to n whole chunks that are not mapped, or to as many of the first as new ones follow each other.
+// provision writes p to n whole unmapped chunks, or to the first of them if fewer new chunks follow each other.
 func (t *thin) provision(chunk, n uint64, p []byte) (int, error) {
 	data, count, err := t.allocate(n)
 	if err != nil {
@@ -356,8 +358,7 @@ func (t *thin) covered(chunk uint64) bool {
 	return t.external != nil && int64(chunk)*t.pool.chunkSize < t.external.Size()
 }
 
-// unmap unmaps a chunk, or passes over those that are not mapped, of n bytes from its start. It gives how many bytes that
-// was about.
+// unmap unmaps a chunk, or passes over a run of n bytes that is not mapped. It returns how many bytes are done.
 func (t *thin) unmap(chunk uint64, n int64) (int64, error) {
 	p := t.pool
 	p.making.Lock()
@@ -389,7 +390,7 @@ func (t *thin) unmap(chunk uint64, n int64) (int64, error) {
 
 var zeros [maxFill]byte
 
-// zero writes zeros to some of n bytes, which lie in one chunk, unless they are zeros already.
+// zero writes zeros to n bytes within one chunk, unless they are zeros already.
 func (t *thin) zero(off, n int64) (int64, error) {
 	chunk := uint64(off / t.pool.chunkSize)
 	t.pool.tables.RLock()

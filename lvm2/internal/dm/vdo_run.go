@@ -8,8 +8,7 @@ const (
 	vdoRunSteps  = 1 << 12 // leaf pages that are found not to be there, one by one
 )
 
-// dataRun is the number of blocks from block on, at most most, that lie one behind the other. The first one is at
-// first.
+// dataRun is how many blocks from block on, at most most, lie one behind the other. The first lies at first.
 func (c *vdoCursor) dataRun(block uint64, first vdoEntry, most uint64) uint64 {
 	most = min(most, vdoRunLeaves*vdoPageEntries)
 	n := uint64(1)

@@ -11,16 +11,16 @@ import (
 // VDOUsage is how full a VDO pool is, in blocks of 4096 bytes.
 type VDOUsage struct {
 	Logical  uint64 // mapped, or known to be zeros
-	Data     uint64 // that hold the data of those
+	Data     uint64 // that hold the data of the mapped ones
 	Overhead uint64 // for the index, the journals, the reference counts and the block map
 	Physical uint64 // all there are
 }
 
-// ErrTooMuch: counting would take more work than was allowed.
+// ErrTooMuch: counting would have taken more work than the caller allows.
 var ErrTooMuch = errors.New("too much to count")
 
-// CountVDO looks through the block map of a pool, of at most maxPages pages, at what is in use. The space
-// is from [VDO]; one that was never activated has no usage, which is errors.ErrUnsupported.
+// CountVDO reads at most maxPages pages of the block map of a pool, and counts what is in use. space is from [VDO]. A
+// pool that was never activated has no usage: the error is errors.ErrUnsupported.
 func CountVDO(space mapping.Volume, maxPages int) (VDOUsage, error) {
 	v, ok := space.(*vdo)
 	if !ok {

@@ -181,9 +181,9 @@ func readWritecacheHeader(fast mapping.Volume, blockSize int64) (h writecacheHea
 	return h, nil
 }
 
-// unformattedWritecache fails unless a cache without a superblock is one that was never activated: LVM2 has cleared
-// its first bytes, and what follows is no table. A table may also be left over from an earlier use of the place;
-// nothing tells that from one whose superblock was lost.
+// unformattedWritecache fails unless a cache without a superblock was never activated: LVM2 has cleared its first bytes,
+// and what follows is no table. A table may also be left from an earlier use of the place, but nothing tells that from a
+// cache that has lost its superblock.
 func unformattedWritecache(fast mapping.Volume, blockSize, originSize int64) error {
 	blocks := fast.Size() / (WritecacheEntrySize + max(blockSize, 512))
 	b := make([]byte, min(fast.Size(), writecacheHeaderSize+blocks*WritecacheEntrySize, 64<<10))
