@@ -5,7 +5,8 @@
 #   make test       all tests that this machine can run
 #   make check      format, vet, linters, the direction of imports, on every platform
 #   make race       the tests under the race detector (needs a C compiler)
-#   make fuzz       every fuzzer, for FUZZTIME each; models of writing, for MODELSTEPS changes
+#   make fuzz       every fuzzer, for FUZZTIME each; models of writing, for MODELSTEPS changes;
+#                   CUTSTATES states that power cuts leave of each kind of image, judged by QEMU
 #   make bench      speed, as ratios against plain files, dd, lvm2 and (VSLVMMOUNT) libvslvm
 #   make install    under DESTDIR and PREFIX
 #   make cross      binaries for every platform, into build/
@@ -18,6 +19,7 @@ DESTDIR ?=
 MANDIR ?= $(PREFIX)/share/man
 FUZZTIME ?= 20s
 MODELSTEPS ?= 1000000
+CUTSTATES ?= 500
 RACE ?= ./...
 VERSION ?=
 ARCH ?= amd64
@@ -75,6 +77,7 @@ fuzz:
 	$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; \
 	done; done
 	LVM2FS_MODEL_STEPS=$(MODELSTEPS) $(GO) test -count 1 -timeout 0 -run '^TestThinVolumesHoldWhatIsWrittenToThem$$' ./lvm2/internal/dm
+	LVM2FS_CUT_STATES=$(CUTSTATES) $(GO) test -count 1 -timeout 0 -run '^TestAPowerCutWhileAnImageIsWritten$$' ./layers/vdisk
 
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,8 +14,44 @@ import (
 	"lvm2fs/mapping"
 )
 
-// cutStates is how many states that power cuts left the kernel is shown.
-const cutStates = 60
+// cutStates is how many states that power cuts left the kernel is shown: count, or as many as LVM2FS_KERNEL_STATES says.
+func cutStates(count int) int {
+	if n, err := strconv.Atoi(os.Getenv("LVM2FS_KERNEL_STATES")); err == nil {
+		return n
+	}
+	return count
+}
+
+// shown has the kernel look at states on a disk, and gives the line that it tells of each. list says what is where, a
+// line a state.
+func shown(t *testing.T, script, list, disk string, states int) []string {
+	t.Helper()
+	vm := testenv.NeedVM(t)
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	text := filepath.Join(dir, "script")
+	for path, text := range map[string]string{filepath.Join(in, "states"): list, text: script} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if msg, err := exec.Command(vm, "-t", strconv.Itoa(300+5*states), "-i", in, text, out, disk).CombinedOutput(); err != nil {
+		log, _ := os.ReadFile(filepath.Join(out, "log"))
+		t.Fatalf("the virtual machine: %v\n%s%s", err, msg, log)
+	}
+	told, err := os.ReadFile(filepath.Join(out, "sums"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(told)), "\n")
+	if len(lines) != states {
+		t.Fatalf("%d states were looked at, not %d", len(lines), states)
+	}
+	return lines
+}
 
 // kernelScript makes of each state the devices that lvm2 would make, sums them, writes to the origin and the first
 // snapshot, and sums them again.
@@ -54,9 +91,9 @@ python3 /tmp/states.py $disk >/out/sums
 
 // The real kernel takes what a power cut has left for what we take it for, goes on writing it, and we read that.
 func TestTheKernelTakesWhatAPowerCutLeavesOfOriginsAndSnapshots(t *testing.T) {
-	vm := testenv.NeedVM(t)
-	dir := t.TempDir()
-	disk, err := os.Create(filepath.Join(dir, "disk"))
+	testenv.NeedVM(t)
+	count := cutStates(60)
+	disk, err := os.Create(filepath.Join(t.TempDir(), "disk"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,38 +127,17 @@ func TestTheKernelTakesWhatAPowerCutLeavesOfOriginsAndSnapshots(t *testing.T) {
 		{{512, 400, 0}, {1024, 200, 20 << 10}},
 		{{8192, 30, 0}, {4096, 60, 0}, {32768, 10, 0}},
 	}
-	for len(states) < cutStates {
+	for len(states) < count {
 		f, disks := newFamily(48<<10, configs[len(states)/20%len(configs)]...)
 		u := newUnplugged(disks...)
 		h := f.write(t, u, 10)
-		for k := range min(20, cutStates-len(states)) {
+		for k := range min(20, count-len(states)) {
 			n := len(u.steps) * (k + 1) / 20
 			after := u.cut(n)
 			put(f.reopen(t, after, h, n), after)
 		}
 	}
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
-	script := filepath.Join(dir, "script")
-	for path, text := range map[string]string{filepath.Join(in, "states"): list.String(), script: kernelScript} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if msg, err := exec.Command(vm, "-t", "600", "-i", in, script, out, disk.Name()).CombinedOutput(); err != nil {
-		log, _ := os.ReadFile(filepath.Join(out, "log"))
-		t.Fatalf("the virtual machine: %v\n%s%s", err, msg, log)
-	}
-	told, err := os.ReadFile(filepath.Join(out, "sums"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(told)), "\n")
-	if len(lines) != len(states) {
-		t.Fatalf("%d states were looked at, not %d", len(lines), len(states))
-	}
+	lines := shown(t, kernelScript, list.String(), disk.Name(), len(states))
 	for i, s := range states {
 		want := s.sums()
 		fill(s.origin[i*4096%len(s.origin):][:4096], 0xaa)

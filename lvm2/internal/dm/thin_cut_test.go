@@ -75,10 +75,16 @@ func (f *thinFamily) reopen(t *testing.T, disks []memory, h thinHistory, n int) 
 // someThinFamily is a pool with snapshots that share chunks.
 func someThinFamily(t *testing.T, discards string, chunks int, external bool) (*thinFamily, []memory) {
 	t.Helper()
-	f, disks := newThinPool(256, chunks, 4096, 80_000, 2)
+	return thinFamilyOf(t, discards, chunks, 4096, 80_000, external)
+}
+
+// thinFamilyOf is someThinFamily with chunks and volumes of other sizes, in bytes.
+func thinFamilyOf(t *testing.T, discards string, chunks int, chunk int64, size int, external bool) (*thinFamily, []memory) {
+	t.Helper()
+	f, disks := newThinPool(256, chunks, chunk, size, 2)
 	f.discards = discards
 	if external {
-		f.external = random(50_000)
+		f.external = random(size * 5 / 8 / sector * sector)
 		copy(f.contents[1], f.external)
 	}
 	for id := range uint64(2) {
