@@ -19,11 +19,11 @@ import (
 type Checker struct {
 	// Found is called for each finding. Its error ends the check.
 	Found func(Finding) error
-	// Progress, which may be nil, is told how many bytes of total are done of what is being read now:
-	// lv, or a RAID or mirror beneath the LV that is checked. One with legs that fail to read is read
-	// twice: all legs, and then what they are good for together.
+	// Progress, which may be nil, is told how many bytes of total are done of what is being read now: lv, or a RAID or
+	// mirror beneath the LV that is checked. A RAID with legs that fail to read is read twice: first leg by leg, then as
+	// the array.
 	Progress func(lv *LV, done, total int64)
-	// Contents, which may be nil, says what is to be read of an LV in the place of v, which is how it is on its devices; for one
+	// Contents, which may be nil, gives what is read of an LV in place of v, its bytes on the devices. It is for an LV
 	// whose changes are kept elsewhere. What is beneath the LV is verified all the same.
 	Contents func(lv *LV, v mapping.Volume) (mapping.Volume, error)
 
@@ -33,13 +33,13 @@ type Checker struct {
 
 // Finding is one thing that is wrong.
 type Finding struct {
-	// LV is the LV that was checked, or the RAID, mirror or thin pool beneath it, that offsets are of.
+	// LV is what offsets are of: the LV that was checked, or a RAID, mirror or thin pool beneath it.
 	LV     *LV
 	Offset int64 // bytes of LV
 	Length int64 // bytes
-	// Err says why bytes cannot be read: of LV, or if there is Legs, of the leg that is blamed.
+	// Err says why bytes cannot be read: those of LV or, with Legs, those of the leg that is blamed.
 	Err error
-	// Metadata says that Err is what is wrong with the metadata of the thin pool that LV is; Offset and Length mean nothing.
+	// Metadata says that Err is about the metadata of LV, a thin pool. Offset and Length mean nothing then.
 	Metadata bool
 	// Legs is what is wrong with the legs of a RAID or mirror; nil for bytes of LV that cannot be read.
 	Legs *raid.Finding
@@ -53,7 +53,7 @@ type FindingPlace struct {
 	Offset int64  // bytes
 }
 
-// CheckSummary is what a check of an LV comes to. All numbers but Faults are bytes.
+// CheckSummary is the result of a check of an LV. All numbers but Faults are bytes.
 type CheckSummary struct {
 	Size       int64 // of the LV; 0 for one without contents of its own
 	Lost       int64 // of the LV, that cannot be read
@@ -63,14 +63,14 @@ type CheckSummary struct {
 	Unreadable int64 // of legs, that fail to read
 	Metadata   int64 // of thin pools beneath, in use
 	Faults     int   // found in Metadata, or between it and what it says of itself
-	// Uncompared is why not all of Redundant was compared, besides Unreadable.
+	// Uncompared is why not all of Redundant was compared, apart from what is Unreadable.
 	Uncompared []error
 	Err        error // why the LV, or one beneath, a leg, or a cache of one, cannot be opened; nil if it can be
 
 	legs error // of Err: damaged superblocks and the like of legs that others make up for
 }
 
-// Good says whether nothing wrong was found. What could not be compared is not wrong, but may be: see Uncompared.
+// Good says whether nothing wrong was found. Bytes that could not be compared may still be wrong: see Uncompared.
 func (s CheckSummary) Good() bool {
 	return s.Lost == 0 && s.Differing == 0 && s.Unreadable == 0 && s.Faults == 0 && s.Err == nil
 }
@@ -86,13 +86,14 @@ func (s *CheckSummary) add(other CheckSummary) {
 	s.Err = errors.Join(s.Err, other.Err)
 }
 
-// Check reads all of an LV and, of the RAIDs and mirrors beneath, all legs: so every checksum on the way
-// is verified, and legs and parity are compared where they should agree; and all of the metadata of a thin pool, with the
-// counts of its space maps. What is out of sync, dirty,
-// missing, stale or still to be rebuilt is read where it can be, but not compared. A finding of bytes
-// that cannot be read is by the sector of 512 bytes; but after a mebibyte without a good sector, more of
-// that is presumed lost if it begins and ends with bad sectors. Check fails with the error of Found or
-// ctx only. An LV that cannot be opened has that in the summary.
+// Check reads all of an LV, all legs of the RAIDs and mirrors beneath it, and all metadata of its thin pool. So it
+// verifies every checksum on the way, compares legs and parity where they should agree, and counts what space maps count.
+// Bytes that are out of sync, dirty, missing, stale or still to be rebuilt are read where that is possible, but not
+// compared.
+//
+// Unreadable bytes are found by sectors of 512 bytes. After a mebibyte without a good sector, a piece that begins and
+// ends with bad sectors is presumed lost. Check fails with the error of Found or ctx only; why an LV cannot be opened is
+// in the summary.
 func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	var sum CheckSummary
 	var arrays, pools []*metadata.LV
@@ -150,7 +151,7 @@ func (c *Checker) Check(ctx context.Context, lv *LV) (CheckSummary, error) {
 	return sum, err
 }
 
-// assembly is what LVs of a VG are opened with here: made as the VG's own is, but with nobody to be told of what fails.
+// assembly is what the LVs of a VG are opened with here. It is made as the VG's own is, but tells nobody.
 func (c *Checker) assembly(vg *VG) *assembly.Assembly {
 	if c.assemblies[vg] == nil {
 		if c.assemblies == nil {
@@ -161,7 +162,7 @@ func (c *Checker) assembly(vg *VG) *assembly.Assembly {
 	return c.assemblies[vg]
 }
 
-// once verifies lv, unless that has been done for another LV that lies on it.
+// once verifies lv, unless that was done for another LV that lies on it.
 func (c *Checker) once(ctx context.Context, lv *LV, verify func(context.Context, *LV) (CheckSummary, error)) (CheckSummary, error) {
 	if done, ok := c.verified[lv.LV]; ok {
 		return done, nil

@@ -10,11 +10,10 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// A PV that shows on several devices is read from the one that something on disk speaks for: a system would
-// read it and not the other ([Options].Beats), it has room for the PV and the other has not, or its metadata
-// is newer. Where nothing speaks for either, they are read as one and compared; where the one thing speaks
-// for this device and another for that, or the metadata differ, none is read until the user names one. The
-// order of the devices decides nothing.
+// A PV that shows on several devices is read from the one that something on disk speaks for: a system would read it and
+// not the other ([Options].Beats), only it has room for the PV, or its metadata is newer. Where nothing speaks for any,
+// they are read as one and compared. Where different things speak for different devices, or the metadata differ, none is
+// read until the user names one. The order of the devices decides nothing.
 
 // resolveDuplicates leaves at most one device for each PV.
 func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
@@ -55,7 +54,7 @@ func (s *scanner) unread() map[metadata.UUID][]Device {
 	return all
 }
 
-// standsAgainst says whether a PV may be read although it shows on devices that cannot be.
+// standsAgainst says whether devices that cannot be read keep a PV that shows on them from being read elsewhere.
 func (s *scanner) standsAgainst(f *foundPV, unread []Device) bool {
 	if s.opts.Rival != nil && !s.chosen(f) {
 		if rival := s.opts.Rival(f.device); rival != "" {
@@ -82,7 +81,7 @@ func (s *scanner) beats(a, b Device) string {
 	return s.opts.Beats(a, b)
 }
 
-// bestDuplicate is the device to read a PV from that shows on several; nil if none may be.
+// bestDuplicate is the device that a PV is read from that shows on several; nil if none may be read.
 func (s *scanner) bestDuplicate(same []*foundPV) *foundPV {
 	slices.SortStableFunc(same, func(a, b *foundPV) int { return cmp.Compare(a.device.Name(), b.device.Name()) })
 	rivals := same
@@ -122,8 +121,7 @@ func (s *scanner) bestDuplicate(same []*foundPV) *foundPV {
 	return best
 }
 
-// compare finds out which of the devices with one PV are beaten by another, and of which pairs each beats the
-// other.
+// compare finds out which of the devices with one PV are beaten by another, and which pairs beat each other.
 func (s *scanner) compare(rivals []*foundPV) (beaten, contradiction map[*foundPV]string) {
 	beaten, contradiction = map[*foundPV]string{}, map[*foundPV]string{}
 	for i, f := range rivals {
@@ -184,7 +182,7 @@ func (s *scanner) rejectOthers(all, kept []*foundPV, why string) {
 	}
 }
 
-// rejectAll rejects devices with one PV, each with a word about the others.
+// rejectAll rejects devices with one PV, and says with each what the others are.
 func (s *scanner) rejectAll(all []*foundPV, why string) {
 	for _, f := range all {
 		var others []string
@@ -207,8 +205,8 @@ func selectFound(all []*foundPV, keep func(*foundPV) bool) []*foundPV {
 	return kept
 }
 
-// holder says who else uses one of the devices that show a PV: what is written to another than the one that is read may
-// be written to the same disk.
+// holder says who else uses one of the devices that show a PV. What is written to a device that is not read may land on
+// the same disk.
 func (o *Options) holder(shownBy []Device) string {
 	if o.InUse == nil {
 		return ""

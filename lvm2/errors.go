@@ -50,8 +50,8 @@ var (
 	// ErrLegs: the legs of a RAID contradict each other about which of them is right;
 	// see [Choice].
 	ErrLegs = assembly.ErrLegs
-	// ErrNotActivated: the kernel would refuse to make a block device of the LV, for what
-	// it finds on disk. Such an LV is not [LV.Visible].
+	// ErrNotActivated: the kernel would refuse to make a block device of the LV because of what is on disk. Such an LV is
+	// not [LV.Visible].
 	ErrNotActivated = assembly.ErrNotActivated
 	// ErrSnapshots: the COW store of a snapshot does not make sense.
 	ErrSnapshots = dm.ErrExceptions
@@ -71,7 +71,7 @@ var (
 	ErrNotComparable = dm.ErrNotComparable
 	// ErrReadOnly: the LV cannot be written as safely as the kernel would.
 	ErrReadOnly = errors.New("read-only")
-	// ErrNoSpace: what is to be written has no room where copies are kept, in the COW store of a snapshot; or in a thin pool.
+	// ErrNoSpace: there is no room for what is to be written, in a thin pool or in the COW store of a snapshot.
 	ErrNoSpace = dm.ErrFull
 	// ErrStale: the metadata on disk is not what was read by Open.
 	ErrStale = assembly.ErrStale

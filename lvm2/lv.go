@@ -17,43 +17,42 @@ type LV struct {
 	*metadata.LV
 	VG *VG
 
-	device *LV // the pool, of a thin device that the VG has no LV for
+	device *LV // the pool of a thin device without an LV
 }
 
-// Choice is what the user knows better of an LV than what is on disk. The zero value believes the disk.
+// Choice is what the user knows better about an LV than the disk does. The zero value believes the disk.
 type Choice struct {
-	// TrustLegs are the legs, counted from 0, of a RAID or mirror that are to be
-	// read as in sync whatever its superblocks or log say, and to be believed about
-	// the others. It is for the user who knows better where [LV.Open] fails with ErrLegs or
-	// too many legs are stale.
+	// TrustLegs are the legs, counted from 0, of a RAID or mirror that are read as in sync whatever its superblocks or
+	// log say, and believed about the other legs. It helps where [LV.Open] fails with ErrLegs, or too many legs are
+	// stale.
 	TrustLegs []int
-	// ThinPool says how a thin pool is to be read, where not by its own metadata.
+	// ThinPool says how a thin pool is read, other than by its own metadata.
 	ThinPool ThinPoolChoice
-	// OriginOnly says of a cached LV that its cache is lost, and the origin to be read
-	// alone. What was only in the cache reads as it was before.
+	// OriginOnly says that the cache of a cached LV is lost. The origin is read alone then; what was in the cache only
+	// reads as it was before.
 	OriginOnly bool
 }
 
 // ThinPoolChoice is for the user who knows better where the pool itself would be refused. The zero
 // value believes the pool.
 type ThinPoolChoice struct {
-	// Metadata is read in place of the pool's metadata LV: a repaired copy. Nil for none.
+	// Metadata is read in place of the pool's metadata LV: a repaired copy, for instance. May be nil.
 	Metadata Device
-	// MetadataLV is the name of an LV of the VG to be read in its place; "" for none.
+	// MetadataLV is the name of an LV of the VG that is read in place of the metadata LV; "" for none.
 	MetadataLV string
 	// IgnoreTransactionID accepts metadata of another age than the VG's.
 	IgnoreTransactionID bool
-	// Root is the block of the metadata where the mappings begin, of those that
-	// [LV.ThinRoots] finds; the superblock is not read then. 0 for that of the superblock.
+	// Root is the block of the metadata where the mappings begin, one of those that [LV.ThinRoots] finds. The superblock
+	// is not read then. 0 stands for the root that the superblock names.
 	Root uint64
-	// ReadReused reads chunks of a Root that belong to something else by now as they are.
+	// ReadReused reads chunks of a Root even if they belong to something else by now.
 	ReadReused bool
 	// Rebuild reads the mappings as [LV.ThinRebuild] puts them together again, where nodes of the metadata are damaged.
 	Rebuild Rebuild
 }
 
-// Choose has the LV, and all that lies on it, opened by a choice from now on. What is open
-// stays as it is. It is not for a VG of which an LV is open for writing.
+// Choose has the LV, and all that lies on it, opened by a choice from now on. Volumes that are open stay as they are. No
+// LV of the VG may be open for writing.
 func (lv *LV) Choose(c Choice) {
 	pool := assembly.ThinPoolChoice{
 		Metadata: c.ThinPool.Metadata, MetadataLV: c.ThinPool.MetadataLV, IgnoreTransactionID: c.ThinPool.IgnoreTransactionID,
@@ -120,9 +119,9 @@ func faultWord(err error) string {
 	return "unreadable"
 }
 
-// Fault is why the LV cannot be read: what [LV.Open] fails with, or what is wrong with a table that is read when
-// its bytes are first asked for; nil if nothing is. Of a pool it is why the LVs in it cannot be read. Bytes that are
-// missing are no fault, nor are legs of a RAID that others make up for.
+// Fault is why the LV cannot be read; nil if it can be. It is the error of [LV.Open], or of a table that is read with the
+// first bytes. The fault of a pool is why the LVs in it cannot be read. Missing bytes are no fault, nor are legs of a
+// RAID that others make up for.
 func (lv *LV) Fault() error {
 	if err := lv.VG.assembly.Fault(lv.LV); err != nil {
 		return fmt.Errorf("LV %s: %w", lv, err)
@@ -178,14 +177,14 @@ func (lv *LV) DataOffset() (offset int64, ok bool) {
 	return lv.VG.superblocks()[raid].DataOffset()
 }
 
-// InPlacesOf says whether the metadata have the bytes of the LV where they have those of old, an earlier reading of it.
-// What the LV keeps on disk may still have changed, if it is Stateful.
+// InPlacesOf says whether the metadata place the bytes of the LV where they place those of old, an earlier reading of it.
+// If the LV is Stateful, what it keeps on disk may have changed all the same.
 func (lv *LV) InPlacesOf(old *LV) bool {
 	return lv.fingerprint(lv.VG.places()) == old.fingerprint(old.VG.places())
 }
 
-// Fingerprint is equal for two readings of the LV, whenever and by whomever, if the metadata say the same of what its bytes
-// are. Whether a PV is there makes no difference.
+// Fingerprint is equal for two readings of the LV if the metadata say the same about what its bytes are. It does not
+// matter when, or by whom, they were read, or whether a PV is there.
 func (lv *LV) Fingerprint() metadata.Fingerprint { return lv.fingerprint(lv.VG.prints()) }
 
 // fingerprint is that of the LV among those of its VG, which has none of a thin device.
@@ -224,10 +223,9 @@ func (lv *LV) ThinRoots(also ...uint64) ([]ThinRoot, error) {
 	return roots, err
 }
 
-// Differences calls visit for each run of bytes of lv that is mapped otherwise than in since, another
-// thin LV of the same pool, such as a snapshot of it. Only mappings are compared, and no data
-// are read: equal bytes in different chunks differ. It fails with ErrNotComparable, or the first
-// error of visit.
+// Differences calls visit for each run of bytes of lv that since, another thin LV of the same pool, maps otherwise. Only
+// mappings are compared and no data is read, so equal bytes in different chunks differ. It fails with ErrNotComparable,
+// or the first error of visit.
 func (lv *LV) Differences(since *LV, visit func(off, length int64) error) error {
 	contents := func(lv *LV) (mapping.Volume, error) {
 		v, err := lv.VG.assembly.Contents(lv.LV)

@@ -16,25 +16,24 @@ import (
 
 // Options change what Open does. The zero value is fit for use.
 type Options struct {
-	// AtWord says whether the user has said that a device is a PV: that it looks like a part of something else
-	// is no reason to refuse it then.
+	// AtWord says whether the user has said that a device is a PV. It is not refused then for looking like a part of
+	// something else.
 	AtWord func(Device) bool
 	// Chosen says whether the user has named a device as the one to be read, where a PV shows on several.
 	Chosen func(Device) bool
-	// Beats says why a system would read the PV on a and not the same one on b: b is a part of a that lost
-	// what marks it as one, say. It is a phrase about a; "" if nothing but what is in the PVs tells.
+	// Beats says why a system would read the PV on a and not the same PV on b, as a phrase about a; for instance, b is a
+	// part of a that has lost what marks it as one. It is "" where only the PVs themselves tell.
 	Beats func(a, b Device) string
-	// Unread are parts of what cannot be read as a whole: members of an array that cannot be assembled. They
-	// give no PV; but a PV that shows on one of them too, and on a device that does not beat it, is not read
-	// unless it is Chosen.
+	// Unread are parts of what cannot be read as a whole: members of an array that cannot be assembled. They give no PV.
+	// A PV that shows on one of them and on another device is read only if that device beats it or is Chosen.
 	Unread []Device
-	// Rival names what cannot be read and may have the newer state of what shows on a device, "" for nothing. A PV
-	// there is not read unless it is Chosen.
+	// Rival names what cannot be read but may have the newer state of what shows on a device; "" for nothing. A PV there
+	// is read only if the device is Chosen.
 	Rival func(Device) string
-	// InUse says who else uses a device ("" for nobody). LVs on it, or on a PV that shows on it and is read from
-	// another, get health in-use.
+	// InUse says who else uses a device; "" for nobody. LVs on it get health in-use, and so do LVs whose PV shows on it
+	// and is read from another.
 	InUse func(Device) string
-	// Views are shown in place of what the devices have of those VGs, or beside what they have now.
+	// Views are VGs as they were. They are shown in place of, or beside, what the devices have now.
 	Views []View
 	// IsPV gives the UUID of the PV that a device is, by the user's word, whatever its label says; "" for
 	// what the label says. May be nil.
@@ -43,19 +42,18 @@ type Options struct {
 	Overwritten func(Device) []metadata.Reused
 	// ReadReused reads what may have been overwritten, or is of another age than the metadata, as it is now.
 	ReadReused bool
-	// UseMissing says whether to read a PV that was missing when its VG was changed, and is back. May be nil.
+	// UseMissing says whether a PV is read that was missing when its VG was changed, and is back. May be nil.
 	UseMissing func(*PV) bool
 	// CacheLost is told of a cached LV that is read from its origin alone because its cache
 	// is missing or damaged. Nothing is lost by that: the cache was in a mode in which all
 	// that was written is in the origin too.
 	CacheLost func(lv *LV, err error)
-	// SnapshotLost lets writes to an origin go on although a snapshot cannot keep what they overwrite, because its COW
-	// store is full or fails. The snapshot is invalid for ever then, as it would be in the kernel, and SnapshotLost is
-	// told, while the write waits: it must use no LV of the VG. Nil has such writes fail.
+	// SnapshotLost, if not nil, lets a write to an origin go on although a snapshot cannot keep what it overwrites,
+	// because the COW store is full or fails. As in the kernel, the snapshot is then invalid for ever. SnapshotLost is
+	// called while the write waits, so it must use no LV of the VG. If it is nil such a write fails.
 	SnapshotLost func(lv *LV, err error)
-	// LegFailed is told, once for each, of n bytes at off of a leg of a RAID or mirror
-	// that could not be read and will be read from the others. It may be called at
-	// any time, by several goroutines.
+	// LegFailed is told of n bytes at off of a leg of a RAID or mirror that could not be read, once for each range. They
+	// are then read from the other legs. Several goroutines may call it at any time.
 	LegFailed func(lv *LV, leg int, off, n int64, err error)
 }
 
@@ -364,7 +362,7 @@ func (s *scanner) reviewVGs() {
 	}
 }
 
-// use finds out whether a PV that was missing is read all the same, and who else uses the device of one that is read.
+// use finds out whether a PV that was missing is read all the same, and who else uses the device of a PV that is read.
 func (o *Options) use(pv *PV) (although bool) {
 	pv.use = pv.Device != nil && pv.FlaggedMissing() && o.UseMissing != nil && o.UseMissing(pv)
 	if !pv.Missing() {

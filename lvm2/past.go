@@ -22,7 +22,7 @@ type View struct {
 var (
 	// ErrReused is wrapped, with ErrMissing, by the error of reading what may have been overwritten since.
 	ErrReused = errors.New("may have been overwritten")
-	// ErrOtherAge: what the parts of an LV hold may not be of the age of the metadata that is shown.
+	// ErrOtherAge: the parts of an LV may hold bytes of another age than the metadata that are shown.
 	ErrOtherAge = errors.New("of another age than the metadata")
 )
 
@@ -71,9 +71,9 @@ func (vg *VG) placeAll(found []*foundPV) (placed []*foundPV) {
 	return placed
 }
 
-// Beside are VGs as Views describe them, beside those of the scan: on the same devices, and in none of the lists. There may be several of one
-// VG, which have the same directory: that of the VG of the scan, or a name that no other has. The first view of a VG that is
-// gone names it.
+// Beside are VGs as Views describe them, shown beside those of the scan: they lie on the same devices and are in none of
+// its lists. Several may be of one VG. They have one directory then: that of the scan's VG or, if it is gone, a new name
+// after the first view.
 func (s *Scan) Beside(views []View) []*VG {
 	var vgs, gone []*VG
 	named := map[metadata.UUID]*VG{}
@@ -107,8 +107,8 @@ func (s *Scan) Beside(views []View) []*VG {
 	return vgs
 }
 
-// RemovedThins are thin LVs of older texts whose pool is still there, read from what is left of their mappings. Only what is certain of them
-// can be read. One that cannot be read so is nil.
+// RemovedThins are thin LVs of older texts whose pool is still there, read from what is left of their mappings. Only what
+// is certain can be read. Nil stands for one of which nothing is.
 func (s *Scan) RemovedThins(pool *LV, old []*metadata.LV) ([]*LV, error) {
 	var ids []uint64
 	for _, lv := range old {
@@ -140,7 +140,8 @@ type Removed struct {
 // Name is what its file is called: LV@SEQNO.
 func (r Removed) Name() string { return fmt.Sprintf("%s@%d", r.LV.FileName(), r.Seqno) }
 
-// byWord is the PV that a device is by the user's word; nil if the user has not said so, or the label says the same.
+// byWord is the PV that a device is by the user's word. It is nil if the user has said nothing, or if the label says the
+// same.
 func (s *scanner) byWord(dev Device, labelled *foundPV) *foundPV {
 	if s.opts.IsPV == nil {
 		return nil
@@ -178,7 +179,7 @@ func (pv *PV) reused() []metadata.Reused {
 	return ranges
 }
 
-// withoutReused is the PV's device without what may have been overwritten.
+// withoutReused is the PV's device; what may have been overwritten is missing there.
 func (pv *PV) withoutReused(d Device) Device {
 	ranges := pv.reused()
 	if len(ranges) == 0 {
@@ -195,8 +196,8 @@ func reusedError(r metadata.Reused) error {
 	return fmt.Errorf("%w by %s: %w", ErrReused, r.By, ErrMissing)
 }
 
-// Overwritten is how many bytes beneath the LV, of PVs that are there, may have been overwritten since the metadata that are shown were written, by whom,
-// and of how many.
+// Overwritten is how many bytes beneath the LV may have been overwritten since the metadata that are shown were written,
+// by whom, and of how many. Only PVs that are there count.
 func (lv *LV) Overwritten() (bytes, of int64, by []string) {
 	ranges := map[metadata.UUID][]metadata.Reused{}
 	for _, pv := range lv.PVs() {
@@ -205,8 +206,8 @@ func (lv *LV) Overwritten() (bytes, of int64, by []string) {
 	return metadata.Overwritten(lv.LV, ranges)
 }
 
-// ExceptionsAlone is why only the exceptions of a snapshot that is shown as it was can be read: nothing tells what its origin has overwritten
-// since. It is nil for all else.
+// ExceptionsAlone is why only the exceptions can be read of a snapshot that is shown as it was: nothing tells what its
+// origin has overwritten since. It is nil for everything else.
 func (lv *LV) ExceptionsAlone() error {
 	if seg := lv.SnapshotOf(); seg != nil {
 		return lv.VG.otherAge(seg.LV)
@@ -214,8 +215,8 @@ func (lv *LV) ExceptionsAlone() error {
 	return nil
 }
 
-// otherAge is why what the parts of an LV hold may be of another age than the metadata; nil if it is not, or the user has it read all
-// the same.
+// otherAge is why the parts of an LV may hold bytes of another age than the metadata; nil if they do not, or the user has
+// them read all the same.
 func (vg *VG) otherAge(lv *metadata.LV) error {
 	if vg.past == nil || vg.opts.ReadReused {
 		return nil

@@ -56,12 +56,12 @@ func (m *MetadataArea) Free() int64 {
 	return max(0, largest-m.TextSize) / sectorSize * sectorSize
 }
 
-// Missing says whether lvm would treat the PV as absent: it is, or its metadata says that
-// it was while the VG was changed. [Options].UseMissing has such a one read.
+// Missing says whether lvm would treat the PV as absent. Either it is absent, or its metadata say that it was while the
+// VG was changed; [Options].UseMissing has such a PV read.
 func (pv *PV) Missing() bool { return pv.Device == nil || pv.FlaggedMissing() && !pv.use }
 
-// MetadataLost is why none of the PV's copies of its VG's metadata can be read, so that which VG it is of is not
-// known from it; nil if one can be read, or it has none.
+// MetadataLost is why none of the PV's copies of the metadata can be read, so that nothing says which VG it belongs to.
+// It is nil if one can be read, or if the PV has none.
 func (pv *PV) MetadataLost() error {
 	if !pv.damaged {
 		return nil
@@ -75,8 +75,8 @@ func (pv *PV) MetadataLost() error {
 	return fmt.Errorf("its metadata cannot be read: %w", errors.Join(errs...))
 }
 
-// Shortfall is by how many bytes the device is smaller than the PV, 0 if it is not: an image that was cut short, a
-// part of an array. What lies behind the end of the device is missing.
+// Shortfall is how many bytes smaller than the PV the device is, 0 if it is not. It may be an image that was cut short,
+// or a part of an array. What lies behind its end is missing.
 func (pv *PV) Shortfall() int64 {
 	if pv.Device == nil {
 		return 0
@@ -97,8 +97,8 @@ func (pv *PV) present() int64 {
 	return size
 }
 
-// Lacks says whether any of the extents of an area cannot be there: the PV is missing, its device ends
-// before them, or they may have been overwritten.
+// Lacks says whether some extents of an area cannot be there: the PV is missing, its device ends before them, or they may
+// have been overwritten.
 func (pv *PV) Lacks(first, extents uint64) bool {
 	if pv.Missing() {
 		return true

@@ -9,14 +9,14 @@ import (
 // Rebuild is how much is read of what [LV.ThinRebuild] put together again.
 type Rebuild = assembly.Rebuild
 
-// The least that is to be said for what is read.
+// Which mappings are read, by what speaks for them.
 const (
 	NoRebuild      = assembly.NoRebuild      // the trees are read as they are
-	RebuildCertain = assembly.RebuildCertain // and what the metadata decide
-	RebuildLikely  = assembly.RebuildLikely  // and what all that is left speaks for
+	RebuildCertain = assembly.RebuildCertain // also what the metadata decide
+	RebuildLikely  = assembly.RebuildLikely  // also what is likely by all that is left
 )
 
-// ErrNoThinRoot: the superblock of a pool is not to be used, and no other root was chosen.
+// ErrNoThinRoot: the superblock of a pool must not be used, and no other root was chosen.
 var ErrNoThinRoot = dm.ErrNoThinRoot
 
 // RebuiltPool is a thin pool whose mappings were put together again.
@@ -55,9 +55,9 @@ type UnassignedMappings struct {
 	Mappings    uint64
 }
 
-// ThinRebuild puts the mappings of the thin pool that lv is together again, where nodes of its metadata are damaged, from those that are whole. It
-// begins at the root that was chosen, or that of the superblock, and fails if neither is there. It reads all of the metadata, and nothing
-// is read from what it finds unless [ThinPoolChoice] says so.
+// ThinRebuild puts the mappings of the thin pool that lv is together again from the nodes that are whole. It begins at
+// the root that was chosen, or at that of the superblock, and fails if neither is there. It reads all of the metadata.
+// Volumes are read from what it finds only if [ThinPoolChoice] says so.
 func (lv *LV) ThinRebuild() (*RebuiltPool, error) {
 	found, err := lv.VG.assembly.ThinRebuild(lv.LV)
 	if err != nil {

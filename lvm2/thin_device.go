@@ -9,14 +9,14 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// thinDevices are the thin devices of a pool that no LV is there for, which are found once.
+// thinDevices are the thin devices of a pool that have no LV. They are found once.
 type thinDevices struct {
 	mu   sync.Mutex
 	pool map[*metadata.LV]map[uint64]*LV
 }
 
-// ThinDevices are the thin devices in the thin pool that lv is for which the VG has no LV, such as those of docker, as LVs by
-// ID: POOL#ID. Each ends with its last chunk, since only LVs have sizes. It reads the metadata of the pool.
+// ThinDevices are the thin devices of the thin pool that lv is which have no LV, such as those of docker. They are given
+// as LVs by ID: POOL#ID. Each ends with its last chunk, because only LVs have sizes. It reads the metadata of the pool.
 func (lv *LV) ThinDevices() ([]*LV, error) {
 	found, err := lv.VG.assembly.ThinDevices(lv.LV)
 	named := map[uint64]bool{}
@@ -32,7 +32,7 @@ func (lv *LV) ThinDevices() ([]*LV, error) {
 	return devices, err
 }
 
-// UnnamedThinDevices are the ThinDevices of all pools among lvs. What is wrong with a pool is told otherwise: see [LV.Fault].
+// UnnamedThinDevices are the ThinDevices of all pools among lvs. [LV.Fault] says what is wrong with a pool.
 func UnnamedThinDevices(lvs []*LV) (devices []*LV) {
 	for _, lv := range lvs {
 		if _, ok := lv.Mapping().(*metadata.ThinPool); ok {
@@ -61,9 +61,9 @@ func (d *thinDevices) of(pool *LV, id uint64, size int64) *LV {
 	return lv
 }
 
-// ThinDevice finds the thin device that is called POOL#ID. One that an LV is there for is that LV, unless the pool is read from
-// another root: there the ID may have been another's. It fails if there is no such
-// pool or device.
+// ThinDevice finds the thin device that is called POOL#ID. If an LV is there for it, it is that LV; but not where the
+// pool is read from another root, since the ID may have been another's there. It fails if there is no such pool or
+// device.
 func (vg *VG) ThinDevice(name string) (*LV, error) {
 	at := strings.LastIndexByte(name, '#')
 	if at < 0 {

@@ -36,8 +36,8 @@ type CacheUsage struct {
 // WritecacheUsage is how many blocks a writecache has, and how many of them are free.
 type WritecacheUsage struct{ Total, Free uint64 }
 
-// Usage reads from the metadata of pools, caches and snapshots how full the LV is. Where that
-// takes to read more than 64 MiB it is not told.
+// Usage reads how full the LV is from the metadata of pools, caches and snapshots. It tells nothing where that means
+// reading more than 64 MiB.
 func (lv *LV) Usage() Usage {
 	u := lv.VG.assembly.Usage(lv.LV)
 	return Usage{

@@ -28,7 +28,7 @@ type VG struct {
 
 	partial     func() map[*metadata.LV]bool
 	incomplete  func() map[*metadata.LV]bool // partial, or with a COW store that is
-	lost        func() map[*metadata.LV]bool // partial, and no RAID may make that good
+	lost        func() map[*metadata.LV]bool // partial, and not made good by a RAID
 	prints      func() map[*metadata.LV]metadata.Fingerprint
 	places      func() map[*metadata.LV]metadata.Fingerprint // with what the PVs are read from
 	superblocks func() map[*metadata.LV]assembly.Superblocks // of RAIDs
@@ -101,9 +101,8 @@ func (s source) Missing(pv *metadata.PV) bool    { return s.vg.pvs[pv].Missing()
 func (s source) Partial(lv *metadata.LV) bool    { return s.vg.partial()[lv] }
 func (s source) OtherAge(lv *metadata.LV) error  { return s.vg.otherAge(lv) }
 
-// DirName is the name of the VG's directory: its name; NAME@XXXXXX, with the first
-// group of the UUID, where two VGs of a scan share the name; @UUID where the name is
-// not one that lvm would allow.
+// DirName is the name of the VG's directory. That is its name, or NAME@XXXXXX, with the first group of the UUID, where
+// two VGs of a scan share the name. It is @UUID where lvm would not allow the name.
 func (vg *VG) DirName() string { return vg.dirName }
 
 // LV finds a logical volume by its name, visible or not; nil if there is none.

@@ -39,10 +39,9 @@ func (lv *LV) Open() (*Volume, error) {
 	return &Volume{lv: lv, contents: contents, moves: moves}, nil
 }
 
-// OpenWritable makes the LV readable and writable: it claims the devices beneath, of an origin or a snapshot those beneath
-// the origin and all its snapshots, and reads the metadata of the VG again. It fails with ErrReadOnly where
-// [LV.ReadOnlyReason] says so, with ErrStale when the metadata has changed, and
-// with the device's error where a claim fails.
+// OpenWritable makes the LV readable and writable. It claims the devices beneath, and for an origin or a snapshot those
+// beneath the whole family; then it reads the metadata of the VG again. It fails with ErrReadOnly and the reason of
+// [LV.ReadOnlyReason], with ErrStale if the metadata has changed, and with the device's error if a claim fails.
 func (lv *LV) OpenWritable() (*Volume, error) {
 	v, err := lv.Open()
 	if err != nil {
@@ -84,8 +83,8 @@ func (v *Volume) Size() int64 { return v.contents.Size() }
 // Writable says whether the volume is from OpenWritable.
 func (v *Volume) Writable() bool { return v.writer != nil }
 
-// Moves says whether bytes of the volume may come to lie elsewhere while it is open: those of a snapshot do when
-// its origin is written, and those of a thin LV when it is. What Map then said of them is to be used at once, by one who knows that nobody writes.
+// Moves says whether bytes of the volume may come to lie elsewhere while it is open: those of a snapshot when its origin
+// is written, those of a thin LV when it is written. An answer of Map must then be used at once, while nobody writes.
 func (v *Volume) Moves() bool { return v.moves }
 
 // Map answers where bytes are; see [mapping.Volume].
@@ -120,8 +119,8 @@ func (v *Volume) Sync() error {
 	return v.writer.Sync()
 }
 
-// Close syncs and gives up the claims of a writable volume. The second and later calls
-// do nothing. Nobody may use the volume any more.
+// Close syncs and gives up the claims of a writable volume. Nobody may use the volume any more; further calls of Close do
+// nothing.
 func (v *Volume) Close() error {
 	var errs []error
 	v.release.Do(func() {

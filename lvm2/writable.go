@@ -89,7 +89,7 @@ func (vg *VG) readOnlyReason() string {
 	return ""
 }
 
-// doubt is why it is not certain what is in use of the VG, as a phrase; "" if it is.
+// doubt is why it is uncertain which extents of the VG are in use, as a phrase; "" if it is certain.
 func (vg *VG) doubt() string {
 	switch {
 	case vg.Contested() != nil:
@@ -110,7 +110,7 @@ func (pv *PV) doubt() string {
 	case pv.Broken() != nil:
 		return fmt.Sprintf("the metadata of PV %s is damaged", pv.Label)
 	case pv.FlaggedMissing() && !pv.Missing():
-		return pv.missing() // and is read all the same
+		return pv.missing() // and yet it is read
 	case pv.told:
 		return fmt.Sprintf("%s has no label that says that it is the PV", pv)
 	case pv.Shortfall() > 0:
