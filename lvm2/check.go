@@ -14,8 +14,8 @@ import (
 // Checker looks for what is wrong with LVs, by reading everything. A RAID or thin pool that several LVs lie on is verified
 // once. It is for one goroutine.
 //
-// It opens LVs for itself, by the same choices: arrays remember which of their legs failed, and what a check finds must not
-// change the health of LVs in use. Options.LegFailed is not told either.
+// It has the VG assembled once more, by the same code and choices. For an array remembers which of its legs failed, and
+// what a check finds must not change the health of LVs in use. Options.LegFailed is not told either.
 type Checker struct {
 	// Found is called for each finding. Its error ends the check.
 	Found func(Finding) error
@@ -289,7 +289,7 @@ func (r *contentsCheck) run() error {
 	return r.close()
 }
 
-// read reads up to a piece from off, of which the first n bytes are one run. It returns how many.
+// read reads at most a piece from off, and returns how many bytes that were. The first n bytes are one run.
 func (r *contentsCheck) read(survey *mapping.Survey, buf []byte, off, n int64, unmapped error) (int64, error) {
 	most := min(r.volume.Size()-off, checkPiece-off%checkPiece)
 	for unmapped == nil && n < most {

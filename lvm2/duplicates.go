@@ -10,10 +10,10 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// A PV that shows on several devices is read from the one that something on disk speaks for: a system would read it and
-// not the other ([Options].Beats), only it has room for the PV, or its metadata is newer. Where nothing speaks for any,
-// they are read as one and compared. Where different things speak for different devices, or the metadata differ, none is
-// read until the user names one. The order of the devices decides nothing.
+// A PV may show on several devices. It is read from the one that something on disk speaks for: a system would read that
+// one and not the other ([Options].Beats), only that one has room for the PV, or its metadata is newer. Where nothing
+// speaks for any, they are read as one and compared. Where different things speak for different devices, or the metadata
+// differ, none is read until the user names one. The order of the devices decides nothing.
 
 // resolveDuplicates leaves at most one device for each PV.
 func (s *scanner) resolveDuplicates(found []*foundPV) []*foundPV {
@@ -81,7 +81,7 @@ func (s *scanner) beats(a, b Device) string {
 	return s.opts.Beats(a, b)
 }
 
-// bestDuplicate is the device that a PV is read from that shows on several; nil if none may be read.
+// bestDuplicate is the device that a PV on several devices is read from; nil if none may be read.
 func (s *scanner) bestDuplicate(same []*foundPV) *foundPV {
 	slices.SortStableFunc(same, func(a, b *foundPV) int { return cmp.Compare(a.device.Name(), b.device.Name()) })
 	rivals := same
@@ -121,7 +121,7 @@ func (s *scanner) bestDuplicate(same []*foundPV) *foundPV {
 	return best
 }
 
-// compare finds out which of the devices with one PV are beaten by another, and which pairs beat each other.
+// compare finds which of the devices with one PV are beaten by another, and which pairs beat each other.
 func (s *scanner) compare(rivals []*foundPV) (beaten, contradiction map[*foundPV]string) {
 	beaten, contradiction = map[*foundPV]string{}, map[*foundPV]string{}
 	for i, f := range rivals {

@@ -12,7 +12,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// LV is a logical volume: what the metadata say of it, and what the devices of its VG do.
+// LV is a logical volume: what the metadata say of it, and what the devices of its VG say.
 type LV struct {
 	*metadata.LV
 	VG *VG
@@ -28,7 +28,7 @@ type Choice struct {
 	TrustLegs []int
 	// ThinPool says how a thin pool is read, other than by its own metadata.
 	ThinPool ThinPoolChoice
-	// OriginOnly says that the cache of a cached LV is lost. The origin is read alone then; what was in the cache only
+	// OriginOnly says that the cache of a cached LV is lost. Then only the origin is read. What was only in the cache
 	// reads as it was before.
 	OriginOnly bool
 }
@@ -137,7 +137,7 @@ func (lv *LV) Partial() bool {
 	return lv.VG.partial()[lv.LV]
 }
 
-// Incomplete says whether the LV is Partial, or the COW store of a snapshot of it is, or of one that it lies on.
+// Incomplete says whether the LV is Partial, or the COW store of a snapshot of it or of an LV beneath it is.
 func (lv *LV) Incomplete() bool {
 	if lv.device != nil {
 		return lv.device.Incomplete()
@@ -168,7 +168,7 @@ func (lv *LV) OutOfSync() bool {
 }
 
 // DataOffset is where the data begin in the legs of a RAID, or in this leg of one, in bytes;
-// until it is done, a reshape begins elsewhere. It is not ok where no superblock tells.
+// until a reshape is done, what it has moved may begin elsewhere. ok is false where no superblock tells.
 func (lv *LV) DataOffset() (offset int64, ok bool) {
 	raid := lv.LV
 	if image := lv.Uses().As(metadata.RoleLeg, metadata.KindRAID); lv.RAID() == nil && image != nil {
@@ -177,7 +177,7 @@ func (lv *LV) DataOffset() (offset int64, ok bool) {
 	return lv.VG.superblocks()[raid].DataOffset()
 }
 
-// InPlacesOf says whether the metadata place the bytes of the LV where they place those of old, an earlier reading of it.
+// InPlacesOf says whether the bytes of the LV lie, by the metadata, where those of old lie, an earlier reading of it.
 // If the LV is Stateful, what it keeps on disk may have changed all the same.
 func (lv *LV) InPlacesOf(old *LV) bool {
 	return lv.fingerprint(lv.VG.places()) == old.fingerprint(old.VG.places())
@@ -187,7 +187,7 @@ func (lv *LV) InPlacesOf(old *LV) bool {
 // matter when, or by whom, they were read, or whether a PV is there.
 func (lv *LV) Fingerprint() metadata.Fingerprint { return lv.fingerprint(lv.VG.prints()) }
 
-// fingerprint is that of the LV among those of its VG, which has none of a thin device.
+// fingerprint picks the LV's from those of its VG, which has none for a thin device.
 func (lv *LV) fingerprint(all map[*metadata.LV]metadata.Fingerprint) metadata.Fingerprint {
 	if lv.device != nil {
 		return all[lv.device.LV].OfDevice(lv.LV)
@@ -208,12 +208,11 @@ type ThinRoot struct {
 	Newest   uint64   // the highest time of a mapping
 }
 
-// ThinRoots looks through all metadata of the thin pool that lv is for places where its mappings may
-// begin, whatever its superblock says, with the most plausible first. It reads all of the
-// metadata, and believes checksums only; what it finds may be of the past. One is chosen by
-// [ThinPoolChoice].
+// ThinRoots searches all metadata of the thin pool that lv is. It finds the places where its mappings may begin, whatever
+// the superblock says. The most plausible place comes first. Only checksums are believed, so a place may be of the past.
+// One is chosen by [ThinPoolChoice].
 //
-// also are IDs of devices that are looked for beside those of the LVs in the pool: of LVs that were removed.
+// also are IDs of devices to look for besides those of the LVs in the pool: those of LVs that were removed.
 func (lv *LV) ThinRoots(also ...uint64) ([]ThinRoot, error) {
 	found, err := lv.VG.assembly.ThinRoots(lv.LV, also)
 	roots := make([]ThinRoot, len(found))
@@ -223,9 +222,9 @@ func (lv *LV) ThinRoots(also ...uint64) ([]ThinRoot, error) {
 	return roots, err
 }
 
-// Differences calls visit for each run of bytes of lv that since, another thin LV of the same pool, maps otherwise. Only
-// mappings are compared and no data is read, so equal bytes in different chunks differ. It fails with ErrNotComparable,
-// or the first error of visit.
+// Differences calls visit for each run of bytes that lv maps otherwise than since does, another thin LV of the same pool.
+// Only mappings are compared and no data is read, so equal bytes in different chunks differ. It fails with
+// ErrNotComparable, or the first error of visit.
 func (lv *LV) Differences(since *LV, visit func(off, length int64) error) error {
 	contents := func(lv *LV) (mapping.Volume, error) {
 		v, err := lv.VG.assembly.Contents(lv.LV)

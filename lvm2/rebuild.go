@@ -6,7 +6,7 @@ import (
 	"lvm2fs/lvm2/internal/rebuild"
 )
 
-// Rebuild is how much is read of what [LV.ThinRebuild] put together again.
+// Rebuild says which of the mappings that [LV.ThinRebuild] put together again are read.
 type Rebuild = assembly.Rebuild
 
 // Which mappings are read, by what speaks for them.
@@ -25,7 +25,7 @@ type RebuiltPool struct {
 	Devices   []RebuiltDevice
 	// Notes say what it rests on, and what could not be read.
 	Notes []string
-	// Unassigned are nodes with mappings that are in use, and of which nothing says whose they are.
+	// Unassigned are nodes in use with mappings. Nothing says whose they are.
 	Unassigned []UnassignedMappings
 }
 

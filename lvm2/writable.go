@@ -135,5 +135,5 @@ func (pv *PV) missing() string {
 
 // Inherit keeps the knowledge that old's cache was clean before we wrote; the superblock no longer shows it.
 // old is the same LV of an earlier reading of the metadata. What has changed on disk since is not inherited.
-// It is for before lv is used, and while nobody writes to old.
+// Call it before lv is used, while nobody writes to old.
 func (lv *LV) Inherit(old *LV) { lv.VG.assembly.Inherit(lv.LV, old.VG.assembly, old.LV) }

@@ -51,8 +51,8 @@ type ThinPoolChoice struct {
 	IgnoreTransactionID bool
 	Root                uint64
 	Removed             *dm.RemovedThin // read only that device, from there
-	ShowsRemoved        bool            // other volumes read from free chunks what was removed from the pool
-	ReadReused          bool            // chunks that the superblock has given to something else are read
+	ShowsRemoved        bool            // what was removed from the pool is read elsewhere, from free chunks
+	ReadReused          bool            // chunks are read even if the superblock has given them to something else
 	Rebuild             Rebuild
 }
 

@@ -75,9 +75,9 @@ func (a *Assembly) raid(seg *metadata.Segment, m *metadata.RAID) (mapping.Volume
 	if size <= capacity || state != nil && (state.sizeless() || state.incomplete()) {
 		return array, nil
 	}
-	// When a reshape to fewer legs is done but not yet acknowledged by lvm2, the kernel makes
-	// a block device of the old size, whose end fails to read; without one of the legs, or with
-	// superblocks that give no size, one of the new size.
+	// A reshape to fewer legs may be done but not yet acknowledged by lvm2. Then the kernel makes
+	// a block device of the old size, whose end fails to read. Without one of the legs, or with
+	// superblocks that give no size, it makes one of the new size.
 	cut := dm.Missing(size-capacity, fmt.Errorf("%s: cut off by a reshape to fewer legs: %w", seg.LV.Name, ErrMissing))
 	return dm.Concat([]mapping.Volume{array, cut}), nil
 }

@@ -22,11 +22,11 @@ type raidNotes struct {
 	supers [][]byte
 }
 
-// maxRAIDBits is more bytes than the bits of any bitmap of lvm2's have: it makes no more than 2 Mi regions.
+// maxRAIDBits bounds the bytes that the bits of a bitmap take. lvm2 makes at most 2 Mi regions, which take a quarter of it.
 const maxRAIDBits = 1 << 20
 
-// settleMax is the number of bytes of dirty regions up to which they are brought in sync before the first write, which
-// waits for it. After a crash there are fewer; an array with more was never in sync.
+// settleMax bounds the bytes of dirty regions that are brought in sync before the first write, which waits for that. A
+// crash leaves fewer. An array with more was never in sync.
 const settleMax = 4 << 30
 
 // legNotes is what is noted beside one leg.
@@ -98,7 +98,7 @@ func (n *raidNotes) Load() ([]byte, error) {
 	return found, n.judgeBits(all[0].super)
 }
 
-// judge says why the array cannot be written, by what is noted beside a leg.
+// judge is why what is noted beside a leg keeps the array from being written; nil if it does not.
 func (n *raidNotes) judge(leg int, l, first legNotes) error {
 	s := l.super
 	agree := s.Events == n.Events && s.Resync == ondisk.All
@@ -106,7 +106,7 @@ func (n *raidNotes) judge(leg int, l, first legNotes) error {
 	switch {
 	case s.Resync != ondisk.All && s.Resync != 0, s.Recovery != ondisk.All, s.Failed != first.super.Failed, s.Reshaping,
 		n.Events-s.Events > raid.CrashEvents, !agree && len(n.Lost) > 0, !n.tells(s):
-		// They were in order when they were judged; the kernel may have used the array meanwhile.
+		// The superblocks were in order when the array was assembled. The kernel may have used it since.
 		return fmt.Errorf("the superblock of leg %d is not that of an array in order", leg)
 	case s.Events > math.MaxInt64:
 		return fmt.Errorf("the superblock of leg %d has %d events", leg, s.Events)
@@ -118,8 +118,8 @@ func (n *raidNotes) judge(leg int, l, first legNotes) error {
 	return nil
 }
 
-// judgeBits says why the array cannot be written, by the bits of its bitmaps. Where a leg has failed, they are what it
-// lacks.
+// judgeBits is why the bits of its bitmaps keep the array from being written; nil if they do not. Where a leg has failed,
+// they list what that leg lacks, and keep nobody from writing.
 func (n *raidNotes) judgeBits(super *ondisk.RAIDSuperblock) error {
 	if super.Failed != [4]uint64{} {
 		return nil
@@ -142,7 +142,8 @@ func (n *raidNotes) judgeBits(super *ondisk.RAIDSuperblock) error {
 	return nil
 }
 
-// tells says whether the legs that have failed by a superblock are not written. It notes whether all those are named.
+// tells says whether a superblock names no leg as failed that is to be written. It notes whether a lost leg is one that
+// the superblock does not name.
 func (n *raidNotes) tells(super *ondisk.RAIDSuperblock) bool {
 	for _, leg := range n.Legs {
 		if super.HasFailed(leg) {
@@ -254,8 +255,8 @@ func (a *Assembly) raidReadOnly(seg *metadata.Segment, text raid.Geometry, c rai
 	return ""
 }
 
-// cutOff says whether the array was being written, by lvm2fs, when it was cut off: a superblock says that it is in sync
-// nowhere. Superblocks that differ are then those of before and after a step.
+// cutOff says whether lvm2fs was cut off while it wrote the array: a superblock then says that it is in sync nowhere.
+// Superblocks that differ are then those of before and after a step.
 func cutOff(legs []raidLegState) bool {
 	return slices.ContainsFunc(legs, func(leg raidLegState) bool { return leg.lost == nil && leg.super != nil && leg.super.Resync == 0 })
 }

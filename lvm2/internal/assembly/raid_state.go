@@ -100,9 +100,9 @@ func (leg *raidLegState) judge(i int, newest *ondisk.RAIDSuperblock) {
 	}
 }
 
-// contradicted says whether a leg has missed writes, by another leg's superblock, and yet claims to be whole
-// in one that is no older and says nothing of the other leg. To come back whole, it would have been rebuilt, and the other
-// leg have said so.
+// contradicted fails if one leg's superblock says that another leg missed writes, but that leg's own, which is no older,
+// says that it is whole and nothing of the first. A leg is whole again only after it was rebuilt, and then the first
+// would say so.
 func (s *raidState) contradicted() error {
 	for i, accuser := range s.legs {
 		for j, leg := range s.legs {
@@ -117,8 +117,8 @@ func (s *raidState) contradicted() error {
 	return nil
 }
 
-// mayBeOld says whether the array could have gone on without any leg whose superblock can be read, and so leave
-// all of them stale, when the superblock of a leg that is there cannot be read.
+// mayBeOld says whether all legs whose superblocks can be read may be stale: a leg is there whose superblock cannot be
+// read, and the array could have gone on without all the others.
 func (s *raidState) mayBeOld(g raid.Geometry) bool {
 	unknown := func(leg raidLegState) bool { return leg.unknown }
 	return slices.ContainsFunc(s.legs, unknown) && g.Survives(func(i int) bool {

@@ -9,7 +9,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// family is an origin with its snapshots, without one that is being merged. All their segments share one state.
+// family is an origin with its snapshots, except one that is being merged. All their segments share one state.
 type family struct {
 	*dm.Snapshots
 	members map[*metadata.Snapshot]*dm.Snapshot
@@ -23,8 +23,7 @@ func (f *family) needsCheck() bool { return false }
 func (f *family) inherit(state)    {}
 func (f *family) usage() Usage     { return Usage{} }
 
-// family is the family of an origin. There is one for as long as the metadata stay the same, and all that is open shares
-// it.
+// family is the family of an origin. All that is open shares it, for as long as the metadata stay the same.
 func (a *Assembly) family(origin *metadata.LV) (*family, error) {
 	f := a.families[origin]
 	if f == nil {
@@ -85,8 +84,8 @@ func (a *Assembly) snapshot(seg *metadata.Segment) (mapping.Volume, error) {
 	return s, nil
 }
 
-// exceptionsAlone is a snapshot whose origin was changed without it. Its store is as old as it was then, and nothing
-// tells what the origin has overwritten since, so only the store is read. why says so.
+// exceptionsAlone is a snapshot whose origin was changed without it, as why says. Nothing tells what the origin has
+// overwritten since, so only the COW store is read.
 func (a *Assembly) exceptionsAlone(m *metadata.Snapshot, why error) (mapping.Volume, error) {
 	store, err := a.exceptionStore(m)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // cannot be read.
 type Superblocks []*ondisk.RAIDSuperblock
 
-// Superblocks reads them, of a RAID, through the LVs that hold them. It is for reports: what is
+// Superblocks reads the superblocks of a RAID through the LVs that hold them. It is for reports: what is
 // unreadable or makes no sense is left out.
 func (a *Assembly) Superblocks(m *metadata.RAID) Superblocks {
 	s := make(Superblocks, len(m.Legs))
@@ -41,8 +41,8 @@ func (s Superblocks) OutOfSync(leg int) bool {
 	return s.Reshaping() || s[leg] != nil && s[leg].Recovery != ondisk.All
 }
 
-// DataOffset is where the data begin in the legs, in bytes. It is not ok where no superblock tells. A reshape that is not
-// done begins elsewhere.
+// DataOffset is where the data begin in the legs, in bytes. Until a reshape is done, what it has moved may begin
+// elsewhere. ok is false where no superblock tells.
 func (s Superblocks) DataOffset() (offset int64, ok bool) {
 	i := slices.IndexFunc(s, func(sb *ondisk.RAIDSuperblock) bool { return sb != nil })
 	if i < 0 {

@@ -244,7 +244,7 @@ func (a *Assembly) NeedsCheck(lv *metadata.LV) bool {
 type Pool struct {
 	ChunkSize      int64 // bytes
 	Metadata, Data mapping.Volume
-	Believed       bool // no root of the mappings was named in place of the superblock's
+	Believed       bool // the mappings begin at the root that the superblock names
 }
 
 // Pool is what the thin pool that lv is lies on.

@@ -7,14 +7,14 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// Rebuild is how much of what was put together again of a pool is read.
+// Rebuild says which of the mappings that [Assembly.ThinRebuild] put together again are read.
 type Rebuild uint8
 
-// Which mappings are read, by what speaks for them.
+// Each includes the ones before it.
 const (
 	NoRebuild      Rebuild = iota // the trees are read as they are
-	RebuildCertain                // also what the metadata decide
-	RebuildLikely                 // also what is likely by all that is left
+	RebuildCertain                // also mappings that the metadata decide
+	RebuildLikely                 // also mappings that all that is left makes likely
 )
 
 // ThinRebuild puts the mappings of the thin pool that lv is together again.
@@ -41,7 +41,7 @@ func (a *Assembly) thinPlan(lv *metadata.LV) (*dm.ThinPlan, error) {
 	return dm.RebuildThinPool(meta, data, m.ChunkSize, opts.Root, known)
 }
 
-// rebuild has an open pool read as it was put together again, if that was chosen.
+// rebuild has an open pool read as ThinRebuild puts it together, if that was chosen.
 func (a *Assembly) rebuild(lv *metadata.LV, p *dm.ThinPool) error {
 	opts := a.choices[lv].ThinPool
 	if opts.Rebuild == NoRebuild {

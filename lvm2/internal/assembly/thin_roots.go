@@ -8,10 +8,10 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// ThinRoots looks through all metadata of the thin pool that lv is for places where its mappings may
-// begin, whatever its superblock says, with the most plausible first.
+// ThinRoots searches all metadata of the thin pool that lv is. It finds the places where its mappings may begin,
+// whatever the superblock says. The most plausible place comes first.
 //
-// also are IDs of devices that are looked for beside those of the LVs in the pool.
+// also are IDs of devices to look for besides those of the LVs in the pool.
 func (a *Assembly) ThinRoots(lv *metadata.LV, also []uint64) ([]dm.ThinRoot, error) {
 	a.lock()
 	defer a.unlock()
@@ -30,8 +30,8 @@ func (a *Assembly) ThinRoots(lv *metadata.LV, also []uint64) ([]dm.ThinRoot, err
 	return roots, nil
 }
 
-// RemovedThins are what is left of devices that were removed from the pool that lv is, by their IDs. What is left lies in
-// free chunks, so the pool cannot be written any more if any of it can be read.
+// RemovedThins finds, by their IDs, what is left of devices that were removed from the pool that lv is. It lies in free
+// chunks, which a write could take. So the pool cannot be written any more if any of it can be read.
 func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.RemovedThin, error) {
 	a.lock()
 	defer a.unlock()
@@ -50,13 +50,13 @@ func (a *Assembly) RemovedThins(lv *metadata.LV, ids []uint64) (map[uint64]*dm.R
 	return found, nil
 }
 
-// ChooseRemoved has the pool that lv is read for one removed device alone. With reused, what is not certain is read as it
-// is now.
+// ChooseRemoved has the pool that lv is read for one removed device alone. With reused, chunks that may hold something
+// else by now are read too.
 func (a *Assembly) ChooseRemoved(lv *metadata.LV, removed *dm.RemovedThin, reused bool) {
 	a.Choose(lv, Choice{ThinPool: ThinPoolChoice{Removed: removed, ReadReused: reused}})
 }
 
-// ThinDevices are the thin devices in the pool that lv is, also those that no LV is there for.
+// ThinDevices are the thin devices in the pool that lv is, also those without an LV.
 func (a *Assembly) ThinDevices(lv *metadata.LV) ([]dm.ThinDevice, error) {
 	a.lock()
 	defer a.unlock()

@@ -71,8 +71,7 @@ func (a *Assembly) Usage(lv *metadata.LV) Usage {
 			return Usage{Data: &Share{u.Data + u.Overhead, u.Physical}, VDO: u}
 		}
 	case *metadata.VDO:
-		// lvm takes what the kernel tells of the pool as a share of the size that the pool shows; the LV may have been
-		// reduced since.
+		// lvm divides by the size that the pool shows, not by that of the LV, which may have been reduced since.
 		pool, err := soleMapping[*metadata.VDOPool](m.Pool)
 		if u := a.vdoUsage(m.Pool); err == nil && u != nil {
 			shown := int64(pool.VirtualExtents) * a.vg.ExtentSize

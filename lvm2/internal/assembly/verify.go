@@ -12,7 +12,7 @@ import (
 type Array struct {
 	Start  int64 // byte of the LV
 	Config raid.Config
-	// Data is, by leg, where its bytes lie; nil of a leg that is lost.
+	// Data is where the bytes of each leg lie; nil for a leg that is lost.
 	Data []mapping.Volume
 	// Uncompared is why not all of it can be compared, apart from legs that are unreadable in parts.
 	Uncompared []error
@@ -47,7 +47,8 @@ func (a *Assembly) IsArray(lv *metadata.LV) bool {
 	return true
 }
 
-// keep keeps an array for a check. Regions that dirty names are not compared, even where readers need not care.
+// keep keeps an array for a check. The check does not compare the regions that dirty names; readers may use them all
+// the same.
 func (a *Assembly) keep(seg *metadata.Segment, c raid.Config, dirty func(off, max int64) (bool, int64)) {
 	c.OnError, c.Dirty = nil, dirty
 	if seg.LV.HasStatus("NOTSYNCED") {

@@ -204,8 +204,8 @@ func (a *Assembly) Inherit(lv *metadata.LV, from *Assembly, old *metadata.LV) {
 	})
 }
 
-// ReadOnlyReason is why the LV cannot be written as safely as the kernel does it, for what its segments are, as a phrase;
-// "" if it can be. own says whether that is about this LV and not about all segments of a type.
+// ReadOnlyReason is why its segments keep the LV from being written as safely as the kernel writes it, as a phrase; "" if
+// they do not. own says whether the reason is about this LV, and not about all segments of a type.
 func (a *Assembly) ReadOnlyReason(lv *metadata.LV) (reason string, own bool) {
 	if _, err := a.Contents(lv); err != nil { // so that it finds the states
 		return "it cannot be read", true
