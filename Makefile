@@ -78,6 +78,7 @@ fuzz:
 	done; done
 	LVM2FS_MODEL_STEPS=$(MODELSTEPS) $(GO) test -count 1 -timeout 0 -run '^TestThinVolumesHoldWhatIsWrittenToThem$$' ./lvm2/internal/dm
 	LVM2FS_CUT_STATES=$(CUTSTATES) $(GO) test -count 1 -timeout 0 -run '^TestAPowerCutWhileAnImageIsWritten$$' ./layers/vdisk
+	LVM2FS_MODEL_STEPS=$(MODELSTEPS) $(GO) test -count 1 -timeout 0 -run '^TestWhereverThePowerGoesTheKernelKnowsWhatIsNotInSync$$' ./layers/md
 
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...

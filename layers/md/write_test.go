@@ -355,8 +355,8 @@ func (k kind) judge(disks, before [][]byte, read []byte) error {
 	return nil
 }
 
-// everyCut says that the power is to go before each write and flush, and not before some of them.
-var everyCut = os.Getenv("MODELSTEPS") != ""
+// everyCut says that the power is to go before each write and flush, and not before some of them, as make fuzz has it.
+var everyCut = os.Getenv("LVM2FS_MODEL_STEPS") != ""
 
 // Whatever is written to an array of whatever kind: wherever the power goes, what was synced is there, the kernel takes the members that
 // were there and none that was away, and knows where it has to bring them in sync.
