@@ -2,8 +2,8 @@ package attach
 
 import "encoding/xml"
 
-// GateInfo is the info of a unit of geom_gate ("ggate0") by what FreeBSD's sysctl kern.geom.confxml tells. known is false where
-// that does not tell. (geom(4))
+// GateInfo reads the info of a unit of geom_gate ("ggate0") from what FreeBSD's sysctl kern.geom.confxml tells. known is
+// false where that does not tell. (geom(4))
 func GateInfo(confxml []byte, name string) (info string, known bool) {
 	var mesh struct {
 		Geoms []struct {

@@ -14,8 +14,8 @@ import (
 	"lvm2fs/mapping"
 )
 
-// gate says what a unit of geom_gate for an entry is to be like. provider is one of GEOM, without /dev/, on which the LV is one run
-// of bytes from offset; "" if there is none.
+// gate says what a unit of geom_gate for an entry is to be like. provider is the provider of GEOM, without /dev/, on which
+// the LV is one run of bytes from offset; "" if there is none.
 func (e *Entry) gate(provider string, offset int64) ggate.Options {
 	opts := ggate.Options{SectorSize: e.BlockSize, ReadOnly: e.ReadOnly, Info: e.Mark()}
 	if provider != "" && offset%int64(e.BlockSize) == 0 {
@@ -148,9 +148,9 @@ func (g *Gates) Stop(force bool) error {
 	return errors.Join(errs...)
 }
 
-// Reload has the devices follow their LVs to what the metadata says now, and says what has become of each that changed. rescan
-// reads it, and finds LVs by the UUIDs; nil for one that is gone. Requests wait meanwhile: nobody may write where an LV
-// was when another is there already, or to what keeps state while that is looked at.
+// Reload has the devices follow their LVs to what the metadata says now, and says what has become of each that changed.
+// rescan reads the metadata, and finds LVs by their UUIDs; nil for one that is gone. Requests wait meanwhile: another LV
+// may lie already where one was, and nobody may write while the state that an LV keeps on disk is read.
 func (g *Gates) Reload(rescan func() (find func(vg, lv string) *lvm2.LV, err error)) ([]string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -193,7 +193,7 @@ func (s *gate) reopen(lv *lvm2.LV) error {
 	return s.volume.put(v, nil)
 }
 
-// follow makes a device one of an LV of newer metadata.
+// follow has a device show its LV as newer metadata describe it.
 func (s *gate) follow(lv *lvm2.LV) []string {
 	lost := func(err error) []string {
 		return []string{fmt.Sprintf("%s: all that uses %s gets errors from now on: %v", s.entry.LV, s.server.Device(), err)}
@@ -220,7 +220,7 @@ func (s *gate) follow(lv *lvm2.LV) []string {
 	return []string{fmt.Sprintf("%s (%s) has %d bytes, before %d", s.entry.LV, s.server.Device(), now, was)}
 }
 
-// exchangeable is a volume in whose place another can be put, while it is in use.
+// exchangeable is a volume that can be replaced by another while it is in use.
 type exchangeable struct {
 	mu   sync.RWMutex
 	v    *lvm2.Volume // nil: there is none now
@@ -230,7 +230,7 @@ type exchangeable struct {
 
 var _ mapping.Writable = (*exchangeable)(nil)
 
-// put puts v in the place of the volume, and closes that. The caller holds mu, so no request uses it.
+// put replaces the volume by v, and closes it. The caller holds mu, so no request uses it.
 func (x *exchangeable) put(v *lvm2.Volume, lost error) error {
 	old := x.v
 	x.v, x.lost = v, lost

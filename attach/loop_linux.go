@@ -30,8 +30,8 @@ const maxMark = 63
 // maxTries bounds how often another may take the free device that the kernel has just named.
 const maxTries = 64
 
-// Configure makes a loop device with direct I/O, where what lies beneath takes it with such offset and block size. intend
-// is told the path of the device before it is made; an error of it ends the attempt.
+// Configure makes a loop device. It uses direct I/O if what lies beneath takes that with such an offset and block size.
+// intend is told the path of the device before it is made. If it fails, no device is made.
 // (docs/format/10-block-devices.md, section 1)
 func (l *Loop) Configure(intend func(device string) error) (device string, err error) {
 	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -112,8 +112,8 @@ type LoopStatus struct {
 	Autoclear bool // it goes when the last who has it open closes it
 }
 
-// IsMadeOf says whether a loop device has this mark and this backing file. That file cannot be asked about when the process
-// behind it is gone, and with it the mark; then the file alone tells.
+// IsMadeOf says whether a loop device has this mark and this backing file. When the process behind the file is gone, the
+// mark cannot be had either; then the file alone tells.
 func IsMadeOf(device, mark, backing string) bool {
 	if Backing(device) != backing {
 		return false
@@ -210,9 +210,9 @@ func Exclusive(device string) (*os.File, error) {
 	return f, err
 }
 
-// Clear gives up what a loop device is made of, and returns when it is free. held is from Exclusive; Clear closes it. What was
-// written to the device is on stable storage; if it cannot be, the device is cleared all the same, and
-// the error says so. ErrStillOpen: somebody has it open, and it goes as soon as that ends.
+// Clear gives up what a loop device is made of, and returns when it is free. held is from Exclusive; Clear closes it. What
+// was written to the device is on stable storage then. If that fails, the device is cleared all the same, and the error
+// says so. ErrStillOpen: somebody has the device open, and it goes as soon as that ends.
 func Clear(device string, held *os.File, limit time.Duration) error {
 	fd := int(held.Fd())
 	flushed := unix.Fsync(fd)
@@ -240,8 +240,8 @@ func Clear(device string, held *os.File, limit time.Duration) error {
 	}
 }
 
-// MakeClaim has a loop device be no more than what keeps the claim of its file: size bytes that cannot be written. held is
-// from Exclusive.
+// MakeClaim leaves of a loop device only what keeps the claim of its file: size bytes that cannot be written. held is from
+// Exclusive.
 func MakeClaim(device string, held *os.File, size int64) error {
 	for _, p := range Partitions(device) {
 		if err := dropPartition(held, p); err != nil {

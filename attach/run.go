@@ -17,9 +17,9 @@ type Run struct {
 // errNotOneRun ends the walk over an LV that is in pieces.
 var errNotOneRun = errors.New("not one run")
 
-// Contiguous says where an LV is, if all that it is made of is one run of bytes of one file or disk. It is not if
-// something beside the bytes is kept on disk (the state of an array, of a cache, the tables of an image), or if another
-// device could take the place of that one (a leg of an array below LVM), for then nobody may go round what knows of it.
+// Contiguous says where an LV is, if all that it is made of is one run of bytes of one file or disk. An LV is not
+// contiguous if something beside its bytes is kept on disk (the state of an array or a cache, the tables of an image), or
+// if its bytes may be on another device too (a leg of an array below LVM): who goes round the layer would miss that.
 func Contiguous(lv *lvm2.LV) (Run, bool) {
 	if stateful(lv) {
 		return Run{}, false

@@ -25,8 +25,8 @@ const (
 	Mounted Way = "mount"
 	// Served is a process in the background that answers the kernel's requests.
 	Served Way = "server"
-	// Claim is no LV. It is the rest of a Direct one that was detached before others that share its claim of
-	// a device: it keeps the claim, and goes with the last of them.
+	// Claim is no LV. It is what is left of a Direct one that was detached before others that share its claim of
+	// a device. It keeps the claim, and goes with the last of them.
 	Claim Way = "claim"
 )
 
@@ -271,7 +271,7 @@ func (s *State) ClaimHolder(id ID, alive func(*Entry) bool) *Entry {
 	return s.find(func(e *Entry) bool { return e.HasClaim && slices.Contains(e.Claims, id) && alive(e) })
 }
 
-// NeedsClaim says whether an entry that is to go has a claim that others share who have none themselves.
+// NeedsClaim says whether an entry that is to go has a claim that others need, because they have none themselves.
 func (s *State) NeedsClaim(e *Entry) bool {
 	if !e.HasClaim {
 		return false

@@ -49,7 +49,7 @@ func (d *Device) Release() error {
 	return nil
 }
 
-// openShared opens path for writing, whoever else does.
+// openShared opens path for writing, whoever else has it open.
 func openShared(path string, isFile bool, flags int) (*os.File, error) {
 	f, err := openDescriptor(path, os.O_RDWR|flags)
 	if err != nil || isFile {
@@ -62,12 +62,12 @@ func openShared(path string, isFile bool, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// ShareClaim has claims not keep others out whenever shared says that somebody does already, for us too: a block device
-// of ours that lies on this one. It is for before the first claim.
+// ShareClaim lets a claim succeed without keeping others out if shared says that somebody does so for us already: a block
+// device of ours that lies on this one. Call it before the first claim.
 func (d *Device) ShareClaim(shared func() bool) { d.shared = shared }
 
-// ClaimedFile is the descriptor for writing of a claim: who else is given it, as a loop device is, has the claim too, for as
-// long as it is open there. It is not the caller's to close, and lives as long as the claim.
+// ClaimedFile is the descriptor for writing of a claim. Who else is given it, as a loop device is, has the claim too, for
+// as long as it is open there. It is not the caller's to close, and lives as long as the claim.
 func (d *Device) ClaimedFile() (*os.File, bool) {
 	d.claim.RLock()
 	defer d.claim.RUnlock()

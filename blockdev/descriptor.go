@@ -17,7 +17,7 @@ func openDescriptor(path string, flags int) (*os.File, error) {
 		case err != nil:
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 		}
-		// Only O_EXLOCK was to be without waiting.
+		// Only O_EXLOCK needed O_NONBLOCK.
 		if flags&unix.O_NONBLOCK != 0 {
 			if err := unix.SetNonblock(fd, false); err != nil {
 				unix.Close(fd)

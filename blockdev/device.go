@@ -35,9 +35,9 @@ type Device struct {
 
 	r     backing
 	state atomic.Pointer[geometry]
-	// reopen opens what r is open on for writing, as exclusively as can be, or if the claim is shared without.
+	// reopen opens for writing what r is open on: as exclusively as can be, unless the claim is shared.
 	reopen func(shared bool) (backing, error)
-	// shared says whether somebody who keeps others out does so for us too; nil: nobody does.
+	// shared says whether somebody keeps others out for us too; nil: nobody does.
 	shared func() bool
 
 	// claim guards the fields below, and is held by all who use w. Only the number of claims may be read
@@ -47,8 +47,8 @@ type Device struct {
 	claims atomic.Int64
 	closed bool
 
-	// flushing is held while w is flushed. The system tells of bytes that it could not write only
-	// one of those who flush a descriptor, so it is remembered here for the others.
+	// flushing is held while w is flushed. The system tells only one of those who flush a descriptor of
+	// bytes that it could not write, so the error is remembered here for the others.
 	flushing sync.Mutex
 	lost     error // since w was opened
 
@@ -223,8 +223,8 @@ func sameMedium(a, b fs.FileInfo) bool {
 	return deviceNumber(a) == deviceNumber(b) && comparableNodes(a.Mode(), b.Mode())
 }
 
-// Refresh reads size and modification time again, and makes later reads see what was
-// written to the disk by another way than this device.
+// Refresh reads size and modification time again. Later reads see what was written to the
+// disk by another way than this device.
 func (d *Device) Refresh() error {
 	d.sizing.Lock()
 	defer d.sizing.Unlock()
@@ -277,10 +277,10 @@ func (d *Device) ReadAt(p []byte, off int64) (int, error) {
 	return n, d.fault(off+int64(n), fmt.Errorf("%s: reading %d bytes at byte %d: %w", d.name, len(p)-n, off+int64(n), bare(err)))
 }
 
-// shrunk says where the device ends, of which there is nothing to read at off.
+// shrunk says where the device ends, because there is nothing to read at off.
 func (d *Device) shrunk(off int64) string {
 	was := d.Size()
-	// Where a read fails says only where it was asked for; a disk may also not know its size any better than before.
+	// A failed read tells only where it was asked for, not where the device ends; and a disk may still give its old size.
 	if g, err := d.r.geometry(); err == nil && g.size <= off {
 		return fmt.Sprintf("ends at byte %d, although its size was %d; reading at byte %d", g.size, was, off)
 	}

@@ -62,7 +62,7 @@ func (k kernel) hasBytes(dir string) bool {
 	return size != "" && size != "0"
 }
 
-// isTaken says whether what is on the device is offered by one that lies over it.
+// isTaken says whether a device over this one offers what is on it.
 func (k kernel) isTaken(dir string) bool {
 	for _, name := range entries(filepath.Join(dir, "holders")) {
 		upper, err := filepath.EvalSymlinks(filepath.Join(dir, "holders", name))

@@ -18,7 +18,7 @@ func (d *Device) PunchHole(off, n int64) error {
 	if first >= last {
 		return d.writeZeros(off, end)
 	}
-	// The hole first: it tells whether holes can be made at all.
+	// The hole comes first, because it tells whether holes can be made at all.
 	if err := d.punchUnits(first, last-first); err != nil {
 		return d.fault(off, fmt.Errorf("%s: punching a hole of %d bytes at byte %d: %w", d.name, n, off, bare(err)))
 	}

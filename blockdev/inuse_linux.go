@@ -23,10 +23,10 @@ func newLook() look { return look{host.remembering()} }
 
 // Of tells who uses a device: file systems mounted from it, swap, arrays and
 // device-mapper devices over it or over its partitions, loop devices on it that are
-// in use themselves, and programs that lock it or have it open for writing. It sees what
-// sysfs and procfs show to this process: not what is mounted only in another mount
-// namespace, and the descriptors of other users' processes only if it is root's. What this
-// process itself does is no use.
+// in use themselves, and programs that lock it or have it open for writing. It sees only
+// what sysfs and procfs show to this process: nothing that is mounted only in another
+// mount namespace, and the descriptors of other users' processes only as root. What this
+// process itself does does not count.
 func (u *Users) Of(d *Device) []Holder {
 	f, ok := d.r.(*osFile)
 	if !ok {
@@ -77,7 +77,7 @@ type recalled struct {
 	descriptors func() map[identity][]descriptor
 }
 
-// remembering is a kernel that is asked once for what is about all devices.
+// remembering is a kernel that is asked only once for what concerns all devices.
 func (k kernel) remembering() kernel {
 	with := k
 	with.recalled = &recalled{sync.OnceValue(k.mounts), sync.OnceValue(k.descriptors)}
@@ -247,7 +247,7 @@ func (k kernel) attachedTo(is func(path string) bool) []Holder {
 	return found
 }
 
-// above adds to a holder those who use it in turn and must be gone before it can go. Where one of them cannot
+// above adds to a holder those who use it in turn: they must be gone before it can go. If one of them cannot
 // be released, no command can release the holder.
 func above(h Holder, users []Holder) Holder {
 	const named = 3 // a pool has hundreds

@@ -9,8 +9,8 @@ type mountedFS struct {
 }
 
 // mountUsers are the file systems that are mounted from the disk with this node, or from a partition of it. A mount
-// of lvm2fs changes nothing on the disk but while a file in it is open for writing: written says whether
-// another than this process has the disk open so.
+// of lvm2fs changes the disk only while a file in it is open for writing: written says whether another process
+// has the disk open for that.
 func mountUsers(mounts []mountedFS, node string, written func() bool) []Holder {
 	var users []Holder
 	for _, m := range mounts {

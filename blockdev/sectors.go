@@ -42,9 +42,8 @@ func (d *Device) straight(p []byte, off int64) int64 {
 	return n
 }
 
-// bounce is how many bytes from the start of off's sector must be copied to or from p:
-// all, as many as fit a buffer, or only the first sector, if what is after it can go
-// straight.
+// bounce is how many bytes, from the start of off's sector, go through a buffer: all of
+// them, as many as fit, or only the first sector if the rest can go straight.
 func (d *Device) bounce(p []byte, off int64) int64 {
 	head := off % d.sector
 	if rest := d.sector - head; head != 0 && rest+worthSplitting <= int64(len(p)) && aligned(p[rest:], d.sector) {
@@ -53,8 +52,8 @@ func (d *Device) bounce(p []byte, off int64) int64 {
 	return min(roundUp(head+int64(len(p)), d.sector), bounceSize)
 }
 
-// readSectors reads len(p) bytes at off by accesses to whole sectors. It reads beyond
-// the sectors of p in no case, so that a bad sector is felt only by those who ask for it.
+// readSectors reads len(p) bytes at off by accesses to whole sectors. It never reads
+// sectors without bytes of p, so a bad sector fails only those who ask for it.
 func (d *Device) readSectors(p []byte, off int64) (int, error) {
 	if d.sector == 1 {
 		return d.r.ReadAt(p, off)

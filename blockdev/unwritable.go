@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unwritable is why a claim would fail whoever else uses the device: the medium is read-only, or this user may not
-// write it. It wraps ErrReadOnlyDevice; nil if there is no such reason. The device is not opened for it.
+// Unwritable is why a claim would fail even if nobody used the device: the medium is read-only, or this user may not
+// write it. It wraps ErrReadOnlyDevice; nil if there is no such reason. It does not open the device.
 func (d *Device) Unwritable() error {
 	if d.claims.Load() > 0 || d.absolute == "" {
 		return nil

@@ -1,7 +1,7 @@
 package blockdev
 
-// Users is one look at who uses the devices of this system. What is about all devices, as the descriptors of all
-// processes are, is read once, when it is first asked for. It is safe for concurrent use.
+// Users is one look at who uses the devices of this system. What concerns all devices, such as the descriptors of all
+// processes, is read once, when it is first needed. It is safe for concurrent use.
 type Users struct{ look }
 
 // LookForUsers begins a look.

@@ -77,8 +77,8 @@ func (k kernel) descriptors() map[identity][]descriptor {
 	return all
 }
 
-// opened is the file or block device that a descriptor of a process is open on; not ok for all else. No file system is
-// asked, for it may not answer, or be the one that this process serves.
+// opened is the file or block device that a descriptor of a process is open on; not ok for all else. It asks no file
+// system, because that may not answer, or be the one that this process serves.
 func opened(path string) (id identity, ok bool) {
 	if target, err := os.Readlink(path); err != nil || !strings.HasPrefix(target, "/") {
 		return id, false // a socket, a pipe
@@ -121,7 +121,7 @@ const (
 	qemuResizes = 103
 )
 
-// isLockedByWriter says whether another open of the file holds a lock of fcntl(2) as one who writes does.
+// isLockedByWriter says whether another open of the file holds locks of fcntl(2) as a writer does.
 func isLockedByWriter(f *os.File) bool {
 	for _, ask := range []unix.Flock_t{
 		{Type: unix.F_RDLCK}, // which only a lock for writing, anywhere in the file, keeps out

@@ -8,9 +8,9 @@ import (
 
 // Sync brings what was written to stable storage: first the blocks, and only then the map that says where they are.
 //
-// If the map cannot be written, nothing is lost: it is tried again before anything else is changed. If a flush fails, the
-// system may have dropped what it could not write: that cannot be read any more, and nothing can be changed. What was
-// on stable storage before stays.
+// If the map cannot be written, nothing is lost: that is tried again before anything else is changed. If a flush fails, the
+// system may have dropped what it could not write. Then what was not flushed cannot be read any more, and nothing can be
+// changed. What was on stable storage before stays.
 func (o *Overlay) Sync() error {
 	if !o.writing {
 		return nil
@@ -68,7 +68,7 @@ func (o *Overlay) settle() (freed []span) {
 	return freed
 }
 
-// giveBack makes holes of both slots of blocks that are zeros on stable storage. Failing to takes nothing but space.
+// giveBack makes holes of both slots of blocks that are zeros on stable storage. If that fails, only space is lost.
 func (o *Overlay) giveBack(freed []span) {
 	for _, s := range freed {
 		a, err := o.lookup(s.area)

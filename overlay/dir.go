@@ -72,7 +72,7 @@ func (d *Dir) ModTime(id Identity) time.Time {
 	return info.ModTime()
 }
 
-// Check looks whether the overlay of id, if there is one, belongs to id as it is now, without a lock.
+// Check fails if there is an overlay of id that does not belong to id as it is now. It takes no lock.
 func (d *Dir) Check(id Identity) error {
 	name, err := fileName(id)
 	if err != nil {
@@ -92,8 +92,8 @@ func (d *Dir) Check(id Identity) error {
 	return head.check(d.file(f, name).Name(), id)
 }
 
-// Open opens the overlay of id. Its error wraps fs.ErrNotExist if there is none, ErrForeign if it belongs to id as
-// that was once, and syscall.EBUSY if others use it.
+// Open opens the overlay of id. Its error wraps fs.ErrNotExist if there is none, ErrForeign if it belongs to id as id was
+// once, and syscall.EBUSY if others use it.
 func (d *Dir) Open(id Identity, writing bool) (*Overlay, error) {
 	name, err := fileName(id)
 	if err != nil {
@@ -124,7 +124,7 @@ func (d *Dir) OpenOrCreate(id Identity) (*Overlay, error) {
 	return d.Open(id, true)
 }
 
-// create makes an overlay that is there as a whole or not at all.
+// create makes an overlay under a name that is there only when the overlay is whole.
 func (d *Dir) create(id Identity) error {
 	name, err := fileName(id)
 	if err != nil {

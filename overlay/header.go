@@ -59,7 +59,7 @@ func newHeader(id Identity) (*header, error) {
 	return h, err
 }
 
-// check says of an overlay called name why it does not belong to id.
+// check is why an overlay called name does not belong to id; nil if it does.
 func (h *header) check(name string, id Identity) error {
 	var why string
 	switch {

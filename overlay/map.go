@@ -80,8 +80,8 @@ func (o *Overlay) lookupBoth(index int64) (was, now *area, err error) {
 	return a, a, err
 }
 
-// stored is an area as its sector in the file has it. The caller holds mu, so that what is read does not get into memory
-// behind what a commit has written since.
+// stored is an area as its sector in the file has it. The caller holds mu. Otherwise a commit could write the sector
+// meanwhile, and memory would keep what it was before.
 func (o *Overlay) stored(index int64) (*area, error) {
 	if !o.present.has(index) {
 		return untouched, nil
@@ -111,9 +111,9 @@ func (o *Overlay) nextPresent(index int64) int64 {
 	return o.present.next(index)
 }
 
-// begin gives an area to be changed, as it is on stable storage and as it is now. The caller holds
-// commits and the lock of the area. The first time the sector is written as if nothing had changed, so that a full disk
-// is noticed before anything else is.
+// begin gives an area to be changed, as it is on stable storage and as it is now. The caller holds commits and the lock
+// of the area. The first time, its sector is written as if nothing had changed: a full disk is noticed before anything is
+// changed.
 func (o *Overlay) begin(index int64) (was, now *area, err error) {
 	was, now, err = o.lookupBoth(index)
 	if err != nil || now != untouched {

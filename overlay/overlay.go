@@ -26,8 +26,8 @@ import (
 )
 
 var (
-	// ErrForeign is wrapped by the error for an overlay that belongs to another volume, or to this one as it no
-	// longer is.
+	// ErrForeign is wrapped by the error for an overlay that belongs to another volume, or to this one as it was
+	// once.
 	ErrForeign = errors.New("the overlay belongs to something else")
 	// ErrDamaged is wrapped by the error for a file that is no overlay, or no longer a sound one. It names
 	// the file, the structure and the byte.

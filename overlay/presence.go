@@ -2,8 +2,8 @@ package overlay
 
 import "math/bits"
 
-// presence remembers which areas may have a sector in the file, so that large volumes of which little has changed
-// are not asked for area by area. Of a very large volume it tells several areas together.
+// presence remembers which areas may have a sector in the file, so that a large volume with few changes is not looked
+// through area by area. In a very large volume one bit stands for several areas.
 type presence struct {
 	areas   int64
 	granule int64 // areas to a bit

@@ -15,7 +15,7 @@ type run struct {
 	at     int64 // in a slot: bytes from the start of the file
 }
 
-// runAt is the run at off, at most max bytes of it. An err is about as many bytes.
+// runAt is the run at off, at most max bytes of it. An err holds for all its bytes.
 func (o *Overlay) runAt(off, max int64) (run, error) {
 	index := off / areaSize
 	start := index * areaSize

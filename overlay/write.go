@@ -41,8 +41,8 @@ type edit struct {
 	zeroTo, dataTo int64
 }
 
-// eachArea calls do for each area that n bytes at off touch, with the first byte in it and that behind the last one. What
-// it has changed counts, also if it fails.
+// eachArea calls do for each area that n bytes at off touch, with the first byte in it and the one behind the last. What
+// do has changed counts even if it fails.
 func (o *Overlay) eachArea(off, n int64, do func(e *edit, from, to int64) error) error {
 	if !o.writing {
 		return fmt.Errorf("%s: %w: it was opened for reading", o.file.Name(), mapping.ErrNotWritable)
@@ -103,7 +103,7 @@ func (e *edit) length(block int) int64 {
 	return min(blockSize, e.o.size-e.start-int64(block)*blockSize)
 }
 
-// target is the slot for new bytes of a block: where they are, unless that is on stable storage.
+// target is the slot for new bytes of a block: the one that it is in, unless that is the one on stable storage.
 func (e *edit) target(block int) state {
 	if s := e.now.at(block); s.inSlot() && s != e.was.at(block) {
 		return s
@@ -111,7 +111,7 @@ func (e *edit) target(block int) state {
 	return e.was.at(block).other()
 }
 
-// whole says whether all of a block is from from on and in front of to, in bytes from the start of the area.
+// whole says whether all of a block lies in [from, to), in bytes from the start of the area.
 func (e *edit) whole(block int, from, to int64) bool {
 	first := int64(block) * blockSize
 	return from <= first && first+e.length(block) <= to
@@ -154,7 +154,7 @@ func (e *edit) write(base mapping.Volume, p []byte, from int64) error {
 	return nil
 }
 
-// writePart writes p at off of a block, whose rest is copied if it is not where it can be written in place.
+// writePart writes p at off of a block. If the block cannot be written in place, its rest is copied.
 func (e *edit) writePart(base mapping.Volume, block int, p []byte, off int64) error {
 	slot := e.target(block)
 	at := e.o.slot(e.now.place, slot, block)
@@ -192,7 +192,7 @@ func (e *edit) read(base mapping.Volume, block int, p []byte, off int64) error {
 
 var zeros [blockSize]byte
 
-// punch makes the bytes from from to to, from the start of the area, zeros.
+// punch makes zeros of [from, to), in bytes from the start of the area.
 func (e *edit) punch(base mapping.Volume, from, to int64) error {
 	for from < to {
 		block := int(from / blockSize)
