@@ -11,7 +11,8 @@ import (
 	"lvm2fs/scan"
 )
 
-// advise says of devices whose VG is not known what may help: which metadata texts are on them, and which flags have them read.
+// advise says what may help with devices whose VG is not known: which metadata texts are on them, and which flags have
+// them read.
 func (s *session) advise(a *app, r *scan.Result) {
 	var devices []mapping.Device
 	for _, pv := range r.Orphans {
@@ -73,7 +74,7 @@ func unknownPVs(r *scan.Result) error {
 	return fmt.Errorf("%w: PVs of which the volume group is not known: %d", errIncomplete, n)
 }
 
-// firstOf is the first error that is not nil; one that is more than errIncomplete counts before it.
+// firstOf is the first error that is not nil, but one other than errIncomplete counts before errIncomplete.
 func firstOf(errs ...error) (first error) {
 	for _, err := range errs {
 		if err != nil && (first == nil || errors.Is(first, errIncomplete) && !errors.Is(err, errIncomplete)) {

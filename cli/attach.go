@@ -170,8 +170,8 @@ func (c *attachCmd) attach(a *app, st *attach.State) error {
 	return nil
 }
 
-// contiguousFirst puts those first that the kernel can have alone. They keep others from their disks, but not a process
-// of ours, while that keeps all from them.
+// contiguousFirst puts those first that the kernel can have alone. Their devices keep others from the disks, but let a
+// process of ours in. The process keeps everybody out, so it must come later.
 func contiguousFirst(lvs []*lvm2.LV) []*lvm2.LV {
 	var first, then []*lvm2.LV
 	for _, lv := range lvs {
@@ -261,8 +261,8 @@ func (c *attachCmd) attachOne(m *maker, lv *lvm2.LV) (*attach.Entry, error) {
 	return e, m.make(e, lv)
 }
 
-// linkable says why VG/LV cannot be the name of a link. Names come from disks; lvm2 has replaced those that lvm would not
-// allow, so this is the second lock on the door.
+// linkable says why VG/LV cannot be the name of a link. Names come from disks. Package lvm2 has replaced those that lvm
+// would not allow, so this is a second check.
 func linkable(path string) error {
 	vg, lv, ok := strings.Cut(path, "/")
 	bad := func(s string) bool { return s == "" || s == "." || s == ".." || strings.ContainsAny(s, "/\x00") }

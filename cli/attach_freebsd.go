@@ -18,8 +18,8 @@ import (
 
 const runDir = "/var/run/lvm2fs"
 
-// maker makes units of geom_gate of LVs. They are there before the process in the background that serves them; what is
-// asked of them meanwhile waits.
+// maker makes units of geom_gate of LVs. They are there before the process in the background that serves them; requests
+// wait meanwhile.
 type maker struct {
 	a  *app
 	c  *attachCmd
@@ -80,8 +80,8 @@ func providerOf(lv *lvm2.LV) (provider string, offset int64) {
 	return strings.TrimPrefix(path, "/dev/"), run.Offset
 }
 
-// takeOver has the process to come serve a device whose process is gone. What that was asked and had not answered is
-// asked again.
+// takeOver has the process to come serve a device whose process is gone. The kernel sends it again what the old one had
+// not answered.
 func (m *maker) takeOver(e *attach.Entry, _ *lvm2.LV) bool {
 	e.Process, e.Pending = nil, true
 	m.taken = append(m.taken, e)
@@ -197,7 +197,7 @@ func attendGates(a *app, gates *attach.Gates, signals signals, reload func()) er
 	}
 }
 
-// isAttached says whether the unit of an entry is there and, if the system tells whose it is, ours.
+// isAttached says whether the unit of an entry is there, and is ours if the system tells whose it is.
 func isAttached(e *attach.Entry) bool {
 	if _, err := os.Stat(e.Device); err != nil {
 		return false

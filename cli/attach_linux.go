@@ -341,7 +341,7 @@ func detachEntry(a *app, st *attach.State, e *attach.Entry) error {
 	return errors.Join(err, st.Save(), endServer(a, st, e.Process), dropClaims(st))
 }
 
-// keepClaim leaves of a device that is to go what keeps its claim for others: one block that cannot be written.
+// keepClaim leaves, of a device that is to go, one block that cannot be written. It keeps the claim for others.
 func keepClaim(st *attach.State, e *attach.Entry, held *os.File) error {
 	defer held.Close()
 	if err := held.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {

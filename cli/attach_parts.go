@@ -13,8 +13,8 @@ import (
 	"lvm2fs/mapping"
 )
 
-// openInBackground opens the devices for the process in the background, whose log is for when it has left who started it. That
-// one is asked for passphrases, and has said what there is to say of the devices.
+// openInBackground opens the devices for the process in the background. The process that started it is asked for
+// passphrases, and has already said what there is to say of the devices; so the log here begins when that one has gone.
 func (c *attachCmd) openInBackground(a *app, ready *os.File) (*session, logDestination, error) {
 	log, err := openLog(a, c.LogFile, true)
 	if err != nil {

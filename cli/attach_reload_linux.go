@@ -67,7 +67,7 @@ func isShown(e *attach.Entry) bool {
 	return slices.ContainsFunc(files, func(file string) bool { return uuidOf(file) == e.LVUUID })
 }
 
-// lose notes that an LV is no more what its device is of.
+// lose notes that the device of an entry is no longer that of its LV.
 func lose(e *attach.Entry, why string) error {
 	e.Lost = true
 	return fmt.Errorf("%s %s: all that uses %s gets errors from now on", e.LV, why, e.Device)

@@ -2,6 +2,6 @@
 
 package cli
 
-// defaultAttrTimeout lets the kernel keep no attributes: whether an answer under way outlives a reload is not known
-// here.
+// defaultAttrTimeout lets the kernel keep no attributes: on these systems it is not known whether an answer under way
+// outlives a reload.
 const defaultAttrTimeout = 0

@@ -106,7 +106,7 @@ func pipeBothWays() (ours, childs *os.File, err error) {
 }
 
 // closeOnExec keeps descriptors of whoever started us out of the background process: a
-// lock or a pipe that lived as long as the mount would be a surprise.
+// lock or a pipe would otherwise live as long as the mount.
 func closeOnExec() {
 	const enough = 4096
 	for fd := 3; fd < enough; fd++ {
@@ -126,9 +126,9 @@ func ending(err error) error {
 	return fmt.Errorf("the background process stopped before the mount answered: %w", err)
 }
 
-// executable is the path of this program. Its name is what ps shows of the background
-// process; /proc/self/exe, whose name says nothing, is for a program whose file is gone
-// or replaced.
+// executable is the path of this program, because ps shows its name for the background
+// process. If the file of the program is gone or replaced, it is /proc/self/exe, whose
+// name says nothing.
 func executable() (string, error) {
 	path, err := os.Executable()
 	const self = "/proc/self/exe"

@@ -8,7 +8,7 @@ import (
 	"lvm2fs/scan"
 )
 
-// choiceOptions are the flags, of every command, of the user who knows better where an LV would be
+// choiceOptions are flags of every command, for the user who knows better where an LV would be
 // refused. Nothing of the kind is ever done without being asked for.
 type choiceOptions struct {
 	TrustLeg            []string `name:"trust-leg" sep:"none" placeholder:"VG/LV:N" help:"Read leg N, from 0, of a RAID or mirror as if it were in sync."`

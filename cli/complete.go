@@ -25,7 +25,7 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" help:"The shell; then the line up to the cursor and COMP_WORDBREAKS of bash, or the words of another shell."`
 }
 
-// completionTime is how long a person waits for a Tab; then nothing is better.
+// completionTime is how long a person waits for a Tab. After that no answer is the better one.
 const completionTime = 3 * time.Second
 
 func (c *completeCmd) Run(a *app, ctx *kong.Context) error {
@@ -537,7 +537,7 @@ func (c *completer) vgs() []candidate {
 	return found
 }
 
-// usedByCompletion are the flags that decide which VGs are found, but for keys: to use one takes a container
+// usedByCompletion are the flags that decide which VGs are found, except keys: opening a container with one takes
 // seconds.
 var usedByCompletion = []string{"scan", "nested", "offset", "raid0-layout", "pv", "image-snapshot", "any-backing-file", "pieces"}
 

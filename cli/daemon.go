@@ -48,7 +48,7 @@ func openLog(a *app, name string, background bool) (logDestination, error) {
 	return logDestination{file: file}, nil
 }
 
-// use has the log go there from now on. It warns where the system has no log; that of a mount at boot may come later.
+// use has the log go there from now on. It warns if the system has no log now; at boot the log may come after the mount.
 func (d logDestination) use(a *app) {
 	switch {
 	case d.file != nil:
@@ -103,7 +103,7 @@ func attend(a *app, server *fusefs.Server, signals signals, mountpoint string, i
 		case <-unused:
 			rest := idle - server.UnusedFor()
 			if rest <= 0 {
-				// Whoever is in a directory of it uses it too, and is found by trying again.
+				// A process in a directory of the mount uses it too. Trying again finds that out.
 				unmounting.Go(func() { unmountUnused(a, server, mountpoint) })
 				rest = idle
 			}

@@ -173,8 +173,8 @@ func parseSnapshots(args, devices []string) (all []scan.ImageSnapshot, err error
 	return all, nil
 }
 
-// tell warns of what was found out, or fails with it if there is no volume group. What could not be opened is told at first
-// only: a reload does not try again.
+// tell warns of what was found out, or fails with it if there is no volume group. What could not be opened is told only
+// the first time, because a reload does not try again.
 func (s *session) tell(a *app, r *scan.Result, first bool) error {
 	for _, p := range r.Problems {
 		switch {
@@ -199,8 +199,8 @@ func (s *session) tell(a *app, r *scan.Result, first bool) error {
 	return nil
 }
 
-// rescan reads the metadata of the session's devices again, and warns of what mounting them would warn of. On an error the
-// session stays as it is.
+// rescan reads the metadata of the session's devices again, and warns as mounting them would. On an error the session
+// stays as it is.
 func (s *session) rescan(a *app) (_ *lvm2.Scan, warned []string, err error) {
 	a = a.overheard()
 	s.heard.Store(a.heard)

@@ -145,7 +145,7 @@ func (d *dump) choose(found *scan.Result, names []string) error {
 	return d.checkNames()
 }
 
-// checkNames refuses LVs of which one is called like a file that another one needs.
+// checkNames refuses LVs if one is called like a file that another one needs.
 func (d *dump) checkNames() error {
 	type file struct {
 		vg   *lvm2.VG
@@ -260,9 +260,8 @@ func (d *dump) giveUp(err error) {
 	d.incomplete++
 }
 
-// identity is what must be the same for a dump to be gone on with: the LV, its metadata,
-// and the image files beneath and the overlay, of which the system knows when they last changed. changes is the path of
-// the overlay, "" if there is none.
+// identity is what must be the same for a dump to be continued: the LV, its metadata, and the image files beneath and
+// the overlay, by when they last changed. changes is the path of the overlay, "" if there is none.
 func identity(lv *lvm2.LV, changes string) (copyout.Identity, error) {
 	devices := lv.Devices()
 	sources := map[string]string{}
@@ -358,7 +357,7 @@ func (d *dump) next() string {
 	return "the same command goes on from here"
 }
 
-// forget gives up what is known of finished files: they are the user's now, and the next dump is another one.
+// forget drops what is known of finished files: they are the user's now, and the next dump starts anew.
 func (d *dump) forget() error {
 	for _, job := range d.jobs {
 		if err := job.Forget(); err != nil {

@@ -8,10 +8,10 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// warnFaults names the LVs that lvs would show and that cannot be read, with the reason, as fault tells it; nil if it
-// can. LVs of one reason, as all those in a damaged pool, are named together. It fails with errIncomplete if there
-// are any. What this release does not read, what the kernel does not either, and what is on a missing PV, which is
-// told as such, is no fault.
+// warnFaults names the LVs that lvs would show and that cannot be read, with the reason. fault gives that; nil if the LV
+// can be read. LVs with one reason, such as those in a damaged pool, are named together. It fails with errIncomplete if
+// there are any. An LV is not named if this release or the kernel does not read its kind, or if it is on a missing PV,
+// of which there is a warning of its own.
 func (a *app) warnFaults(vgs []*lvm2.VG, fault func(*lvm2.LV) error) error {
 	var reasons []string
 	names, n := map[string][]string{}, 0

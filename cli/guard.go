@@ -12,8 +12,8 @@ import (
 	"lvm2fs/fusefs"
 )
 
-// guard starts a process that unmounts what is at mountpoint when this one ends and leaves it behind, as after
-// SIGKILL. The other process learns of that by the end of a pipe, which no descriptor but one of this process holds open.
+// guard starts a process that unmounts mountpoint if this one ends without doing so, as after SIGKILL. It learns of the
+// end from a pipe, which only a descriptor of this process holds open.
 func guard(mountpoint string) error {
 	self, err := executable()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"lvm2fs/lvm2/report"
 )
 
-// only leaves in the listing what belongs to the VGs and LVs that are named: of an LV its VG and that one's PVs too.
+// only leaves in the listing what belongs to the VGs and LVs that are named. With an LV go its VG and the PVs of that.
 func (l *listing) only(vgNames, lvPaths []string) error {
 	if len(vgNames)+len(lvPaths) == 0 {
 		return nil

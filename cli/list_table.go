@@ -118,8 +118,8 @@ func (t *table) write(w io.Writer, look layout) error {
 	return nil
 }
 
-// widths are those of the columns, in characters. Where a terminal has no room for all of them the last, of notes,
-// and then the one before are made narrower.
+// widths are those of the columns, in characters. If a terminal has no room for all of them, the last column, that of
+// notes, is made narrower, and then the one before.
 func (t *table) widths(terminal int) []int {
 	widths := make([]int, len(t.rows[0]))
 	total := len(margin)
@@ -286,8 +286,8 @@ func devices(lv *lvm2.LV) string {
 	return strings.Join(parts, " ")
 }
 
-// lvNotes are what is wrong or special about an LV. Why it is read-only is left out where
-// the attributes tell, and where it goes for the whole VG.
+// lvNotes are what is wrong or special about an LV. Why it is read-only is left out if the
+// attributes tell, or if the reason holds for the whole VG.
 func lvNotes(lv *lvm2.LV, common string) []string {
 	var remarks []string
 	if health := lv.Health(); health != "" {

@@ -15,9 +15,9 @@ import (
 	"lvm2fs/scan"
 )
 
-// writeTree writes what lies on what, from the files and disks up: what is on each, down to the PVs,
-// under each PV the LVs with extents on it, under each LV those that are built on it. What lies on several
-// is shown under each, but what lies on it in turn only once.
+// writeTree writes what lies on what, from the files and disks up to the PVs. Under each PV it shows the LVs with
+// extents on it, and under each LV those that are built on it. What lies on several is shown under each, but
+// what is built on that only once.
 func (l *listing) writeTree(w *bufio.Writer, look layout) error {
 	t := newTree(l)
 	t.ascii = look.ascii
@@ -162,7 +162,7 @@ func (t *tree) node(n *probe.Node) item {
 	case n.Err != nil:
 		i.note = also(i.note, printable(oneLine(hinted(n.Err))))
 	}
-	if !t.shown[n] { // or else drawing it all could take without end
+	if !t.shown[n] { // drawing it all again could take for ever
 		t.shown[n] = true
 		for _, c := range n.Children {
 			i.above = append(i.above, t.node(c))
@@ -198,7 +198,7 @@ func (t *tree) pv(pv *lvm2.PV) item {
 	return i
 }
 
-// maxTreeDepth is how many LVs are drawn on one another: more than can be read.
+// maxTreeDepth bounds how many LVs are drawn on one another. Nobody reads a deeper tree.
 const maxTreeDepth = 80
 
 func (t *tree) lvs(lvs []*lvm2.LV, depth int) []item {

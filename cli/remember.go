@@ -6,8 +6,8 @@ import (
 	"lvm2fs/internal/secret"
 )
 
-// remembering is an asker for a command that opens devices here and in the background: who has answered a question once is
-// not asked it again. It is for one goroutine at a time.
+// remembering is an asker for a command that opens devices here and in the background: nobody is asked a question twice.
+// It is for one goroutine at a time.
 type remembering struct {
 	asker
 	answers []answer

@@ -80,7 +80,7 @@ func (c *rescueCmd) roots(a *app, pool *lvm2.LV) ([]lvm2.ThinRoot, error) {
 	return roots, t.write(a.stdout, layout{headings: true, width: a.terminalWidth()})
 }
 
-// chosen are a flag and those that were given of which metadata of the pool to read.
+// chosen are a flag, and the flags that were given to say which metadata of the pool to read.
 func (c *rescueCmd) chosen(flag, value string) []string {
 	var args []string
 	for _, m := range c.ThinMetadata {
@@ -94,7 +94,7 @@ func (c *rescueCmd) chosen(flag, value string) []string {
 	return append(args, flag, value)
 }
 
-// writeUnnamed lists the devices that the pool has now and no LV is there for.
+// writeUnnamed lists the devices of the pool that have no LV.
 func writeUnnamed(w io.Writer, pool *lvm2.LV) {
 	devices, _ := pool.ThinDevices() // of a pool that does not activate nothing is known
 	if len(devices) == 0 {

@@ -17,7 +17,7 @@ func findLV(r *scan.Result, path string) (*lvm2.LV, error) {
 	return lv, asUsage(err)
 }
 
-// asUsage makes what is no VG/LV an error about the command line.
+// asUsage makes the error for what is no VG/LV one about the command line.
 func asUsage(err error) error {
 	if errors.Is(err, scan.ErrLVPath) {
 		return usageError{err}
@@ -25,7 +25,7 @@ func asUsage(err error) error {
 	return err
 }
 
-// damagedVGs says of which VGs more may have been lost than is known.
+// damagedVGs names the VGs that may have lost more than is known.
 func damagedVGs(vgs []*lvm2.VG) []error {
 	var errs []error
 	for _, vg := range vgs {

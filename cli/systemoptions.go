@@ -32,14 +32,13 @@ func systemOptionsOf(goos string) systemOptions {
 	return systemOptions{passed: forEverySystem}
 }
 
-// freeBSDOptions: mount_fusefs refuses what it does not know. It knows MOPT_STDOPTS of mntopts(3), which is what is passed and what
-// is refused here.
+// freeBSDOptions: mount_fusefs refuses what it does not know. It knows MOPT_STDOPTS of mntopts(3): those that are passed
+// here, and those that are refused.
 func freeBSDOptions() systemOptions {
 	const noSuch = "the files of LVs have no "
 	return systemOptions{
 		passed: []string{"nosuid", "noexec", "noatime", "noclusterr", "noclusterw", "union", "automounted"},
-		// There are devices in devfs(5) alone, no directory is written to, what is synced is our own affair, and there is
-		// nothing to be forced.
+		// Only devfs(5) has devices, no directory is written to, we decide what is synced, and nothing can be forced.
 		dropped: []string{
 			"nodev", "dirsync", "sync", "nosync", "noasync", "force", "clusterr", "clusterw", "nounion", "noacls", "nonfsv4acls",
 			"nomultilabel", "nosuiddir", "nouserquota", "nogroupquota", "noverify",

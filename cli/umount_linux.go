@@ -65,7 +65,8 @@ func unmountAsRoot(mountpoint string, how umountHow) error {
 	return unix.Unmount(mountpoint, flags)
 }
 
-// abortConnection cuts the daemon of a mount off, which the mounting user may: all that use its files get errors.
+// abortConnection cuts off the daemon of a mount, which the mounting user is allowed to do. All who use its files get
+// errors.
 func abortConnection(mountpoint string) error {
 	m, err := findMount(mountpoint)
 	if err != nil {

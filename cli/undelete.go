@@ -75,7 +75,7 @@ func findThin(r *scan.Result, found *history.Found, rows []goneRow) {
 	for i := range rows {
 		row := &rows[i]
 		if row.thin == nil || row.SizeNow > 0 || row.thin.ExternalOrigin != nil {
-			continue // the pool does not know of an external origin, and would show zeros for what lies there
+			continue // the pool knows nothing of an external origin, and would show zeros for its bytes
 		}
 		pool := lvm2.LVOf(r.VGs, row.thin.Pool.VG.UUID, row.thin.Pool.UUID)
 		if pool == nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// A path is bytes, which need not be UTF-8. kong takes text through JSON, which puts other characters in
-// the place of what is not, so that another file would be meant.
+// A path is bytes, which need not be UTF-8. kong takes text through JSON, which replaces what is no UTF-8 by other
+// characters, so another file would be meant.
 
 // verbatim makes kong leave the bytes of arguments as they are.
 func verbatim() kong.Option {

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// wrapText fits text to lines of at most width characters. Lines at the left margin are paragraphs, and filled. Of any
-// other line what is too much goes on beneath its last column, which two spaces tell, and else beneath its first
-// character.
+// wrapText fits text to lines of at most width characters. Lines at the left margin are paragraphs, and filled. Any other
+// line that is too long goes on beneath its last column, which two spaces set off, or else beneath its first character.
 func wrapText(s string, width int) string {
 	var out, paragraph []string
 	flush := func() {
