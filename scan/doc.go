@@ -17,7 +17,7 @@
 // a [Reason]: a path that cannot be opened, a container without a passphrase, two devices with one PV, a disk that the
 // system has mounted.
 //
-// A session writes nothing by itself, and prints nothing. Whoever opens an LV for writing has its devices opened so too.
+// A session writes nothing by itself, and prints nothing. Only who opens an LV for writing has its devices opened for it.
 //
 // For bare PVs in anything that is an io.ReaderAt, package lvm2 alone is enough.
 package scan

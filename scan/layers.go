@@ -52,8 +52,8 @@ func (l *layers) images() []probe.Layer {
 	return all
 }
 
-// openPieces opens the disk in the pieces of which dev is the first. Only files that the caller has named are
-// asked, for what lies on them has no name of its own.
+// openPieces opens the disk in the pieces of which dev is the first. Only files that the caller has named are looked
+// at, because what lies on them has no name of its own.
 func openPieces(_ context.Context, dev mapping.Device) (mapping.Device, error) {
 	file, ok := dev.(*blockdev.Device)
 	if !ok || !file.IsFile() {
@@ -101,7 +101,7 @@ func (l *layers) openDetached(ctx context.Context, dev mapping.Device) (mapping.
 	return nil, nil
 }
 
-// isNamed says whether dev is what the caller calls device, and nothing that lies on that. Of an image
+// isNamed says whether dev is what the caller calls device, and not something that lies on it. For an image
 // that is the disk in it.
 func isNamed(dev mapping.Device, device string) (bool, error) {
 	if s, ok := dev.(mapping.Stacked); ok {
@@ -116,8 +116,8 @@ func isNamed(dev mapping.Device, device string) (bool, error) {
 	return format == "", err
 }
 
-// imageFormat is the format of the image on dev; "" if there is none. A file that is called raw is raw, and
-// so is a device with a PV label where a PV has it: its first bytes are what it was used for before.
+// imageFormat is the format of the image on dev; "" if there is none. A file that is called raw is raw. So is a
+// device with a PV label in its place: the mark of an image in its first bytes is left from an earlier use.
 func imageFormat(dev mapping.Device) (string, error) {
 	if file, ok := dev.(*blockdev.Device); ok && strings.HasSuffix(strings.ToLower(file.Path()), ".raw") {
 		return "", nil
@@ -151,7 +151,7 @@ func (l *layers) openImage(dev mapping.Device, format string) (mapping.Device, e
 	if err != nil {
 		return nil, err
 	}
-	// Not all that were opened to see what they are.
+	// Without those that were opened only to see what they are.
 	l.parts[dev] = m.Info().Files
 	return m, nil
 }
@@ -166,7 +166,7 @@ func (l *layers) mayOpen(path string) bool {
 	return err == nil && slices.ContainsFunc(l.given, func(g os.FileInfo) bool { return os.SameFile(g, info) })
 }
 
-// recorded opens files for the image on dev, and notes them as its parts: they are that too if the image
+// recorded opens files for the image on dev, and notes them as its parts. They are its parts even if the image
 // then cannot be opened.
 func (l *layers) recorded(open vdisk.Opener, dev mapping.Device) vdisk.Opener {
 	delete(l.parts, dev)

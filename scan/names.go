@@ -25,8 +25,8 @@ type offset struct {
 	used bool // there is such a device
 }
 
-// offset is where a PV begins on a device by the word of the caller; see [probe.Options]. What names the device
-// counts before what is for each, and the last before the others.
+// offset is where a PV begins on a device by the word of the caller; see [probe.Options]. An offset for the device
+// counts before one for all devices, and the last one before the others.
 func (s *Session) offset(dev mapping.Device, disk bool) (off int64, ok bool) {
 	for _, o := range slices.Backward(s.offsets) {
 		if o.Device != "" && (dev.Name() == o.Device || disk && liesOn(dev, o.Device)) {

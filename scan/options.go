@@ -37,7 +37,7 @@ type Options struct {
 
 	// Keys open LUKS containers.
 	Keys []Key
-	// KeepKeys uses Keys in Reload too: an image that has changed is opened anew, with the containers in it.
+	// KeepKeys uses Keys in Reload too, which opens an image that has changed anew, with the containers in it.
 	KeepKeys bool
 	// KeySlots restrict containers to one key slot each. The last one for a device counts.
 	KeySlots []KeySlot
@@ -90,8 +90,8 @@ type Offset struct {
 	Bytes  int64  // from the start of the device; not negative
 }
 
-// Key opens LUKS containers. It is not copied, and not used once Open has returned, or Close if Options.KeepKeys says
-// so: until then it must stay as it is.
+// Key opens LUKS containers. It is not copied, so it must stay as it is until Open has returned or, with
+// Options.KeepKeys, until Close has.
 type Key struct {
 	Device string // "" for all for which there is no key of their own
 	Bytes  []byte // a passphrase, or what is in a key file

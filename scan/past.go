@@ -47,9 +47,9 @@ func (o *Options) looksBack() bool {
 	return len(o.At)+len(o.MetadataFiles)+len(o.IsPV) > 0 || o.Carve || o.Removed
 }
 
-// History finds the metadata texts that the devices of the session still hold, current or not, also of PVs whose label or
-// headers are damaged; and those in Options.MetadataFiles. It reads metadata areas once, and with Options.Carve the devices.
-// The error is that of ctx, or of a file.
+// History finds the metadata texts that the devices of the session still hold, current or not, and those in
+// Options.MetadataFiles. It finds texts of PVs whose label or headers are damaged, too. It reads metadata areas once, and
+// with Options.Carve all of the devices. The error is that of ctx, or of a file.
 func (s *Session) History(ctx context.Context) (*history.Found, error) {
 	r := s.Result()
 	if r.past != nil {
@@ -64,7 +64,7 @@ func (s *Session) History(ctx context.Context) (*history.Found, error) {
 	return found, err
 }
 
-// nodeDevices are those of nodes and of what lies on them, which come before what they lie on, each once.
+// nodeDevices are the devices of nodes and of what lies on them, each once. What lies on a device comes before it.
 func nodeDevices(nodes []*probe.Node) (devices []mapping.Device) {
 	seen := map[*probe.Node]bool{}
 	var visit func(n *probe.Node)
@@ -249,8 +249,8 @@ func (s *Session) isPV(d mapping.Device) metadata.UUID {
 	return ""
 }
 
-// overwritten are the runs of a device that what shows on it may have overwritten: whatever is no LVM has been made over the PV.
-// A table of partitions tells where it and they lie; of all else nothing is known.
+// overwritten are the runs of a device that what shows on it may have overwritten, because whatever is no LVM was made
+// over the PV. A table of partitions tells where it and the partitions lie. Nothing is known of anything else.
 func overwritten(d mapping.Device) []metadata.Reused {
 	marks, err := signature.Detect(d, d.Size())
 	if err != nil {

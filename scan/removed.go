@@ -39,8 +39,8 @@ func (s *Session) removed(probed *probe.Result, scan *lvm2.Scan, past *history.F
 	return removed
 }
 
-// removedThins are the thin LVs among those that are gone whose pool is still there and may tell of them. One whose device ID was given to
-// another is not.
+// removedThins are the thin LVs, among those that are gone, whose pool is still there and may tell of them. An LV whose
+// device ID was given to another is not among them.
 func removedThins(scan *lvm2.Scan, past *history.Found, gone []history.Gone) map[*metadata.LV]*lvm2.LV {
 	inPool := map[*lvm2.LV][]*metadata.LV{}
 	for _, g := range gone {

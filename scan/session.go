@@ -190,7 +190,7 @@ func (s *Session) scan(ctx context.Context, exclusive bool) (*Result, error) {
 		options := s.options(found, holder)
 		options.Views = views
 		scan = lvm2.Open(found.Candidates, options)
-		// A choice may be for an LV on a PV that is found only in the next round.
+		// A choice may be for an LV whose PV is found only in the next round.
 		unchosen = s.choose(scan)
 		if !s.opts.Nested {
 			break

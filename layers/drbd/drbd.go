@@ -18,8 +18,8 @@ const (
 	activityLog = 32 << 10
 )
 
-// Open returns the DRBD device on dev, read-only, nil if there is none. It opens only those with a PV that ends
-// before the metadata, by its own label: that it fits tells that it is DRBD's, and not what lay there before.
+// Open returns the DRBD device on dev, read-only; nil if there is none. It opens only a device with a PV that, by
+// its own label, ends before the metadata. A PV that lay there before DRBD would not fit.
 // (docs/format/04-below-lvm.md, section 6)
 func Open(dev mapping.Device) (mapping.Device, error) {
 	found, err := signature.Component(dev, dev.Size())

@@ -73,7 +73,7 @@ func (c *container) ReadAt(p []byte, off int64) (int, error) {
 // partSize is the least number of bytes worth a processor of their own.
 const partSize = 256 << 10
 
-// readParts reads all of p, a large one on several processors. n is that of the bytes before the first that
+// readParts reads all of p, on several processors if it is large. n is the number of bytes before the first that
 // cannot be read.
 func (c *container) readParts(p []byte, off int64) (n int, err error) {
 	parts := min(runtime.GOMAXPROCS(0), len(p)/partSize)
@@ -129,7 +129,7 @@ func (c *container) readSome(p []byte, off int64) (int, error) {
 	return copy(p, sector[head:]), nil
 }
 
-// readSectors reads whole sectors. n is that of those before the first that cannot be read.
+// readSectors reads whole sectors. n is the number of bytes before the first that cannot be read.
 func (c *container) readSectors(p []byte, off int64) (n int, err error) {
 	n, err = mapping.ReadFull(c.dev, p, c.offset+off)
 	n -= n % int(c.sector)

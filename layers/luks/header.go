@@ -13,7 +13,7 @@ import (
 // bounds, but not against the size of the device with the payload.
 type header struct {
 	version int
-	size    int64 // bytes from the start of the device to the first that can be others'
+	size    int64 // bytes from the start of the device that may be the header's
 	uuid    string
 	label   string
 	payload payload

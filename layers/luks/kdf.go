@@ -70,8 +70,8 @@ func (k pbkdf2) check() error {
 	return nil
 }
 
-// derive is PBKDF2 (RFC 8018, section 5.2). The library's takes the passphrase as a string, of which it leaves
-// copies behind.
+// derive is PBKDF2 (RFC 8018, section 5.2). The library's function is not used, because it takes the passphrase as a
+// string and leaves copies of it behind.
 func (k pbkdf2) derive(ctx context.Context, passphrase []byte, n int) ([]byte, error) {
 	prf := hmac.New(k.hash, passphrase)
 	u, sum := make([]byte, 0, prf.Size()), make([]byte, prf.Size())
@@ -99,7 +99,7 @@ func (k pbkdf2) derive(ctx context.Context, passphrase []byte, n int) ([]byte, e
 	return key, nil
 }
 
-// uninterrupted is how many iterations come between looks at whether anybody still waits.
+// uninterrupted is the number of iterations after which it is looked whether anybody still waits.
 const uninterrupted = 1 << 12
 
 type argon2 struct {
@@ -124,7 +124,7 @@ func (k argon2) check() error {
 	return nil
 }
 
-// derive leaves a derivation that nobody waits for any more to end by itself: the library cannot be stopped.
+// derive returns when ctx is done, and leaves the derivation to end by itself: the library cannot be stopped.
 func (k argon2) derive(ctx context.Context, passphrase []byte, n int) ([]byte, error) {
 	own, err := secret.New(len(passphrase))
 	if err != nil {
@@ -150,7 +150,7 @@ func (k argon2) derive(ctx context.Context, passphrase []byte, n int) ([]byte, e
 }
 
 func (k argon2) compute(passphrase []byte, n int) []byte {
-	// A gibibyte is common: it goes back to the system at once.
+	// A gibibyte is common, so it goes back to the system at once.
 	defer debug.FreeOSMemory()
 	derive := xargon2.Key
 	if k.id {

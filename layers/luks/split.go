@@ -31,8 +31,8 @@ func (m *material) read(dev mapping.Device, key []byte) (*secret.Bytes, error) {
 	return merge(stripes.Bytes()[:m.size()], m.keySize, m.hash)
 }
 
-// merge undoes the anti-forensic split: every stripe but the last is added to what came
-// before and the sum is diffused by a hash, so that the key is lost with any of them.
+// merge undoes the anti-forensic split. Every stripe but the last is added to what came
+// before, and a hash diffuses the sum. So the key is lost if any stripe is.
 func merge(stripes []byte, keySize int, hash hashFunc) (*secret.Bytes, error) {
 	sum, err := secret.New(keySize)
 	if err != nil {

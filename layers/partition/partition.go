@@ -42,8 +42,8 @@ type Partition struct {
 	Label  string // of GPT
 }
 
-// Find reads the table of a device of size bytes, in sectors of sectorSize bytes or, as a disk has that was
-// partitioned behind a bridge with other sectors, of 512 or 4096. sectorSize is 0 for an image that does not tell.
+// Find reads the table of a device of size bytes. It counts in sectors of sectorSize bytes or of 512 or 4096, because a
+// disk may have been partitioned behind a bridge with other sectors. sectorSize is 0 for an image that does not tell.
 // Where more than one size makes sense, all those tables are returned, the likelier one first: what is in the
 // partitions must decide. The error is ErrNone, wraps ErrDamaged, or is that of r.
 func Find(r io.ReaderAt, size, sectorSize int64) ([]*Table, error) {

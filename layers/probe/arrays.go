@@ -112,7 +112,7 @@ func (r *run) assemble(found []memberNode) {
 	r.addArray(array, nodes, found)
 }
 
-// addClaimed puts an array that is being written over its members. What their superblocks say meanwhile is of no matter.
+// addClaimed puts an array that is being written over its members. What their superblocks say meanwhile does not matter.
 func (r *run) addClaimed(array *md.Array, found []memberNode) {
 	var nodes []*Node
 	for _, m := range found {

@@ -57,7 +57,7 @@ func (r *run) lookAtOffset(n *Node, off int64) {
 		n.Err = fmt.Errorf("%s: %w: it has %d bytes, and no byte %d", n.Name, ErrNothing, size, off)
 		return
 	}
-	// Of an array that deals its bytes out, a member has the label perhaps, but not the rest.
+	// A member of an array that deals its bytes out may have the label, but not the rest.
 	if super, _ := md.Find(n.Device, size); super != nil && super.Geometry.Level != md.Level(raid.RAID1) {
 		n.Err = fmt.Errorf("%s: %w: it is %s", n.Name, ErrComponent, super)
 		return
@@ -74,8 +74,8 @@ func (r *run) lookAtOffset(n *Node, off int64) {
 	r.AtWord[d] = true
 }
 
-// sectionAtWord is the node's device from off on. Where what shows on it is a part of something else it is
-// read-only: the other parts would not be written with it.
+// sectionAtWord is the node's device from off on. It is read-only if the device looks like a part of something
+// else: the other parts would not be written with it.
 func (r *run) sectionAtWord(n *Node, off int64) (mapping.Device, error) {
 	size := n.Device.Size() - off
 	name := fmt.Sprintf("%s (from byte %d)", n.Name, off)
@@ -137,8 +137,8 @@ func (r *run) open(n *Node, layers []Layer) bool {
 	return false
 }
 
-// keyOf is what the layer on a device is known by. A file that has changed holds another one, unless that says that all
-// changes were its own.
+// keyOf is what the layer on a device is known by. If the file has changed, that is another layer, unless the layer says
+// that all changes were its own.
 func (p *Prober) keyOf(d mapping.Device, l Layer) openedKey {
 	key := openedKey{d, l.Type, l.Changes}
 	if !l.Changes {

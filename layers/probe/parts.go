@@ -13,8 +13,8 @@ type ownPart struct {
 	image  *Node
 }
 
-// addParts notes which devices the image on a node names, or that it may lie over any, if err is why it was
-// not opened.
+// addParts notes which devices the image on a node names. err is why the image was not opened; it may mean that
+// the image lies over any device.
 func (r *run) addParts(image *Node, l Layer, err error) {
 	if err != nil && l.LiesOnAny != nil && l.LiesOnAny(err) {
 		r.loose = append(r.loose, image)

@@ -35,15 +35,15 @@ type Layer struct {
 	// if dev is not of this kind. Its errors name dev. If it is an io.Closer, the Prober's Close
 	// closes it. If it has a method Warnings, these are among those of the Result.
 	Open func(ctx context.Context, dev mapping.Device) (mapping.Device, error)
-	// Changes says that what is opened shows the file beneath as it was then: it is opened anew once the
-	// file has changed, unless it has a method Current() bool that says that it still is what is there: it is written
-	// itself. Of others only what they hold changes.
+	// Changes says that what is opened shows the file beneath as it was then. It is opened anew once the
+	// file has changed, unless it has a method Current() bool that says that it still is what is there, because it
+	// made the changes itself. For other layers, only what they hold changes.
 	Changes bool
 	// Parts are the devices that what is in dev, opened or not, names as its parts: a file that is one of
 	// them is no disk of its own beside it. May be nil.
 	Parts func(dev mapping.Device) []mapping.Device
-	// LiesOnAny says of an error of Open that what is in dev may lie over any other file, for what it lies
-	// over could not be told. May be nil.
+	// LiesOnAny says whether, after this error of Open, what is in dev may lie over any other file, because it
+	// could not be told over which. May be nil.
 	LiesOnAny func(error) bool
 }
 
@@ -91,14 +91,14 @@ type Node struct {
 type Result struct {
 	Roots  []*Node // for the devices, in their order
 	Others []*Node // for the other devices
-	// Candidates are the devices that lvm2.Open is to look at: those with a PV, and of Roots those on which
-	// nothing lies, for it to say what they are.
+	// Candidates are the devices that lvm2.Open is to look at: those with a PV, and those of Roots on which
+	// nothing lies, so that it says what they are.
 	Candidates []mapping.Device
 	// AtWord are those of Candidates that are such because Options.Offset says so.
 	AtWord map[mapping.Device]bool
 	// Unread are parts of what cannot be read as a whole, on which a PV may show.
 	Unread []mapping.Device
-	// Refused tell of each of Roots that led to no PV, and is not in Candidates, why.
+	// Refused say why Roots that are not in Candidates led to no PV.
 	Refused []Failure
 	// Failed is what else stood in the way of finding more.
 	Failed []Failure
@@ -181,8 +181,8 @@ func (p *Prober) Forget() {
 	clear(p.usedArrays)
 }
 
-// Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. Of those it is no
-// matter whether they have a PV. It fails only with the error of ctx, which is looked at between devices.
+// Probe looks at devices, and at others that nobody has named: LVs, all disks of a system. It does not matter
+// whether the others have a PV. It fails only with the error of ctx, which is looked at between devices.
 func (p *Prober) Probe(ctx context.Context, devices, others []mapping.Device) (*Result, error) {
 	var last []md.Set
 	for {
