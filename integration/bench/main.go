@@ -107,6 +107,8 @@ func (b *bench) measure() error {
 		{"overlay", b.overlay},
 		{"computing", b.inMemory},
 		{"list", b.list},
+		{"large", b.large},
+		{"start", b.firstBytes},
 		{"history", b.history},
 		{"memory", b.memory},
 	} {

@@ -27,6 +27,8 @@ type Disk struct {
 	Label string
 	Bytes []byte // not to be touched while others use the disk; see Contents
 
+	area, areaSize int64 // of metadata, in bytes; 0 for where New has it
+
 	mu     sync.Mutex
 	claims int
 	syncs  int
@@ -41,7 +43,12 @@ var ErrIO = errors.New("input/output error")
 // New makes a disk of size bytes with the label of PV uuid and one metadata area that
 // holds text ("" for none).
 func New(name, uuid string, size int64, text string) *Disk {
-	d := &Disk{Label: name, Bytes: make([]byte, size)}
+	return newDisk(name, uuid, size, mdaAt, mdaSize, text)
+}
+
+// newDisk is New with the metadata area elsewhere, or of another size.
+func newDisk(name, uuid string, size, area, areaSize int64, text string) *Disk {
+	d := &Disk{Label: name, Bytes: make([]byte, size), area: area, areaSize: areaSize}
 	le := binary.LittleEndian
 	l := d.Bytes[labelAt : labelAt+512]
 	copy(l, "LABELONE")
@@ -51,8 +58,8 @@ func New(name, uuid string, size int64, text string) *Disk {
 	copy(l[32:], strings.ReplaceAll(uuid, "-", ""))
 	le.PutUint64(l[64:], uint64(size))
 	le.PutUint64(l[72:], DataStart)
-	le.PutUint64(l[104:], mdaAt)
-	le.PutUint64(l[112:], mdaSize)
+	le.PutUint64(l[104:], uint64(area))
+	le.PutUint64(l[112:], uint64(areaSize))
 	le.PutUint32(l[136:], 2)
 	le.PutUint32(l[140:], 1)
 	le.PutUint32(l[16:], crc(l[20:]))
@@ -64,19 +71,22 @@ func New(name, uuid string, size int64, text string) *Disk {
 func (d *Disk) SetText(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.areaSize == 0 {
+		d.area, d.areaSize = mdaAt, mdaSize
+	}
 	le := binary.LittleEndian
-	h := d.Bytes[mdaAt : mdaAt+headerLen]
+	h := d.Bytes[d.area : d.area+headerLen]
 	clear(h)
 	copy(h[4:], " LVM2 x[5A%r0N*>")
 	le.PutUint32(h[20:], 1)
-	le.PutUint64(h[24:], mdaAt)
-	le.PutUint64(h[32:], mdaSize)
+	le.PutUint64(h[24:], uint64(d.area))
+	le.PutUint64(h[32:], uint64(d.areaSize))
 	if text != "" {
 		b := append([]byte(text), 0)
-		if len(b) > mdaSize-headerLen {
+		if int64(len(b)) > d.areaSize-headerLen {
 			panic(fmt.Sprintf("testpv: text of %d bytes", len(b)))
 		}
-		copy(d.Bytes[mdaAt+headerLen:], b)
+		copy(d.Bytes[d.area+headerLen:], b)
 		le.PutUint64(h[40:], headerLen)
 		le.PutUint64(h[48:], uint64(len(b)))
 		le.PutUint32(h[56:], crc(b))

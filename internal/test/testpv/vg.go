@@ -101,3 +101,11 @@ func (vg VG) Disks() []*Disk {
 	}
 	return disks
 }
+
+// LargeDisk is the disk of a VG with one PV, whose metadata may be of any length: they lie behind the extents, which are zeros.
+func (vg VG) LargeDisk() *Disk {
+	text := vg.Text()
+	area := int64(DataStart + vg.PVExtents*ExtentSize)
+	size := int64(len(text)+headerLen)/ExtentSize*ExtentSize + 2*ExtentSize
+	return newDisk(vg.PVs[0], UUID(vg.PVs[0]), area+size, area, size, text)
+}
