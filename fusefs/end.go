@@ -61,7 +61,7 @@ func (e *fileEnd) join(h *handle) {
 	e.writers = append(e.writers, h)
 }
 
-// leave is for a handle that is being closed. It says whether that was the end of the end.
+// leave is for a handle that is being closed. It says whether the end is gone with it.
 func (e *fileEnd) leave(h *handle) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -189,8 +189,8 @@ func (e *fileEnd) zeroUpTo(v mapping.Writable, to int64) error {
 	return nil
 }
 
-// While it is closed, a handle that is cut gives the end back in two steps: the kernel waits for the answer to the flush, but
-// not for that to the release. Whoever closes a file and then asks for its size is to get that of the LV.
+// Who closes a file and then asks for its size is to get that of the LV. But the kernel waits only for the answer to the
+// flush, not for that to the release, so a handle that is cut gives the end back in two steps.
 const (
 	releasePoll = time.Millisecond
 	releaseWait = 100 * time.Millisecond

@@ -17,12 +17,12 @@ import (
 //
 // Locks, to be taken in this order:
 //
-//	opening     held to open for writing, to close after it and to wait for that; a reload holds it to change lv
+//	opening     held to open for writing, to close after writing, and to wait for either; a reload holds it to change lv
 //	io          held for reading by all who use vol, for writing to replace lv or vol
 //	lazy        held to open vol for the first reader
 //	overlaying  held to open the overlay and to give it up
-//	end.mu      held for reading to write in front of the end, for writing to move it: so nobody writes where
-//	            another makes zeros, and who writes in front of the end waits for no other who does
+//	end.mu      held for reading to write in front of the end, for writing to move it. So nobody writes where
+//	            another makes zeros, and those who write in front of the end do not wait for each other
 //	end.who     held to look at who is open for writing
 //	inodes.mu   held to look at who has which inode open
 type lvFile struct {
@@ -65,8 +65,8 @@ func newCurrentLV(lv *lvm2.LV, o overlays) *currentLV {
 	return c
 }
 
-// askOnce asks why an LV cannot be written once; but again if it could not even be opened, since that may have been
-// for once.
+// askOnce asks only once why an LV cannot be written. If the LV could not even be opened it asks again, because that may
+// pass.
 func (c *currentLV) askOnce() func() error {
 	var asked atomic.Pointer[error]
 	return func() error {

@@ -32,7 +32,8 @@ type fileInodes struct {
 	handles    map[*lvNode]int      // of all inodes that have any
 }
 
-// comeWithin is how long a thread that was sent on is waited for. It does nothing between, so it was killed if it does not come.
+// comeWithin is how long a thread that was sent on is waited for. It does nothing else on the way, so one that does not
+// come was killed.
 const comeWithin = 10 * time.Second
 
 // open is for a handle that a thread opens. It says false to one that is to be opened at another inode. Nobody is sent on twice:

@@ -7,9 +7,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// gate is what every request goes through by which somebody who has no file open can begin to use the tree. It knows
-// when the tree was last used, and keeps out whom AllowRoot does not let in: the kernel knows only of letting in the
-// mounting user alone or everybody.
+// gate is passed by every request with which somebody who has no file open can begin to use the tree. It knows when the
+// tree was last used. It keeps out whom AllowRoot does not let in, because the kernel lets in either only the mounting
+// user or everybody.
 type gate struct {
 	fuse.RawFileSystem
 	s *Server

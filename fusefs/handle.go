@@ -64,8 +64,8 @@ func (h *handle) tryOpen() error {
 	return err
 }
 
-// fuseFlags say whether the kernel is to keep pages, or to pass reads and writes on as they are. Pages that it has it drops
-// in any case.
+// fuseFlags say whether the kernel is to keep pages, or to pass reads and writes on as they are. It drops the pages that
+// it has in any case.
 func (h *handle) fuseFlags() uint32 {
 	switch {
 	case h.s.cfg.KernelCache:

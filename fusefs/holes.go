@@ -7,8 +7,8 @@ import (
 )
 
 // Only what lies nowhere, or in a hole of an image file, is a hole; other data, computed and missing
-// bytes are data. To find holes takes asking where each run of bytes is, so there is a limit to it,
-// beyond which everything is taken for data. That is always allowed to say.
+// bytes are data. To find holes it must be asked where each run of bytes is, so there is a limit,
+// beyond which everything is taken for data. That is always a right answer.
 const (
 	maxStatExtents = 1 << 12 // asked for by one stat
 	maxSeekExtents = 1 << 16 // asked for by one lseek

@@ -72,9 +72,9 @@ func (n *lvNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32,
 	return h, h.fuseFlags(), 0
 }
 
-// mayCache says whether the kernel may keep what is read of the file. It may not where a program wants it past the pages.
-// What an internal LV has, or one that was removed, changes when others are written; and of an LV that is not well every sector is
-// to be read that can be, while of a page all can be read or nothing.
+// mayCache says whether the kernel may keep what is read of the file. It may not if a program asks to go past the pages,
+// or if the LV is internal or was removed, because its bytes change when other LVs are written. Nor may it if the LV is not
+// well: every sector that can be read is to be read, but a page is read as a whole or not at all.
 func (n *lvNode) mayCache(f *lvFile, flags uint32) bool {
 	c := f.lv.Load()
 	return n.s.cachesReaders() && flags&direct == 0 && c != nil && c.Visible() && !n.removed && c.Health() == ""
@@ -123,8 +123,8 @@ func caller(ctx context.Context) uint32 {
 	return 0
 }
 
-// forget makes the kernel drop what it holds of the file: a page on which the file's own end was has zeros behind that. Only
-// Linux does not wait for the answer to a release, which this is called from; elsewhere it drops pages by itself then.
+// forget makes the kernel drop what it holds of the file: the page in which the file's own end was has zeros behind it. This
+// is called from a release. Only Linux does not wait for the answer to that; the others then drop pages by themselves.
 func (n *lvNode) forget() {
 	if runtime.GOOS == "linux" {
 		_ = n.NotifyContent(0, 0) // an error says that there is nothing to forget

@@ -94,8 +94,8 @@ func (s *Server) fuseLogger() *log.Logger {
 }
 
 // optionalRequests keeps out of the log that a kernel asks for what it can do without. FreeBSD asks where the
-// blocks of a file lie (BMAP) before its first read through the page cache; the answer that there is no such request is
-// what makes it never ask again.
+// blocks of a file lie (BMAP) before its first read through the page cache. Once it is told that there is no such
+// request it never asks again.
 type optionalRequests struct{ slog.Handler }
 
 func (h optionalRequests) Handle(ctx context.Context, r slog.Record) error {

@@ -16,7 +16,7 @@ type Report struct {
 // MaxReport is the most bytes of an encoded report: the most of an extended attribute on Linux.
 const MaxReport = 64 << 10
 
-// Nobody else's text begins a line, so what is wrong is told from what is not by how a line begins.
+// Only our own words begin a line, so the beginning of a line tells what it is about.
 const (
 	reportsFailure = "error: "
 	reportsWarning = "warning: "

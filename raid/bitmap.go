@@ -116,7 +116,7 @@ func PutBitmapEvents(b []byte, events uint64) {
 }
 
 // PutBitmapCleared changes the header of a bitmap, of which b is the first bytes: to the events of when all regions were
-// last clean on all legs. To a leg that comes back with fewer the bits do not tell all that it missed.
+// last clean on all legs. If a leg comes back with fewer events, the bits do not tell all that it missed.
 // (docs/format/03-mapping-linear-striped-raid.md, section 7.3)
 func PutBitmapCleared(b []byte, events uint64) {
 	binary.LittleEndian.PutUint64(b[bitmapCleared:], events)

@@ -15,9 +15,9 @@ var _ mapping.Writable = (*Array)(nil)
 // StartWriting lets the array be written, until StopWriting. Legs may be lost, as many as the level can lose. What is
 // written does not go to those; whoever starts the array has noted that they are stale before the first Mark of the log
 // returns. All others must be rebuilt and [mapping.Writable]. Nothing may be out of sync of an array with parity, unless
-// the log is a [Settler] and no leg is lost. Of copies those behind the first may be, where whoever starts the array brings all of it in
-// sync. StartWriting fails with ErrNotWhole else. The log may be nil for an array that needs none: a RAID0, or such a
-// RAID1.
+// the log is a [Settler] and no leg is lost. Copies behind the first may be out of sync, if whoever starts the array brings
+// all of it in sync. Otherwise StartWriting fails with ErrNotWhole. The log may be nil for an array that needs none: a
+// RAID0, or such a RAID1.
 //
 // Writes go to all copies, or to data and parity. Those that overlap, or change one row, are done one
 // after the other, so that the legs always end up in agreement. When a write to a leg or to the log fails,

@@ -26,7 +26,8 @@ type Notes interface {
 // errUsed is why an array is no longer what it was when it was assembled.
 var errUsed = errors.New("others have used the array")
 
-// NewWriting is for an array with such notes, or nil, that cannot be written because of reason unless that is "".
+// NewWriting is for an array with such notes, nil if it needs none. Unless reason is "", it is why the array cannot be
+// written.
 func NewWriting(array *Array, notes Notes, reason string) *Writing {
 	w := &Writing{Array: array, Reason: reason, notes: notes}
 	if reason != "" || notes == nil {
