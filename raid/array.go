@@ -31,6 +31,10 @@ type Config struct {
 	// what that leg missed, and in order on the others
 	// (docs/format/03-mapping-linear-striped-raid.md, section 7.2).
 	Dirty func(off, max int64) (dirty bool, n int64)
+	// Block is the number of bytes that legs are written in: of less, they would have to read the rest, and fail to be
+	// written where that cannot be read. The array reads it instead, from whichever leg has it. 0 for legs that can be
+	// written by the byte. It divides the chunk.
+	Block int64
 	// OnError is told of each range of a leg that fails to read, once: n bytes at off
 	// of the leg's Volume. The array reads round it. It is called by readers, perhaps
 	// several at a time. May be nil.
@@ -51,9 +55,11 @@ type Array struct {
 	size     int64
 	parts    []part
 	faults   *faults
-	writing  atomic.Pointer[intent] // nil: it is only read
+	writing  atomic.Pointer[Intent] // nil: it is only read
 	written  atomic.Bool            // it is or was written
 	geometry Geometry
+	block    int64
+	blocks   ranges      // that are written
 	settled  atomic.Bool // what was dirty is in sync now
 }
 
@@ -66,8 +72,8 @@ type part struct {
 		readAt(p []byte, off int64) (int, error)
 		batches(v *verifier, start, end int64) func(yield func(*batch) bool)
 		members() legs
-		writeAt(p []byte, off int64, t *intent) (int, error)
-		punch(off, n int64, t *intent) error
+		writeAt(p []byte, off int64, t *Intent) (int, error)
+		punch(off, n int64, t *Intent) error
 		settle(x, n int64) error
 	}
 	origin int64 // of the mapping
@@ -103,7 +109,7 @@ func New(c Config) (*Array, error) {
 	}
 
 	f := newFaults(len(c.Legs), c.OnError)
-	a := &Array{size: size, faults: f, geometry: c.Geometry}
+	a := &Array{size: size, faults: f, geometry: c.Geometry, block: c.Block}
 	if c.Reshape == nil {
 		if err := a.add(c, c.Geometry, 0, size, f); err != nil {
 			return nil, err

@@ -18,9 +18,9 @@ type Log interface {
 	Unmark(regions []int64) error
 }
 
-// intent is what is known of the writes to an array: which regions they may be under way in, and
-// whether one has failed, after which the array takes no more.
-type intent struct {
+// Intent is what is known of the writes to an array, or to anything else with a Log: which regions they may be under way
+// in, and whether one has failed, after which it takes no more. It is safe for concurrent use.
+type Intent struct {
 	log   Log          // nil: nobody asks
 	sync  func() error // brings all that was written to stable storage
 	quiet time.Duration
@@ -46,14 +46,16 @@ type region struct {
 // quietTime is for how long a region must not have been written to before it is unmarked.
 const quietTime = 5 * time.Second
 
-func newIntent(log Log, sync_ func() error) *intent {
-	t := &intent{log: log, sync: sync_, quiet: quietTime, regions: map[int64]*region{}}
+// NewIntent is an Intent by which regions are marked in log, which nil spares, and unmarked once nobody has written to
+// them for as long as quiet and sync has returned, which brings all that was written to stable storage.
+func NewIntent(log Log, sync_ func() error, quiet time.Duration) *Intent {
+	t := &Intent{log: log, sync: sync_, quiet: quiet, regions: map[int64]*region{}}
 	t.changed = sync.NewCond(&t.mu)
 	return t
 }
 
 // each calls f with the regions of [start, end).
-func (t *intent) each(start, end int64, f func(i int64)) {
+func (t *Intent) each(start, end int64, f func(i int64)) {
 	if t.log == nil {
 		return
 	}
@@ -63,9 +65,9 @@ func (t *intent) each(start, end int64, f func(i int64)) {
 	}
 }
 
-// enter returns once the regions of [start, end), which is not empty, are marked. The caller may write to
-// them until it calls leave. It fails if any write has failed.
-func (t *intent) enter(start, end int64) error {
+// Enter returns once the regions of [start, end), which is not empty, are marked. The caller may write to
+// them until it calls Leave. It fails if any write has failed.
+func (t *Intent) Enter(start, end int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.failed != nil {
@@ -98,12 +100,12 @@ func (t *intent) enter(start, end int64) error {
 	return nil
 }
 
-func (t *intent) refusal() error {
+func (t *Intent) refusal() error {
 	return fmt.Errorf("raid: no more writes after one that failed: %w", t.failed)
 }
 
 // mark marks all regions that wait for it. The caller holds mu, which is given up meanwhile.
-func (t *intent) mark() {
+func (t *Intent) mark() {
 	batch := t.waiting
 	t.waiting = nil
 	slices.Sort(batch)
@@ -120,7 +122,7 @@ func (t *intent) mark() {
 }
 
 // logging does what changes the log, while nobody else does and without holding mu.
-func (t *intent) logging(do func() error) error {
+func (t *Intent) logging(do func() error) error {
 	t.busy = true
 	t.mu.Unlock()
 	err := do()
@@ -130,15 +132,15 @@ func (t *intent) logging(do func() error) error {
 	return err
 }
 
-// leave is for a writer that is done, with err if the legs may differ now.
-func (t *intent) leave(start, end int64, err error) {
+// Leave is for a writer that is done, with err if the legs may differ now.
+func (t *Intent) Leave(start, end int64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.fail(err)
 	t.gone(start, end)
 }
 
-func (t *intent) gone(start, end int64) {
+func (t *Intent) gone(start, end int64) {
 	now := time.Now()
 	t.each(start, end, func(i int64) {
 		r := t.regions[i]
@@ -148,14 +150,14 @@ func (t *intent) gone(start, end int64) {
 }
 
 // fail notes the first error. The caller holds mu.
-func (t *intent) fail(err error) {
+func (t *Intent) fail(err error) {
 	if t.failed == nil {
 		t.failed = err
 	}
 }
 
 // tidy unmarks the regions that have been quiet.
-func (t *intent) tidy() {
+func (t *Intent) tidy() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.timer = nil
@@ -173,7 +175,7 @@ func (t *intent) tidy() {
 
 // unmark syncs, and unmarks the regions that nobody has written to since then. The caller holds mu, which
 // is given up meanwhile.
-func (t *intent) unmark(since time.Time) {
+func (t *Intent) unmark(since time.Time) {
 	quiet := map[int64]time.Time{}
 	for i, r := range t.regions {
 		if r.marked && r.writers == 0 && !r.last.After(since) {
@@ -211,8 +213,8 @@ func (t *intent) unmark(since time.Time) {
 	}
 }
 
-// flush brings to stable storage what was written.
-func (t *intent) flush() error {
+// Flush brings to stable storage what was written.
+func (t *Intent) Flush() error {
 	t.mu.Lock()
 	failed := t.failed
 	t.mu.Unlock()
@@ -228,9 +230,9 @@ func (t *intent) flush() error {
 	return err
 }
 
-// stop syncs, and unmarks all regions unless a write has failed. There are no writers any more.
-func (t *intent) stop() error {
-	if err := t.flush(); err != nil {
+// Stop syncs, and unmarks all regions unless a write has failed. There are no writers any more.
+func (t *Intent) Stop() error {
+	if err := t.Flush(); err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.end()
@@ -247,7 +249,7 @@ func (t *intent) stop() error {
 }
 
 // end stops the tidying.
-func (t *intent) end() {
+func (t *Intent) end() {
 	t.stopped = true
 	if t.timer != nil {
 		t.timer.Stop()
@@ -259,7 +261,7 @@ func (t *intent) end() {
 
 // dirty says whether off is where copies may differ, because a write to its region failed, and for how
 // many of max bytes that holds.
-func (t *intent) dirty(off, max int64) (bool, int64) {
+func (t *Intent) dirty(off, max int64) (bool, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.failed == nil {

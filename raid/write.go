@@ -56,7 +56,7 @@ func (a *Array) StartWriting(log Log) error {
 		return fmt.Errorf("raid: %w: its parity is not known to be true", ErrNotWhole)
 	}
 	a.written.Store(true)
-	a.writing.Store(newIntent(log, l.sync))
+	a.writing.Store(NewIntent(log, l.sync, quietTime))
 	return nil
 }
 
@@ -67,7 +67,7 @@ func (a *Array) StopWriting() error {
 	if t == nil {
 		return nil
 	}
-	err := t.stop()
+	err := t.Stop()
 	if err == nil { // else readers go on to beware of what failed
 		a.writing.Store(nil)
 	}
@@ -91,7 +91,30 @@ func (a *Array) WriteAt(p []byte, off int64) (int, error) {
 	if err != nil || len(p) == 0 {
 		return 0, err
 	}
+	if a.block > 0 {
+		return a.writeBlocks(p, off, t)
+	}
 	return a.parts[0].body.writeAt(p, off, t)
+}
+
+// writeBlocks writes p in whole blocks.
+func (a *Array) writeBlocks(p []byte, off int64, t *Intent) (int, error) {
+	start, end := off/a.block*a.block, min((off+int64(len(p))+a.block-1)/a.block*a.block, a.size)
+	defer a.blocks.lock(start, end)()
+	head, tail := off-start, end-off-int64(len(p))
+	whole := p
+	if head > 0 || tail > 0 {
+		whole = make([]byte, end-start)
+		if _, err := a.ReadAt(whole[:head], start); err != nil {
+			return 0, fmt.Errorf("raid: part of a block: %w", err)
+		}
+		if _, err := a.ReadAt(whole[int64(len(whole))-tail:], end-tail); err != nil {
+			return 0, fmt.Errorf("raid: part of a block: %w", err)
+		}
+		copy(whole[head:], p)
+	}
+	n, err := a.parts[0].body.writeAt(whole, start, t)
+	return int(min(max(int64(n)-head, 0), int64(len(p)))), err
 }
 
 // PunchHole makes n bytes at off read as zeros, by giving back the space on all legs, with parity for whole
@@ -100,6 +123,9 @@ func (a *Array) PunchHole(off, n int64) error {
 	t, err := a.writer(off, n)
 	if err != nil || n == 0 {
 		return err
+	}
+	if a.block > 0 {
+		return writeZeros(off, n, a.WriteAt)
 	}
 	return a.parts[0].body.punch(off, n, t)
 }
@@ -110,10 +136,10 @@ func (a *Array) Sync() error {
 	if err != nil {
 		return err
 	}
-	return t.flush()
+	return t.Flush()
 }
 
-func (a *Array) writer(off, n int64) (*intent, error) {
+func (a *Array) writer(off, n int64) (*Intent, error) {
 	t := a.writing.Load()
 	switch {
 	case t == nil:

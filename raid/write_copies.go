@@ -3,7 +3,7 @@ package raid
 func (c *copies) members() legs { return c.legs }
 
 // writeAt writes all copies on legs that are there.
-func (c *copies) writeAt(p []byte, off int64, t *intent) (int, error) {
+func (c *copies) writeAt(p []byte, off int64, t *Intent) (int, error) {
 	end := off + int64(len(p))
 	err := c.change(off, end, t, func() error {
 		var pieces []piece
@@ -19,21 +19,21 @@ func (c *copies) writeAt(p []byte, off int64, t *intent) (int, error) {
 	return len(p), nil
 }
 
-func (c *copies) punch(off, n int64, t *intent) error {
+func (c *copies) punch(off, n int64, t *Intent) error {
 	return c.change(off, off+n, t, func() error {
 		return c.eachPlace(off, off+n, func(at place, _, n int64) error { return c.clear(at.leg, at.x, n) })
 	})
 }
 
 // change calls do while nobody else changes [off, end) and its regions are marked.
-func (c *copies) change(off, end int64, t *intent, do func() error) error {
-	if err := t.enter(off, end); err != nil {
+func (c *copies) change(off, end int64, t *Intent, do func() error) error {
+	if err := t.Enter(off, end); err != nil {
 		return err
 	}
 	unlock := c.locks.lock(off, end)
 	err := do()
 	unlock()
-	t.leave(off, end, err)
+	t.Leave(off, end, err)
 	return err
 }
 

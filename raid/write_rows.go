@@ -27,7 +27,7 @@ func (r *rows) lockRows(first, end int64) (unlock func()) {
 	return r.locks.lock(first, end)
 }
 
-func (r *rows) writeAt(p []byte, off int64, t *intent) (int, error) {
+func (r *rows) writeAt(p []byte, off int64, t *Intent) (int, error) {
 	done := 0
 	for done < len(p) {
 		start := off + int64(done)
@@ -41,7 +41,7 @@ func (r *rows) writeAt(p []byte, off int64, t *intent) (int, error) {
 	return done, nil
 }
 
-func (r *rows) punch(off, n int64, t *intent) error {
+func (r *rows) punch(off, n int64, t *Intent) error {
 	write := func(p []byte, off int64) (int, error) { return r.writeAt(p, off, t) }
 	end := off + n
 	first, last := (off+r.stripe-1)/r.stripe, end/r.stripe
@@ -58,8 +58,8 @@ func (r *rows) punch(off, n int64, t *intent) error {
 }
 
 // punchRows clears rows [first, end). The parity of zeros is zero.
-func (r *rows) punchRows(first, end int64, t *intent) error {
-	if err := t.enter(first*r.chunk, end*r.chunk); err != nil {
+func (r *rows) punchRows(first, end int64, t *Intent) error {
+	if err := t.Enter(first*r.chunk, end*r.chunk); err != nil {
 		return err
 	}
 	unlock := r.lockRows(first, end)
@@ -73,7 +73,7 @@ func (r *rows) punchRows(first, end int64, t *intent) error {
 		}
 	}
 	unlock()
-	t.leave(first*r.chunk, end*r.chunk, r.serious(err))
+	t.Leave(first*r.chunk, end*r.chunk, r.serious(err))
 	return err
 }
 
@@ -112,19 +112,19 @@ type encoderKey struct {
 	first, last int // of a change
 }
 
-func (u *update) run(t *intent) error {
+func (u *update) run(t *Intent) error {
 	defer u.arena.release()
 	first, last := u.off/u.stripe, (u.off+int64(len(u.p))-1)/u.stripe
 	x, end := first*u.chunk, (last+1)*u.chunk
 	if _, _, at := u.locate(u.off); first == last && at%u.chunk+int64(len(u.p)) <= u.chunk {
 		x, end = at, at+int64(len(u.p))
 	}
-	if err := t.enter(x, end); err != nil {
+	if err := t.Enter(x, end); err != nil {
 		return err
 	}
 	defer u.lockRows(first, last+1)()
 	var failure error
-	defer func() { t.leave(x, end, failure) }()
+	defer func() { t.Leave(x, end, failure) }()
 
 	if u.parity() > 0 {
 		for n := first; n <= last; n++ {

@@ -343,7 +343,7 @@ func TestAQuietRegionIsUnmarkedAndOneInUseIsNot(t *testing.T) {
 	if got := log.now(); !got[0] || !got[1] || len(got) != 2 {
 		t.Fatalf("marked: %v", got)
 	}
-	if err := in.enter(0, 1); err != nil {
+	if err := in.Enter(0, 1); err != nil {
 		t.Fatal(err)
 	}
 	in.mu.Lock()
@@ -353,7 +353,7 @@ func TestAQuietRegionIsUnmarkedAndOneInUseIsNot(t *testing.T) {
 	if got := log.now(); !got[0] || got[1] {
 		t.Errorf("marked: %v, want region 0, which is being written", got)
 	}
-	in.leave(0, 1, nil)
+	in.Leave(0, 1, nil)
 	write(4096)
 	if got := log.now(); !got[1] {
 		t.Error("a region that was unmarked was written without a mark")

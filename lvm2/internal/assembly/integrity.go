@@ -30,6 +30,7 @@ func (a *Assembly) integrity(seg *metadata.Segment, m *metadata.Integrity) (mapp
 		Hash:        m.InternalHash,
 		Discards:    m.Settings["allow_discards"] != 0,
 		Recalculate: m.Recalculate,
+		Mode:        m.Mode,
 	})
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
@@ -38,4 +39,17 @@ func (a *Assembly) integrity(seg *metadata.Segment, m *metadata.Integrity) (mapp
 		return nil, fmt.Errorf("integrity of %s: %w", seg.LV.Name, err)
 	}
 	return v, nil
+}
+
+// writtenIntegrity is what of a leg's integrity layer is to be started and stopped for writing; nil for a leg without
+// one. reason is why it cannot be written, as a phrase; "" if it can be.
+func (a *Assembly) writtenIntegrity(leg *metadata.LV) (layer *dm.Checked, reason string) {
+	if _, err := soleMapping[*metadata.Integrity](leg); err != nil {
+		return nil, ""
+	}
+	layer, ok := a.volumes[leg].volume.(*dm.Checked)
+	if !ok {
+		return nil, "its integrity layer has never been activated"
+	}
+	return layer, layer.ReadOnlyReason()
 }

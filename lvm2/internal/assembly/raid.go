@@ -36,6 +36,9 @@ func (a *Assembly) raid(seg *metadata.Segment, m *metadata.RAID) (mapping.Volume
 		if err != nil {
 			l.Volume, l.Lost = nil, lostLeg(seg.LV, i, err)
 		}
+		if checked, ok := v.(*dm.Checked); ok {
+			c.Block = max(c.Block, checked.BlockSize())
+		}
 		c.Legs = append(c.Legs, l)
 		smallest = min(smallest, leg.Data.ExtentCount())
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"lvm2fs/lvm2/internal/dm"
 	"lvm2fs/lvm2/internal/ondisk"
 	"lvm2fs/lvm2/metadata"
 	"lvm2fs/mapping"
@@ -190,6 +191,10 @@ func (a *Assembly) raidWriting(seg *metadata.Segment, m *metadata.RAID, text rai
 	if reason := a.raidReadOnly(seg, text, c, state); reason != "" {
 		return newArrayWriting(array, nil, reason)
 	}
+	layers, reason := a.legLayers(m, c)
+	if reason != "" {
+		return newArrayWriting(array, nil, reason)
+	}
 	n := &raidNotes{parity: c.Geometry.ParityLegs() > 0}
 	n.Array, n.Supers, n.Covers = array, n, c.Geometry.LegSize
 	if c.Geometry.Level == raid.RAID10 {
@@ -210,7 +215,26 @@ func (a *Assembly) raidWriting(seg *metadata.Segment, m *metadata.RAID, text rai
 		}
 		n.Volumes, n.Legs = append(n.Volumes, w), append(n.Legs, i)
 	}
-	return newArrayWriting(array, n, "")
+	w := newArrayWriting(array, n, "")
+	w.layers = layers
+	return w
+}
+
+// legLayers are the integrity layers of the legs that are written. reason is why one cannot be written, as a phrase.
+func (a *Assembly) legLayers(m *metadata.RAID, c raid.Config) (layers []*dm.Checked, reason string) {
+	for i, leg := range m.Legs {
+		if !written(c.Legs[i]) {
+			continue
+		}
+		layer, reason := a.writtenIntegrity(leg.Data)
+		if reason != "" {
+			return nil, fmt.Sprintf("leg %d: %s", i, reason)
+		}
+		if layer != nil {
+			layers = append(layers, layer)
+		}
+	}
+	return layers, ""
 }
 
 // written says whether a leg is there to be written.

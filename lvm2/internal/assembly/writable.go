@@ -233,7 +233,7 @@ func (a *Assembly) ReadOnlyReason(lv *metadata.LV) (reason string, own bool) {
 
 func (a *Assembly) readOnlyReason(seg *metadata.Segment) (reason string, own bool) {
 	switch seg.Mapping.(type) {
-	case *metadata.Striped, *metadata.Error, *metadata.CachePool: // the cache speaks for its pool
+	case *metadata.Striped, *metadata.Error, *metadata.CachePool, *metadata.Integrity: // the cache speaks for its pool, the RAID for its legs
 		return "", false
 	}
 	if m, ok := seg.Mapping.(*metadata.Thin); ok { // the pool speaks for itself

@@ -34,9 +34,11 @@ type IntegrityConfig struct {
 	Discards bool
 	// Recalculate: LVM2 has asked the kernel to compute the checksums, and has not noted yet that it activated the layer.
 	Recalculate bool
+	// Mode is how data and checksums are kept together while they are written. Readers go by what is on disk.
+	Mode string
 }
 
-// integrity is data in place, with a checksum of each block, its tag, in meta:
+// Checked is data in place, with a checksum of each block, its tag, in meta:
 //
 //	meta  | superblock | journal or bitmap                | tag 0 | tag 1 | …
 //	      0            4096                               initial
@@ -50,10 +52,18 @@ type IntegrityConfig struct {
 // A read checks every block it touches. What the journal still holds is newer than data, and
 // is read from there.
 // (docs/format/08-integrity.md)
-type integrity struct {
+type Checked struct {
 	config     IntegrityConfig
 	data, meta mapping.Volume
 	newHash    func() hash.Hash // nil: crc32c
+	writing    integrityWriting
+
+	// mu is held by readers of blocks, and in full by whoever changes blocks in place or what is beneath.
+	mu         sync.RWMutex
+	superblock []byte
+	pending    *pendingBlocks // newer than in place; nil: none
+	left       []byte         // while it is written: the bitmap as a crash has left it
+	replayed   bool           // the journal holds nothing that is newer than in place
 
 	flags       uint32
 	salt        []byte
@@ -63,26 +73,29 @@ type integrity struct {
 	trusted     int64 // bytes of data whose tags are valid
 	bitmap      bool  // the bitmap says which regions have no valid tags
 	bytesPerBit int64 // of data
-	openOverlay func() (map[int64]journalEntry, error)
+	readJournal func() (*journalState, error)
 }
 
 const (
-	integrityMagic        = "integrt\x00"
-	integrityMaxVersion   = 7
-	integritySector       = 512
-	integritySuperblock   = 8 * integritySector
-	integrityJournalMAC   = 1
-	integrityRecalculate  = 2
-	integrityDirtyBitmap  = 4
-	integrityFixedPadding = 8
-	integrityFixedHMAC    = 0x10
-	integrityFiller       = 0xf6
+	integrityMagic         = "integrt\x00"
+	integrityMaxVersion    = 7
+	integrityVersionAt     = 8
+	integrityFlagsAt       = 24
+	integrityBitmapVersion = 3 // the first with a bitmap
+	integritySector        = 512
+	integritySuperblock    = 8 * integritySector
+	integrityJournalMAC    = 1
+	integrityRecalculate   = 2
+	integrityDirtyBitmap   = 4
+	integrityFixedPadding  = 8
+	integrityFixedHMAC     = 0x10
+	integrityFiller        = 0xf6
 )
 
 // Integrity is data, checked against the tags in meta. Bytes that fail the check cannot be read here; a layer above may
 // have them elsewhere.
 func Integrity(data, meta mapping.Volume, c IntegrityConfig) (mapping.Volume, error) {
-	v := &integrity{config: c, data: data, meta: meta}
+	v := &Checked{config: c, data: data, meta: meta}
 	switch c.Hash {
 	case "crc32c":
 	case "md5":
@@ -114,7 +127,7 @@ func Integrity(data, meta mapping.Volume, c IntegrityConfig) (mapping.Volume, er
 
 // neverActivated fails unless a superblock of zeros is one that the kernel has still to write. It writes the
 // journal before anything else, so that a commit ID shows that it has been there.
-func (v *integrity) neverActivated() error {
+func (v *Checked) neverActivated() error {
 	const zeros = "superblock, byte 0: zeros"
 	if !v.config.Recalculate {
 		return fmt.Errorf("%w: %s, but the VG's metadata say that it has been activated", ErrIntegrityMetadata, zeros)
@@ -132,13 +145,14 @@ func (v *integrity) neverActivated() error {
 	return nil
 }
 
-func (v *integrity) decodeSuperblock(b []byte) error {
+func (v *Checked) decodeSuperblock(b []byte) error {
 	le := binary.LittleEndian
 	bad := func(at int, format string, args ...any) error {
 		return fmt.Errorf("%w: superblock, byte %d: %s", ErrIntegrityMetadata, at, fmt.Sprintf(format, args...))
 	}
 	sections := le.Uint32(b[12:])
-	v.flags = le.Uint32(b[24:])
+	v.superblock = bytes.Clone(b[:integritySector])
+	v.flags = le.Uint32(b[integrityFlagsAt:])
 	const known = integrityRecalculate | integrityDirtyBitmap | integrityFixedPadding | integrityFixedHMAC
 	switch {
 	case string(b[:8]) != integrityMagic:
@@ -176,29 +190,39 @@ func (v *integrity) decodeSuperblock(b []byte) error {
 	}
 	v.bitmap = v.flags&integrityDirtyBitmap != 0
 	v.bytesPerBit = v.config.BlockSize << b[29]
-	v.openOverlay = once(func() (map[int64]journalEntry, error) {
-		if v.bitmap {
-			return nil, nil // the bitmap lies where the journal would
-		}
-		return v.journal.replay(v.meta, v.config.Size)
-	})
+	v.readJournal = once(func() (*journalState, error) { return v.journal.read(v.meta, v.config.Size) })
 	return nil
 }
 
-// Checksummed is how many bytes of a volume from [Integrity] have checksums; false for a volume that was never activated.
+// overlay is what the journal holds that is newer than in place. The caller holds v.mu.
+func (v *Checked) overlay() (map[int64]journalEntry, error) {
+	if v.bitmap || v.replayed { // what would be the journal is the bitmap, or it is in place
+		return nil, nil
+	}
+	state, err := v.readJournal()
+	if err != nil {
+		return nil, err
+	}
+	return state.overlay, nil
+}
+
+// Checksummed is of how many bytes of a volume from [Integrity] the checksums have been computed; false for a volume
+// that was never activated.
 func Checksummed(v mapping.Volume) (bytes int64, ok bool) {
-	i, ok := v.(*integrity)
+	i, ok := v.(*Checked)
 	if !ok {
 		return 0, false
 	}
 	return i.trusted, true
 }
 
-func (v *integrity) Size() int64 { return v.config.Size }
+func (v *Checked) Size() int64 { return v.config.Size }
 
-// Map calls everything that can be read computed, because only ReadAt checks it.
-func (v *integrity) Map(off, max int64) (mapping.Extent, error) {
-	overlay, err := v.openOverlay()
+// Map calls everything computed that can be read, for only ReadAt checks it.
+func (v *Checked) Map(off, max int64) (mapping.Extent, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	overlay, err := v.overlay()
 	if err != nil {
 		return mapping.Extent{}, err
 	}
@@ -210,14 +234,14 @@ func (v *integrity) Map(off, max int64) (mapping.Extent, error) {
 	return e, err
 }
 
-func (v *integrity) ReadAt(p []byte, off int64) (int, error) {
+func (v *Checked) ReadAt(p []byte, off int64) (int, error) {
 	p, end := mapping.ClipRead("", p, off, v.Size())
 	n, err := v.read(p, off)
 	return n, cmp.Or(err, end)
 }
 
-// read checks whole blocks in p itself, and others in a buffer.
-func (v *integrity) read(p []byte, off int64) (int, error) {
+// read checks whole blocks where they are to be, and others in a buffer.
+func (v *Checked) read(p []byte, off int64) (int, error) {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	done := 0
@@ -245,7 +269,7 @@ func (v *integrity) read(p []byte, off int64) (int, error) {
 
 // wholeBlocks is how many of n bytes at byte at, where a block begins, are whole blocks. The last of the volume may
 // be short.
-func (v *integrity) wholeBlocks(at int64, n int) int {
+func (v *Checked) wholeBlocks(at int64, n int) int {
 	if at+int64(n) == v.Size() {
 		return n
 	}
@@ -270,8 +294,10 @@ func grown(b *[]byte, n int64) []byte {
 
 // readBlocks reads the blocks from byte start on into data, and checks them. It returns how many bytes are good
 // before the first block that is not.
-func (v *integrity) readBlocks(s *scratch, data []byte, start int64) (int, error) {
-	overlay, err := v.openOverlay()
+func (v *Checked) readBlocks(s *scratch, data []byte, start int64) (int, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	overlay, err := v.overlay()
 	if err != nil {
 		return 0, err
 	}
@@ -292,7 +318,7 @@ func (v *integrity) readBlocks(s *scratch, data []byte, start int64) (int, error
 
 // blockRun is a run of blocks that have been read, with what tells whether they are good.
 type blockRun struct {
-	v       *integrity
+	v       *Checked
 	overlay map[int64]journalEntry
 	start   int64 // of the first block, in bytes
 	data    []byte
@@ -344,8 +370,11 @@ func (r *blockRun) checkBlock(i int, sector []byte) (err error) {
 	end := min((i+1)*size, len(r.data))
 	block, tag := r.data[i*size:end], r.tags[i*tagSize:(i+1)*tagSize]
 	at := r.start + int64(i*size)
+	if r.v.pending.read(block, at/r.v.config.BlockSize) {
+		return nil
+	}
 	if e, ok := r.inJournal(at); ok {
-		if tag, err = r.v.journal.read(r.v.meta, e, block); err != nil {
+		if tag, err = r.v.journal.block(r.v.meta, e, block); err != nil {
 			return err
 		}
 	} else {
@@ -380,6 +409,10 @@ func (r *blockRun) readBits(s *scratch) error {
 	if len(r.bits) == 0 {
 		return nil
 	}
+	if v.left != nil {
+		clear(r.bits[copy(r.bits, v.left[min(first, int64(len(v.left))):]):])
+		return nil
+	}
 	if _, err := v.meta.ReadAt(r.bits, integritySuperblock+first); err != nil {
 		return fmt.Errorf("integrity bitmap: %w", err)
 	}
@@ -401,23 +434,42 @@ func (r *blockRun) trusts(at int64) (bool, error) {
 	return r.bits[bit/8]>>(bit%8)&1 == 0, nil
 }
 
-// matches says whether tag is that of a block: the checksum of the salt, the number of the block's sector and its bytes.
-// A longer tag ends in zeros; a shorter one has the first bytes of the checksum.
-func (v *integrity) matches(tag, sector, block []byte) bool {
+// matches says whether tag is that of a block.
+func (v *Checked) matches(tag, sector, block []byte) bool {
+	var store [sha512.Size]byte
+	return v.isTag(tag, v.appendSum(store[:0], sector, block))
+}
+
+// appendSum appends the checksum of the salt, the number of a block's sector and its bytes.
+func (v *Checked) appendSum(b, sector, block []byte) []byte {
 	if v.newHash == nil {
-		var sum [crc32.Size]byte
 		crc := crc32.Update(crc32.Update(v.saltSum, castagnoli, sector), castagnoli, block)
-		binary.LittleEndian.PutUint32(sum[:], crc)
-		return v.isTag(tag, sum[:])
+		return binary.LittleEndian.AppendUint32(b, crc)
 	}
 	h := v.newHash()
 	h.Write(v.salt)
 	h.Write(sector)
 	h.Write(block)
-	return v.isTag(tag, h.Sum(nil))
+	return h.Sum(b)
 }
 
-func (v *integrity) isTag(tag, sum []byte) bool {
+// appendTag appends the tag of a block: of a checksum that is shorter the rest is zeros; of one that is longer it has the
+// first bytes.
+func (v *Checked) appendTag(b, sector, block []byte) []byte {
+	start, n := len(b), int(v.config.TagSize)
+	b = v.appendSum(b, sector, block)
+	if len(b) < start+n {
+		b = append(b, make([]byte, start+n-len(b))...)
+	}
+	return b[:start+n]
+}
+
+// sectorOf is the number of the sector at byte at, as checksums have it.
+func (v *Checked) sectorOf(at int64) []byte {
+	return binary.LittleEndian.AppendUint64(nil, uint64(at/integritySector))
+}
+
+func (v *Checked) isTag(tag, sum []byte) bool {
 	n := min(len(tag), len(sum))
 	if bytes.Equal(tag[:n], sum[:n]) && (n == len(tag) || allZero(tag[n:])) {
 		return true

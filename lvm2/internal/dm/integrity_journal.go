@@ -54,14 +54,23 @@ func (j journal) at(section, sector int64) int64 {
 	return integritySuperblock + (section*j.sectionSectors()+sector)*integritySector
 }
 
-// commitIDs are those of the four rounds; the place of a sector is then mixed in.
+// entryAt is the byte of a section at which an entry begins.
+func (j journal) entryAt(e int64) int64 {
+	return e%journalEntrySectors*integritySector + e/journalEntrySectors*j.entrySize
+}
+
+// commitIDs of the four rounds, before the place of the sector is mixed in.
 var commitIDs = [4]uint64{0x1111111111111111, 0x2222222222222222, 0x3333333333333333, 0x4444444444444444}
 
-// round is the round in which a sector was written.
+func commitID(round int, section, sector int64) uint64 {
+	return commitIDs[round] ^ (uint64(section)<<32 ^ uint64(sector))
+}
+
+// round is the round that a sector was written in.
 func (j journal) round(b []byte, section, sector int64) (int, error) {
 	id := binary.LittleEndian.Uint64(b[journalCommitAt:])
-	for k, base := range commitIDs {
-		if id == base^(uint64(section)<<32^uint64(sector)) {
+	for k := range commitIDs {
+		if id == commitID(k, section, sector) {
 			return k, nil
 		}
 	}
@@ -70,7 +79,7 @@ func (j journal) round(b []byte, section, sector int64) (int, error) {
 
 // scanned is what a scan of one section found.
 type scanned struct {
-	round int             // that all sectors are of; -1 if they differ
+	round int             // that all sectors are of; none if they differ
 	used  map[int64]int64 // entry → sector of the data
 	seen  uint            // a bit for each round seen
 }
@@ -81,7 +90,7 @@ func (j journal) scan(meta mapping.Volume, section int64) (scanned, error) {
 	if _, err := meta.ReadAt(b, j.at(section, 0)); err != nil {
 		return scanned{}, fmt.Errorf("integrity journal: %w", err)
 	}
-	s := scanned{round: -1}
+	s := scanned{round: none}
 	for sector := range j.sectionSectors() {
 		k, err := j.round(b[sector*integritySector:], section, sector)
 		if err != nil {
@@ -91,11 +100,10 @@ func (j journal) scan(meta mapping.Volume, section int64) (scanned, error) {
 		s.round = k
 	}
 	if bits.OnesCount(s.seen) > 1 {
-		s.round = -1
+		s.round = none
 	}
 	for e := range j.entries() {
-		at := e%journalEntrySectors*integritySector + e/journalEntrySectors*j.entrySize
-		if sector := le.Uint64(b[at:]); sector>>32 != journalUnused && sector>>63 == 0 {
+		if sector := le.Uint64(b[j.entryAt(e):]); sector>>32 != journalUnused && sector>>63 == 0 {
 			if s.used == nil {
 				s.used = map[int64]int64{}
 			}
@@ -105,8 +113,19 @@ func (j journal) scan(meta mapping.Volume, section int64) (scanned, error) {
 	return s, nil
 }
 
-// replay finds the blocks whose newest bytes are in the journal, and not in place.
-func (j journal) replay(meta mapping.Volume, size int64) (map[int64]journalEntry, error) {
+// journalState is what a journal holds, and where it goes on.
+type journalState struct {
+	overlay map[int64]journalEntry // blocks that are newer there than in place
+	// next is the section to be written next, in nextRound, if the sections are whole and those of one turn after the
+	// other. Else a power cut has left them behind, or a kernel has made the journal anew.
+	next      int64
+	nextRound int
+	whole     bool
+	newest    int // round
+}
+
+// read finds the blocks that the journal holds, and which are newer there than in place.
+func (j journal) read(meta mapping.Volume, size int64) (*journalState, error) {
 	all := make([]scanned, j.sections)
 	var seen uint
 	last := [4]int64{-1, -1, -1, -1}
@@ -127,43 +146,48 @@ func (j journal) replay(meta mapping.Volume, size int64) (map[int64]journalEntry
 			return nil, fmt.Errorf("%w: more than %d journal entries", ErrIntegrityMetadata, maxJournalEntries)
 		}
 	}
-	if used == 0 {
-		return nil, nil
-	}
 	newest, err := newestRound(seen)
 	if err != nil {
+		if used == 0 {
+			return &journalState{newest: none}, nil
+		}
 		return nil, err
 	}
+	state := &journalState{newest: newest}
 	before := (newest + 3) % 4
 	if seen>>before&1 == 0 && seen>>((newest+2)%4)&1 != 0 {
-		return nil, nil
+		return state, nil
 	}
 	section, expected := last[newest]+1, before
 	if section == j.sections {
 		section, expected = 0, newest
 	}
-	overlay := map[int64]journalEntry{}
-	for range j.sections {
-		if all[section].round != expected {
-			break
-		}
+	state.overlay = map[int64]journalEntry{}
+	taken := int64(0)
+	for ; taken < j.sections && all[section].round == expected; taken++ {
 		for e := range j.entries() {
 			sector, ok := all[section].used[e]
 			if ok && sector%j.sectorsPerBlock == 0 && sector < size/integritySector {
-				overlay[sector/j.sectorsPerBlock] = journalEntry{section, e}
+				state.overlay[sector/j.sectorsPerBlock] = journalEntry{section, e}
 			}
 		}
 		if section++; section == j.sections {
 			section, expected = 0, (expected+1)%4
 		}
 	}
-	return overlay, nil
+	state.next, state.nextRound, state.whole = section, expected, taken == j.sections
+	return state, nil
 }
 
-// newestRound is the last of the rounds that were seen; one of the four must be missing.
+// none is no round.
+const none = -1
+
+var errAllRounds = fmt.Errorf("%w: journal with sectors of all four rounds", ErrIntegrityMetadata)
+
+// newestRound is the last of the rounds seen, of which one must be missing.
 func newestRound(seen uint) (int, error) {
 	if seen == 1<<4-1 {
-		return 0, fmt.Errorf("%w: journal with sectors of all four rounds", ErrIntegrityMetadata)
+		return 0, errAllRounds
 	}
 	if seen>>3 == 0 {
 		return bits.Len(seen) - 1, nil
@@ -171,11 +195,10 @@ func newestRound(seen uint) (int, error) {
 	return (bits.TrailingZeros(^seen) + 3) % 4, nil
 }
 
-// read reads a block from the journal, and returns its tag.
-func (j journal) read(meta mapping.Volume, e journalEntry, block []byte) (tag []byte, err error) {
+// block reads a block from the journal, and returns its tag.
+func (j journal) block(meta mapping.Volume, e journalEntry, block []byte) (tag []byte, err error) {
 	entry := make([]byte, j.entrySize)
-	at := j.at(e.section, e.entry%journalEntrySectors) + e.entry/journalEntrySectors*j.entrySize
-	if _, err := meta.ReadAt(entry, at); err != nil {
+	if _, err := meta.ReadAt(entry, j.at(e.section, 0)+j.entryAt(e.entry)); err != nil {
 		return nil, fmt.Errorf("integrity journal: %w", err)
 	}
 	data := make([]byte, j.sectorsPerBlock*integritySector)
