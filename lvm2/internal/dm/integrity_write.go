@@ -248,11 +248,7 @@ func (w *inPlace) write(blocks []byte, off int64) error {
 
 // sync brings to stable storage what was written.
 func (w *inPlace) sync() error {
-	var dataErr error
-	var syncing sync.WaitGroup
-	syncing.Go(func() { dataErr = w.data.Sync() })
-	metaErr := w.meta.Sync()
-	syncing.Wait()
+	dataErr, metaErr := w.data.Sync(), w.meta.Sync() // they are of one disk, as a rule
 	if metaErr != nil {
 		metaErr = fmt.Errorf("integrity metadata: %w", metaErr)
 	}
