@@ -210,7 +210,7 @@ func (r goneRow) notes() (remarks []string) {
 	}
 	switch {
 	case r.Device != "" && r.Root != 0:
-		remarks = append(remarks, fmt.Sprintf("thin device %s, of root %d", r.Device, r.Root))
+		remarks = append(remarks, fmt.Sprintf("thin device %s, of root %d; what was discarded at last may show again", r.Device, r.Root))
 	case r.Other != "":
 		remarks = append(remarks, fmt.Sprintf("thin device %s, which is %s by now: lvm2fs rescue lists roots that may be older", r.Device, r.Other))
 	case r.Device != "":

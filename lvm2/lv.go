@@ -17,7 +17,8 @@ type LV struct {
 	*metadata.LV
 	VG *VG
 
-	device *LV // the pool of a thin device without an LV
+	device *LV  // the pool of a thin device without an LV
+	left   bool // it was removed, and is read from what its pool still holds of it
 }
 
 // Choice is what the user knows better about an LV than the disk does. The zero value believes the disk.
@@ -63,7 +64,7 @@ func (lv *LV) Choose(c Choice) {
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
 // reused (some of it may have been overwritten since the metadata that are shown), other-age (what its parts hold, or what a snapshot's
-// origin does, may be of another age than the metadata), damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
+// origin does, may be of another age than the metadata; so may the mappings of a thin LV that was removed, if it was discarded at last), damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
 // invalid (a snapshot that overflowed), unreadable (it cannot be opened for another reason, which [LV.Fault] gives),
 // partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
 // built, but may be made up for), cache-lost (and not needed), needs-check
@@ -78,7 +79,7 @@ func (lv *LV) Health() string {
 	if lv.Partial() {
 		words = append(words, "partial")
 	}
-	if lv.ExceptionsAlone() != nil {
+	if lv.ExceptionsAlone() != nil || lv.left && len(words) == 0 {
 		words = append(words, "other-age")
 	}
 	if n, _, _ := lv.Overwritten(); n > 0 {

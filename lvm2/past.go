@@ -126,7 +126,7 @@ func (s *Scan) RemovedThins(pool *LV, old []*metadata.LV) ([]*LV, error) {
 		}
 		vg := s.Beside([]View{{VG: pool.VG.VG, From: "a thin LV that was removed"}})[0]
 		vg.assembly.ChooseRemoved(pool.LV, found[ids[i]], s.opts.ReadReused)
-		lvs[i] = &LV{LV: removed, VG: vg, device: vg.Of(pool.LV)}
+		lvs[i] = &LV{LV: removed, VG: vg, device: vg.Of(pool.LV), left: true}
 	}
 	return lvs, nil
 }

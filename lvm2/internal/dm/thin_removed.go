@@ -3,6 +3,7 @@ package dm
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"lvm2fs/lvm2/internal/pdata"
 	"lvm2fs/mapping"
@@ -16,8 +17,9 @@ type RemovedThin struct {
 	// Err is why the last mappings are not known; Root is 0 then.
 	Err error
 
-	whole  bool     // as far as is known no mapping is lost
-	others []uint64 // a bit for each chunk that another device had at some time
+	whole bool // as far as is known no mapping is lost
+	had   *chunkOwners
+	id    uint64 // of the device
 }
 
 var (
@@ -26,8 +28,42 @@ var (
 	errThinHole    = fmt.Errorf("whether it was written is not known: %w", mapping.ErrMissing)
 )
 
-// maxRemovedBits bounds the memory for the chunks of other devices.
-const maxRemovedBits = 1 << 31
+// chunkOwners are the devices that chunks of a pool belonged to at any time.
+type chunkOwners struct {
+	of      []uint32          // by chunk: the number of the one device that had it, 0 if none had, or severalOwners
+	numbers map[uint64]uint32 // of devices, from 1 on
+}
+
+const severalOwners = math.MaxUint32
+
+// maxOwnedChunks bounds the memory for chunkOwners: to 256 MiB.
+const maxOwnedChunks = 1 << 26
+
+func newChunkOwners(chunks uint64) *chunkOwners {
+	return &chunkOwners{make([]uint32, chunks), map[uint64]uint32{}}
+}
+
+// mark notes that a device had a chunk.
+func (o *chunkOwners) mark(device, chunk uint64) {
+	if chunk >= uint64(len(o.of)) {
+		return
+	}
+	number := o.numbers[device]
+	if number == 0 {
+		number = uint32(len(o.numbers) + 1)
+		o.numbers[device] = number
+	}
+	if had := &o.of[chunk]; *had == 0 {
+		*had = number
+	} else if *had != number {
+		*had = severalOwners
+	}
+}
+
+// otherThan says whether another device than this one had a chunk.
+func (o *chunkOwners) otherThan(device, chunk uint64) bool {
+	return o != nil && chunk < uint64(len(o.of)) && o.of[chunk] != 0 && o.of[chunk] != o.numbers[device]
+}
 
 // FindRemovedThins looks through all of a pool's metadata for the last mappings of devices that were removed. Free blocks
 // have no order. So mappings count as the last only if everything else that is left of the device is a part of them, or
@@ -39,13 +75,14 @@ func FindRemovedThins(metadata, data mapping.Volume, chunkSize int64, ids []uint
 	found := map[uint64]*RemovedThin{}
 	for _, id := range ids {
 		left[id] = &thinLeft{roots: map[uint64]uint64{}}
-		found[id] = &RemovedThin{Err: errThinUnclear}
+		found[id] = &RemovedThin{Err: errThinUnclear, id: id}
 	}
-	if r.chunks*uint64(len(ids)) > maxRemovedBits {
+	if r.chunks > maxOwnedChunks {
 		return found
 	}
+	had := newChunkOwners(r.chunks)
 	for _, removed := range found {
-		removed.others = make([]uint64, (r.chunks+63)/64)
+		removed.had = had
 	}
 	marked := map[[2]uint64]bool{}
 	for number := uint64(1); number < r.blocks.Count(); number++ {
@@ -60,7 +97,7 @@ func FindRemovedThins(metadata, data mapping.Volume, chunkSize int64, ids []uint
 			}
 			if key := [2]uint64{t.device, t.root}; !marked[key] {
 				marked[key] = true
-				r.markOthers(t, found)
+				r.eachMapping(t.root, func(_, value uint64) { had.mark(t.device, value>>mappingTimeBits) })
 			}
 		}
 	}
@@ -97,18 +134,6 @@ func (r *rootFinder) noteDetails(number uint64, left map[uint64]*thinLeft) {
 		l.counted = max(l.counted, decodeThinDetails(n.Value(i)).mapped)
 		l.made[binary.LittleEndian.Uint64(n.Value(i)[8:])] = true
 	}
-}
-
-// markOthers marks the chunks of a device as another's, for all other devices.
-func (r *rootFinder) markOthers(t thinTree, found map[uint64]*RemovedThin) {
-	r.eachMapping(t.root, func(_, value uint64) {
-		at := value >> mappingTimeBits
-		for id, removed := range found {
-			if id != t.device && at < r.chunks {
-				removed.others[at/64] |= 1 << (at % 64)
-			}
-		}
-	})
 }
 
 // eachMapping visits the mappings of a level 2 that can be read.
@@ -176,7 +201,7 @@ func RemovedThinPool(metadata, data mapping.Volume, chunkSize int64, removed *Re
 	if now == nil {
 		return nil, fmt.Errorf("%w: it was never activated", ErrThinPool)
 	}
-	p.since = &thinSince{now: now, others: removed.others}
+	p.since = &thinSince{now: now, had: removed.had, id: removed.id}
 	p.incomplete = !removed.whole
 	return p, nil
 }

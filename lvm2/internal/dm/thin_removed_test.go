@@ -105,3 +105,38 @@ func TestOfARemovedThinDeviceOnlyWhatIsCertainIsRead(t *testing.T) {
 		})
 	}
 }
+
+// What is kept of chunks does not grow with the number of devices that were removed.
+func TestOfAThousandRemovedThinDevicesEachIsFound(t *testing.T) {
+	const (
+		devices = 1000
+		chunks  = 3 << 20
+		first   = 20 // block of mappings
+		perLeaf = 200
+	)
+	b := newThinBlocks(first + devices)
+	var ids []uint64
+	for leaf := range devices / perLeaf {
+		var keys []uint64
+		var roots [][]uint64
+		for i := range perLeaf {
+			n := leaf*perLeaf + i
+			id := uint64(100 + n)
+			b.mappings(first+n, 1, 0, uint64(n), 1, uint64(devices+n/2)) // chunk 1 is one that two devices had
+			keys, roots, ids = append(keys, id), append(roots, []uint64{uint64(first + n)}), append(ids, id)
+		}
+		b.leaf(5+leaf, 8, keys, roots...)
+	}
+	sealThin(b.m)
+	found := FindRemovedThins(volumeOf(b.m), Zero(chunks*thinTestChunk), thinTestChunk, ids)
+	for n, id := range ids {
+		f := found[id]
+		if f.Err != nil {
+			t.Fatalf("device %d: %v", id, f.Err)
+		}
+		own, both, next := f.had.otherThan(id, uint64(n)), f.had.otherThan(id, uint64(devices+n/2)), f.had.otherThan(id, uint64((n+1)%devices))
+		if own || !both || !next {
+			t.Fatalf("device %d: another had its chunk: %v, that of two: %v, and that of the next: %v", id, own, both, next)
+		}
+	}
+}

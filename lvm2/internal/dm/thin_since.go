@@ -16,8 +16,9 @@ var ErrChunkReused = fmt.Errorf("may have been overwritten: %w", mapping.ErrMiss
 
 // thinSince says which chunks of a pool that is read from an older root belong to something else by its superblock.
 type thinSince struct {
-	now    *ThinPool
-	others []uint64 // a bit for each chunk that another device had at some time; nil if that is not looked at
+	now *ThinPool
+	had *chunkOwners // nil if it is not looked at which devices had a chunk at some time
+	id  uint64       // of the device that is read; with had only
 
 	once sync.Once
 	used []uint64 // a bit for each chunk that a device has now
@@ -32,7 +33,7 @@ func (p *ThinPool) Since(now *ThinPool) { p.since = &thinSince{now: now} }
 // use now, but not by the same leaf. An equal mapping in another leaf proves nothing, because the device may have been
 // removed, and both its ID and its chunk given to another.
 func (s *thinSince) reused(device, chunk, at, block uint64) bool {
-	if at/64 < uint64(len(s.others)) && s.others[at/64]&(1<<(at%64)) != 0 {
+	if s.had.otherThan(s.id, at) {
 		return true
 	}
 	s.once.Do(s.find)
