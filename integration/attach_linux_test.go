@@ -261,10 +261,10 @@ func TestVolumesThatCannotBeWrittenAreAttachedReadOnly(t *testing.T) {
 			t.Errorf("the disks have been written to: %v, and now %v", before, after)
 		}
 	})
-	t.Run("in a VHDX image, which is only read", func(t *testing.T) {
+	t.Run("in a VMDK image for transport, which is only read", func(t *testing.T) {
 		a, c := newAttacher(t), testimages.Load(t, "linear-one")
-		image := filepath.Join(me().tempDir(t), "disk.vhdx")
-		me().must(t, "qemu-img", "convert", "-O", "vhdx", me().unpack(t, c)[0], image)
+		image := filepath.Join(me().tempDir(t), "disk.vmdk")
+		me().must(t, "qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", me().unpack(t, c)[0], image)
 		a.refused("(-r attaches it read-only)", "attach", "--lv", c.LVs[0].Path(), image)
 		for i := range c.LVs {
 			verify(t, c, &c.LVs[i], verifyFile(&c.LVs[i], a.attach("-r", "--lv", c.LVs[i].Path(), image)[0]))
@@ -272,12 +272,23 @@ func TestVolumesThatCannotBeWrittenAreAttachedReadOnly(t *testing.T) {
 	})
 }
 
-func TestAVolumeInAQcow2ImageIsAttachedForWriting(t *testing.T) {
+func TestAVolumeInAnImageIsAttachedForWriting(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedTools(t, "qemu-img")
+	for _, format := range []string{"qcow2", "vhdx"} {
+		t.Run(format, func(t *testing.T) { attachImageForWriting(t, format) })
+	}
+}
+
+func attachImageForWriting(t *testing.T, format string) {
+	t.Helper()
 	a, c := newAttacher(t), testimages.Load(t, "linear-one")
-	image := filepath.Join(me().tempDir(t), "disk.qcow2")
-	me().must(t, "qemu-img", "convert", "-c", "-O", "qcow2", me().unpack(t, c)[0], image)
+	image := filepath.Join(me().tempDir(t), "disk."+format)
+	args := []string{"convert", "-O", format}
+	if format == "qcow2" {
+		args = append(args, "-c")
+	}
+	me().must(t, "qemu-img", append(args, me().unpack(t, c)[0], image)...)
 	path := c.LVs[0].Path()
 	device := a.attach("--lv", path, image)[0]
 	want := bytes.Repeat([]byte("written "), 1000)
