@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"lvm2fs/internal/test/testenv"
 )
 
@@ -147,6 +149,12 @@ func checkRemoved(t *testing.T, a accident, disks []string) {
 		return
 	}
 	defer f.Close()
+	if a.name == "thin" { // what was discarded before it was removed would show again
+		health := make([]byte, 100)
+		if n, err := unix.Fgetxattr(int(f.Fd()), "user.lvm2.health", health); err != nil || string(health[:n]) != "other-age" {
+			t.Errorf("its health is %q, %v", health[:max(n, 0)], err)
+		}
+	}
 	info, err := f.Stat()
 	if err != nil {
 		t.Fatal(err)
