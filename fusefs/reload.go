@@ -144,9 +144,9 @@ func (s *Server) change(scan *lvm2.Scan, suspended []*lvFile, now time.Time) (di
 	return differs, changed
 }
 
-// invalidate makes the kernel forget the pages of files; and names and attributes, where it may keep them. The caller holds no lock, and if it serves a
-// request, then one on the root: the kernel locks the inode that the request is about, and to forget pages and names
-// takes that lock. To forget attributes does not.
+// invalidate makes the kernel forget the pages of files, and names and attributes where it may keep them. The caller
+// holds no lock. If it serves a request, that is one on the root: the kernel locks the inode that a request is
+// about. To forget pages and names takes that lock; to forget attributes does not.
 func (s *Server) invalidate(changed map[fileKey]bool) {
 	if s.cfg.AttrTimeout > 0 {
 		_ = s.root.NotifyContent(-1, 0)

@@ -33,15 +33,15 @@ type Config struct {
 
 	ReadOnly bool
 	All      bool // internal LVs too, read-only
-	// Overlays, if not nil, is where to keep what is written, so that no device is opened for writing. Every LV can
-	// be written then that can be read. It belongs to the server.
+	// Overlays, if not nil, takes all that is written, so no device is opened for writing. Every LV that can be read
+	// can then be written. It belongs to the server.
 	Overlays *overlay.Dir
-	// DirectIO has the kernel keep nothing of what is read; KernelCache has it keep what is read and written. With neither it
-	// keeps, on Linux, what is read by those who only read, of LVs that nobody writes; see [fileInodes]. What others
-	// write to the devices shows in what it keeps when a file is opened anew.
+	// DirectIO has the kernel keep nothing of what is read; KernelCache has it keep what is read and written. With
+	// neither, on Linux, it keeps what readers read of LVs that nobody writes; see [fileInodes]. What others write
+	// to the devices shows in what it keeps when a file is opened anew.
 	DirectIO, KernelCache bool
-	// BlockDevices lie on the files: a read beyond the end is an error, and not the end, since the end was elsewhere
-	// when the device was made.
+	// BlockDevices: block devices lie on the files. A read beyond the end is then an error and not the end, since
+	// the end was elsewhere when the device was made.
 	BlockDevices bool
 	Sync         bool // every write goes to stable storage, as with O_SYNC, of which not every system tells
 	AllowOther   bool // users other than the mounting one; the modes still hold
@@ -162,8 +162,8 @@ func (s *Server) finish() {
 // synced.
 func (s *Server) Wait() { <-s.done }
 
-// Unmount unmounts the tree and syncs. The error of one in use wraps syscall.EBUSY; but a private mount is waited for, until
-// the last file of it is closed.
+// Unmount unmounts the tree and syncs. If the tree is in use the error wraps syscall.EBUSY. A private mount is
+// waited for instead, until its last file is closed.
 func (s *Server) Unmount() error {
 	select {
 	case <-s.done:

@@ -115,8 +115,9 @@ func (r *spliced) load(sources []source) bool {
 	return true
 }
 
-// fetch has the kernel begin to read all of the run. Its own read-ahead goes by who reads a file in order, and those who read
-// at several places of it at once look to it like one who reads at random; then it would read a piece of the run at a time.
+// fetch has the kernel begin to read all of the run. Its own read-ahead follows those who read a file in order. Who
+// reads at several places at once looks to it like one who reads at random; it would then read a piece of the run at
+// a time.
 func (s source) fetch() {
 	conn, err := s.file.SyscallConn()
 	if err != nil {

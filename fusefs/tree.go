@@ -77,7 +77,7 @@ func (s *Server) newTree(scan *lvm2.Scan, prev *tree, now time.Time) (*tree, map
 	return t, b.lvs
 }
 
-// unnamed are the thin devices of the VG's pools that no LV is there for, which are shown with the internal LVs.
+// unnamed are the thin devices of the VG's pools for which there is no LV. They are shown with the internal LVs.
 func (s *Server) unnamed(vg *lvm2.VG) []*lvm2.LV {
 	if !s.cfg.All {
 		return nil

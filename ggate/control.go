@@ -65,5 +65,5 @@ type Request struct {
 	Offset  int64 // bytes
 	Length  int64 // bytes
 	Data    []byte
-	Error   int32 // an errno, 0 for success; of Start also ENOMEM: Data is too small for Length, and ECANCELED: the unit goes
+	Error   int32 // an errno, 0 for success; of Start also ENOMEM (Data is too small for Length) and ECANCELED (the unit goes)
 }

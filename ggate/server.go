@@ -89,8 +89,8 @@ func (s *Server) create() (int32, error) {
 	return unit.Number, nil
 }
 
-// Resume takes over a unit whose server is gone, or was never there. What that was asked and has not answered comes again, so nothing
-// is lost; what it had answered is not asked again.
+// Resume takes over a unit whose server is gone, or was never there. Nothing is lost: what that server was asked and
+// has not answered comes again. What it had answered is not asked again.
 func Resume(c Control, unit int32, v mapping.Volume, opts Options) (*Server, error) {
 	if err := c.Cancel(unit); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 	"lvm2fs/mapping"
 )
 
-// checkThinNodes damages each node of the metadata of the pool on a disk, and reads its LVs: as they are, and as they are put together again. Each
-// byte is what it was, or an error.
+// checkThinNodes damages each node of the metadata of the pool on a disk, and reads its LVs: as they are, and as
+// they are put together again. Each byte is what it was, or an error.
 func checkThinNodes(t *testing.T, disk string) {
 	truth := dumpThin(t, disk)
 	for lv, d := range truth {

@@ -63,13 +63,23 @@ func (lv *LV) Choose(c Choice) {
 }
 
 // Health is "" for an LV in good order, or what is wrong with it, separated by commas:
-// reused (some of it may have been overwritten since the metadata that are shown), other-age (what its parts hold, or what a snapshot's
-// origin does, may be of another age than the metadata; so may the mappings of a thin LV that was removed, if it was discarded at last), damaged (its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense), unsupported,
-// invalid (a snapshot that overflowed), unreadable (it cannot be opened for another reason, which [LV.Fault] gives),
-// partial (some of it is lost), degraded (a leg of a RAID or mirror is lost, stale or not yet
-// built, but may be made up for), cache-lost (and not needed), needs-check
-// (a thin pool or a cache whose metadata the kernel gave up writing), failing (a leg could not be read in parts, or not be written), in-use
-// (by somebody else), "bad name". It reads what the LV keeps on disk. What lvm calls health, package report has.
+//
+//	reused       some of it may have been overwritten since the metadata that are shown
+//	other-age    it may be of another age than the metadata: what its parts hold; what a snapshot's origin
+//	             holds; the mappings of a thin LV that was removed, if it was discarded at last
+//	damaged      its metadata, or that of a pool, cache or snapshot that it lies on, makes no sense
+//	unsupported
+//	invalid      a snapshot that overflowed
+//	unreadable   it cannot be opened for another reason, which [LV.Fault] gives
+//	partial      some of it is lost
+//	degraded     a leg of a RAID or mirror is lost, stale or not yet built, but may be made up for
+//	cache-lost   and not needed
+//	needs-check  a thin pool or a cache whose metadata the kernel gave up writing
+//	failing      a leg could not be read in parts, or not be written
+//	in-use       by somebody else
+//	bad name
+//
+// It reads what the LV keeps on disk. What lvm calls health, package report has.
 func (lv *LV) Health() string {
 	a := lv.VG.assembly
 	var words []string

@@ -90,7 +90,8 @@ func holdLegsChanged(t *testing.T, c *testimages.Case, changes map[string]func([
 	}
 }
 
-// withSuperblockChanged gives the devices of a scan, with a change to the superblock in meta, or to the bitmap 4096 bytes behind; false if that is not there.
+// withSuperblockChanged gives the devices of a scan, with a change to the superblock in meta, or to the bitmap 4096
+// bytes behind; false if that is not there.
 func withSuperblockChanged(s *Scan, meta *LV, change func([]byte)) (devices []Device, ok bool) {
 	if meta == nil || len(meta.Segments) == 0 {
 		return nil, false

@@ -11,9 +11,10 @@ type Settler interface {
 	Settles()
 }
 
-// Settle brings n bytes from x on in sync, counted as [Config.InSync] is: all copies become the first of them, and
-// parity that of its data. What agrees already is only read. It is for an array that has not been written yet. Where there is
-// parity all legs must be there. When all that is dirty has been settled, and is on stable storage, see [Array.Settled].
+// Settle brings n bytes from x on in sync, counted as [Config.InSync] is. All copies become the first of them, and
+// parity that of its data. What agrees already is only read. The array must not have been written yet, and where
+// there is parity all legs must be there. Once all that is dirty has been settled, and is on stable storage, see
+// [Array.Settled].
 func (a *Array) Settle(x, n int64) error {
 	if len(a.parts) != 1 {
 		return fmt.Errorf("raid: %w: it has %d parts", ErrNotWhole, len(a.parts))
@@ -36,8 +37,7 @@ func (a *Array) Settle(x, n int64) error {
 	return body.settle(x, min(n, end-x))
 }
 
-// Settled syncs all legs. From then on nothing of the array counts as dirty, and its legs are read as those of one in
-// sync.
+// Settled syncs all legs. From then on nothing of the array counts as dirty, and its legs are read as in sync.
 func (a *Array) Settled() error {
 	if err := a.parts[0].body.members().sync(); err != nil {
 		return err

@@ -6,19 +6,20 @@ import (
 	"lvm2fs/mapping"
 )
 
-// StateLog is the [Log] of an array with superblocks, and perhaps with write-intent bitmaps beside them, as dm-raid and
-// MD have. The kernel looks at the bitmap of an array only if the superblocks say that it is out of sync. So while
-// a region is dirty they say that the array is in sync nowhere; the bitmap then limits what is resynced.
+// StateLog is the [Log] of an array with superblocks, as dm-raid and MD have them, perhaps with write-intent bitmaps
+// beside them. The kernel looks at the bitmap of an array only if the superblocks say that it is out of sync. So
+// while a region is dirty they say that the array is in sync nowhere; the bitmap then limits what is resynced.
 //
 //	before the first is dirty  bitmaps: events + 1, dirty bits | flush | superblocks: events + 1, not in sync | flush
 //	when none is any more      bitmaps: events + 2, clean bits | flush | superblocks: events + 2, in sync | flush
 //
-// A bitmap with fewer events than the superblocks would be distrusted; superblocks of one array may be an
-// event apart after a crash, and then the greater number counts.
+// The kernel would distrust a bitmap with fewer events than the superblocks. After a crash superblocks of one array
+// may be an event apart; then the greater number counts.
 //
-// Without a leg the superblocks of the others say that it has failed, before anything else is written. They are then
-// so many events ahead that its own, which still says that all is well, is not the newest, whatever crash it may have
-// been through; but they never differ from each other by more than one. Bits stay set: they are what the leg lacks.
+// With a leg missing, the superblocks of the others say that it has failed, before anything else is written. The
+// missing leg's own superblock still says that all is well, and must not be the newest after any crash. So the
+// others are put enough events ahead of it; from each other they never differ by more than one. Dirty bits stay set:
+// they list what that leg lacks.
 //
 // An array without bitmaps is one region: the log has no volumes, and one bit in memory.
 // (docs/format/03-mapping-linear-striped-raid.md, sections 7.2 to 7.4; docs/format/04-below-lvm.md, section 4.8)
@@ -49,11 +50,12 @@ type LogState struct {
 type Superblocks interface {
 	// Put changes all of them, on stable storage, to an array of so many events, that is in sync everywhere or nowhere.
 	Put(events uint64, inSync bool) error
-	// Fail has legs have failed by all of them. It takes effect with the next Put.
+	// Fail makes all of them say that legs have failed. It takes effect with the next Put.
 	Fail(legs []int)
 }
 
-// CrashEvents is how many events apart a crash, and a second one while the array was settled, may leave the superblocks.
+// CrashEvents is how many events apart a crash may leave the superblocks, with a second one while the array was
+// settled.
 const CrashEvents = 2
 
 // DirtyRuns are the runs of dirty regions: offset and length.
@@ -70,8 +72,8 @@ func (l *StateLog) DirtyRuns() iter.Seq2[int64, int64] {
 	}
 }
 
-// settle brings in sync what a crash has left dirty. Until all of it is on stable storage, the log stays as it is;
-// then all legs get the same.
+// settle brings in sync what a crash has left dirty. The log stays as it is until all of that is on stable storage;
+// then all legs get the same log.
 func (l *StateLog) settle() error {
 	for off, length := range l.DirtyRuns() {
 		if l.Kept {
@@ -109,7 +111,8 @@ func (l *StateLog) settle() error {
 // Settles implements [Settler].
 func (l *StateLog) Settles() {}
 
-// clean clears the bits of what the bitmap has to cover. While a leg is lost they stay: it lacks these regions.
+// clean clears the bits of what the bitmap has to cover. With a leg lost, bits of bitmaps on disk stay: they list
+// what it lacks.
 func (l *StateLog) clean() {
 	if len(l.Lost) > 0 && len(l.Heads) > 0 {
 		return

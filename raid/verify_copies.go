@@ -82,7 +82,7 @@ func (c *copies) compare(v *verifier, run compareRun) error {
 		return nil
 	}
 	for at := int64(0); at < run.n; {
-		// A sector on its own place of the leg, where the run begins in one.
+		// If the run begins where a sector of the leg does, each piece is such a sector.
 		n := min(run.n-at, sector)
 		if err := c.compareSector(v, run, at, n); err != nil {
 			return err

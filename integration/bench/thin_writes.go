@@ -18,7 +18,8 @@ import (
 // thinSize is the size of a thin volume in bytes.
 const thinSize = 128 * mib
 
-// thinWritesDisk makes a disk in memory with a pool with a volume thin1 that is fully provisioned, two that are not at all, and a linear one.
+// thinWritesDisk makes a disk in memory with a linear volume and a pool. In the pool are a volume thin1 that is
+// fully provisioned, and two that are not at all.
 func (b *bench) thinWritesDisk() (string, error) {
 	const chunks, all = thinSize / testpv.ThinChunk, 4 * thinSize / testpv.ThinChunk
 	var full []testpv.ThinMapping

@@ -16,7 +16,7 @@ func Read(r io.Reader) ([]*mountinfo.Info, error) {
 	var mounts []*mountinfo.Info
 	for lines := bufio.NewReader(r); ; {
 		line, err := lines.ReadString('\n')
-		// Of all lines at once, the first that makes no sense would be the end.
+		// Read all at once, the lines would end at the first that makes no sense.
 		if infos, err := mountinfo.GetMountsFromReader(strings.NewReader(line), nil); err == nil {
 			mounts = append(mounts, infos...)
 		}

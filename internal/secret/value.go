@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// MoveValue moves what v, a pointer to a struct, points to, such as the state of a cipher, and gives a
-// pointer of the same type to its new place: it is valid until Bytes is wiped. The original is zeroed, and no
-// other pointer to it may be in use. What holds pointers in turn stays where it is, and Bytes is nil.
+// MoveValue moves what v, a pointer to a struct, points to, such as the state of a cipher. It returns a pointer of
+// the same type to the new place, which is valid until Bytes is wiped. The original is zeroed, so no other pointer
+// to it may be in use. A struct that holds pointers itself stays where it is, and Bytes is nil.
 func MoveValue[T any](v T) (T, *Bytes, error) {
 	p := reflect.ValueOf(v)
 	if p.Kind() != reflect.Pointer || p.IsNil() || hasPointers(p.Type().Elem()) {

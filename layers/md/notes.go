@@ -38,11 +38,11 @@ type notes struct {
 // maxBits is more bytes than the bits of any internal bitmap that mdadm makes have.
 const maxBits = 4 << 20
 
-// settleMax is the number of bytes of each member up to which what is dirty is brought in sync before the first write, which waits
-// for it.
+// settleMax bounds what is brought in sync before the first write, in bytes of each member: that write waits for it.
 const settleMax = 4 << 30
 
-// crashEvents is how many events apart a crash between the writes of superblocks may leave them, for the kernel to take all.
+// crashEvents is how far apart in events a crash between writing superblocks may leave them. The kernel then still
+// takes all members.
 const crashEvents = 1
 
 func (a *assembler) notes(array *raid.Array) *notes {
@@ -137,7 +137,8 @@ func (n *notes) withoutBitmap(dirty bool) {
 	}
 }
 
-// loadBitmaps reads the bitmaps, and gives a digest of them. A member whose superblock is older may have an older bitmap too.
+// loadBitmaps reads the bitmaps, and gives a digest of them. A member with an older superblock may have an older
+// bitmap too.
 func (n *notes) loadBitmaps(supers []*Superblock, newest int) (found []byte, err error) {
 	n.HeadAt, n.Offset = 0, raid.BitsOffset
 	var all []*raid.Bitmap
@@ -195,8 +196,8 @@ func (n *notes) readBitmap(m Member, s *Superblock) (bm *raid.Bitmap, head []byt
 	return bm, head, nil
 }
 
-// judgeDirt says why the array cannot be written, by what of it is not in sync. Superblocks that say that all is in sync are
-// believed, as the kernel does, whatever bits are set: with all members there, these are left over.
+// judgeDirt says why the array cannot be written because of what is not in sync. Superblocks that say that all is in
+// sync are believed, as by the kernel, whatever bits are set: with all members there, these bits are left over.
 func (n *notes) judgeDirt(dirty bool) error {
 	var size int64
 	for _, length := range n.DirtyRuns() {
@@ -220,8 +221,8 @@ func (n *notes) judgeDirt(dirty bool) error {
 // Fail implements [raid.Superblocks].
 func (n *notes) Fail(legs []int) { n.failing = legs }
 
-// Put implements [raid.Superblocks]. Those that a crash has left behind are first brought where the others are, so that none ever is
-// so far behind that the kernel would not take its member.
+// Put implements [raid.Superblocks]. It first brings superblocks that a crash has left behind to where the others
+// are. So none ever is so far behind that the kernel would not take its member.
 func (n *notes) Put(events uint64, inSync bool) error {
 	newest := slices.MaxFunc(n.states, func(a, b state) int { return cmp.Compare(a.events, b.events) })
 	behind := func(s state) bool { return s.events+crashEvents < events }
@@ -251,7 +252,8 @@ func (n *notes) put(to state, which func(state) bool) error {
 			continue
 		}
 		n.states[i] = to
-		// Of version 0.90 more than one sector changes then. If the power goes, no more than one is to be torn.
+		// With a failed leg more than one sector of a superblock of version 0.90 changes. If the power goes, no more
+		// than one superblock is to be torn.
 		if n.failing != nil {
 			errs = append(errs, w.Sync())
 		}

@@ -9,7 +9,8 @@ import (
 	"lvm2fs/raid"
 )
 
-// Features of superblocks that do not keep an array from being written. That of bad blocks is only set while there are some.
+// An array whose superblocks have these features can be written. That of bad blocks is only set while there are
+// some.
 const writableFeatures = hasBitmap | hasBadBlocks | layoutOfRAID0
 
 // prepareWriting finds out whether the array can be written, and how.
@@ -99,7 +100,7 @@ func (s *Superblock) used() span {
 	return span{s.DataOffset, s.DataOffset + size}
 }
 
-// roomy says why the data of a member of size bytes would be written over what else is on it.
+// roomy says why the data of a member of size bytes would overwrite what else is on it.
 func (s *Superblock) roomy(size int64) error {
 	data := s.used()
 	if data.end > size || s.Size > s.DataSize && s.Geometry.Level > 0 {

@@ -21,8 +21,8 @@ var (
 	ErrNotClaimed = errors.New("not claimed for writing")
 )
 
-// writing is how an array is written: only while it is claimed, and so are its members then. What of it says more than the
-// bytes, such as that it is dirty, is written with the first byte and after the last.
+// writing is how an array is written: only while it, and so its members, are claimed. Superblocks and the like say
+// more than the bytes, such as that the array is dirty. They are written with the first byte and after the last.
 type writing struct {
 	reason error            // why the array cannot be written; nil if it can be
 	to     mapping.Writable // the array's bytes
@@ -51,7 +51,8 @@ func (a *Array) Unwritable() error {
 	return nil
 }
 
-// Stateful says that writing to the array changes more than one place for each byte, so that nobody may go round it.
+// Stateful says whether a write to the array changes more than one place for each byte. Then nobody may go round the
+// array.
 func (a *Array) Stateful() bool {
 	level := a.Level()
 	return level != Linear && level != Level(raid.RAID0)
@@ -77,8 +78,8 @@ func (a *Array) Settled() bool {
 	return w.settled
 }
 
-// Is says whether other, which nobody has used, is the same array in the same state: of the same members, with superblocks that
-// have not changed but by what was written to the array. It is said only of arrays that are settled.
+// Is says whether other, which nobody has used, is the same array in the same state. The members must be the same,
+// and their superblocks unchanged but by what was written to the array. Only of settled arrays can this be said.
 func (a *Array) Is(other *Array) bool {
 	return a.Settled() && other.Settled() && slices.EqualFunc(a.Members(), other.Members(), func(a, b Member) bool {
 		return a.Device == b.Device && a.Super.sum == b.Super.sum
@@ -88,8 +89,8 @@ func (a *Array) Is(other *Array) bool {
 // writers are the arrays that are claimed, by their members.
 var writers sync.Map
 
-// Claim claims the members, and looks at their superblocks again. It fails with ErrChanged if others have used the array since
-// it was assembled, and with ErrInUse.
+// Claim claims the members, and looks at their superblocks again. It fails with ErrChanged if others have used the
+// array since it was assembled, and with ErrInUse.
 func (a *Array) Claim() error {
 	w := &a.writing
 	w.mu.Lock()

@@ -202,7 +202,8 @@ func (v *vhd) newBlock() (place int64, err error) {
 	return place, err
 }
 
-// mark sets the bits of n bytes of sectors in a block; all bits of a new one that does not differ from another disk, the rest of which is zeros.
+// mark sets the bits of n bytes of sectors in a block. A new block that does not differ from another disk gets all
+// its bits: the rest of it is zeros.
 func (v *vhd) mark(place, in, n int64, isNew bool) error {
 	stage := vhdStageTable
 	bits := make([]byte, v.bitmapSize())

@@ -250,8 +250,8 @@ func (v *vhdx) readMetadata(r region) (map[guid][]byte, error) {
 		binary.LittleEndian.Uint64(items[vhdxDiskSize]), binary.LittleEndian.Uint32(items[vhdxLogicalSector]))
 }
 
-// vhdxItemLengths are the items that every image has, and their lengths in bytes, and one that only those have
-// that lie over another, with what it may have at most.
+// vhdxItemLengths are the lengths in bytes of the items that every image has. One more item is only in images that
+// lie over another; of that it is the most.
 var vhdxItemLengths = map[guid]int64{
 	vhdxFileParameters: 8, vhdxDiskSize: 8, vhdxDiskID: 16, vhdxLogicalSector: 4, vhdxPhysicalSector: 4,
 	vhdxParentLocator: 1 << 20,

@@ -120,8 +120,7 @@ func (l vhdxLog) entry(place int64) *vhdxEntry {
 	case string(b[:4]) != "loge" || !bytes.Equal(b[vhdxEntryGUID:][:16], l.guid),
 		e.length == 0 || e.length%pageSize != 0 || e.length > int64(len(l.ring)),
 		e.sequence == 0,
-		// A page that begins an entry is none within another that is whole, so that a log of any size is
-		// summed once.
+		// Within a whole entry no page begins another one, so a log of any size is summed only once.
 		!e.whole(),
 		e.sum() != binary.LittleEndian.Uint32(b[vhdxSum:]):
 		return nil

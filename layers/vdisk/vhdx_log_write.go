@@ -26,9 +26,9 @@ import (
 const (
 	vhdxFileWrite = 16 // 16, of the header: changes when anything in the file does
 
-	// vhdxMaxDescriptors are what has room in the first page of an entry. QEMU replays no larger one.
+	// vhdxMaxDescriptors is how many have room in the first page of an entry. QEMU replays no entry with more.
 	vhdxMaxDescriptors = (pageSize - vhdxEntryHeader) / vhdxDescriptor
-	// vhdxPagesOfOne are the most pages that a change is about: one or two of the BAT, and the bits of a block.
+	// vhdxPagesOfOne is the most pages that one change is about: one or two of the BAT, and the bits of a block.
 	vhdxPagesOfOne = 3 + vhdxMaxBlock/sectorSize/8/pageSize
 )
 
@@ -39,7 +39,7 @@ type vhdxRing struct {
 	sequence uint64 // of the entry before that
 }
 
-// begin has everybody know that the image is another one from now on, and ends what a crash has cut off.
+// begin lets everybody know that the image is another one from now on, and ends what a crash has cut off.
 func (v *vhdx) begin() error {
 	file, data := newGUID(), newGUID()
 	v.known = append(v.known, file)
@@ -178,7 +178,7 @@ func (v *vhdx) changedPage(i int64) ([]byte, error) {
 	return v.tables.at(i*pageSize, pageSize)
 }
 
-// entryOf is an entry that has pages be as they are to be.
+// entryOf is the entry of the log that makes pages what they are to be.
 func (v *vhdx) entryOf(pages []int64, ring vhdxRing) ([]byte, error) {
 	le := binary.LittleEndian
 	b := make([]byte, pageSize, int64(1+len(pages))*pageSize)

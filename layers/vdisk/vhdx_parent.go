@@ -23,7 +23,8 @@ const (
 // vhdxLocatorKind is the one kind of locator that there is.
 var vhdxLocatorKind = guid("\xb7\xef\x4a\xb0\x9e\xd1\x81\x4a\xb7\x89\x25\xb8\xe9\x44\x59\x13")
 
-// vhdxParent opens the disk beneath a differencing image. Its header has a GUID that changes with what it holds.
+// vhdxParent opens the disk beneath a differencing image. The header of that disk has a GUID that changes with what
+// the disk holds.
 func (o *opening) vhdxParent(locator []byte, sector int64) (mapping.Volume, error) {
 	texts, err := vhdxLocatorTexts(locator)
 	if err != nil {

@@ -44,7 +44,7 @@ func (v *vhdx) readOnly() error {
 
 func (v *vhdx) files() []mapping.Device { return []mapping.Device{v.file} }
 
-// pending is more than any commit waits for if another change might not have room in the entry of the log.
+// pending exceeds what any commit waits for if another change might not have room in the entry of the log.
 func (v *vhdx) pending() int {
 	if len(v.changedPages())+vhdxPagesOfOne > vhdxMaxDescriptors {
 		return maxPending + 1
@@ -121,7 +121,8 @@ func (v *vhdx) checkPlaces() error {
 	return nil
 }
 
-// partAt is what an entry of the BAT leads to; nothing if it is in none of the states.
+// partAt is the part of the file that an entry of the BAT leads to. There is none if the entry is in none of the
+// states.
 func (v *vhdx) partAt(entry, length int64, states ...uint64) ([]region, error) {
 	e, err := v.tables.u64(v.bat + entry)
 	if err != nil || !slices.Contains(states, e&7) {
@@ -186,7 +187,7 @@ func (v *vhdx) assignSectors(entry uint64, p []byte, off int64) error {
 		}
 		return v.mark(bits, first, end, false)
 	}
-	// What else is in a place that was used before belongs to no sector.
+	// A place that was used before may hold other bytes. They belong to no sector.
 	place, _, err := v.tables.grow(v.block, vhdxMiB, 0)
 	if err != nil {
 		return err
@@ -222,7 +223,8 @@ func (v *vhdx) bitmapFor(off int64) (place int64, err error) {
 	return place, v.lead(v.bitmapEntry(off), place, vhdxPresent)
 }
 
-// mark sets the bits of the sectors from first to end, all of one block. If the block is new all its others are cleared.
+// mark sets the bits of the sectors from first to end, all of one block. If the block is new it clears all the
+// others.
 func (v *vhdx) mark(bits, first, end int64, isNew bool) error {
 	from, to := first, end
 	if isNew {

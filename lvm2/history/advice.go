@@ -7,7 +7,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// Advice is what may help to read a device on which no VG was found, or not the one that it is of.
+// Advice may help to read a device on which no VG was found, or not the VG that the device is of.
 type Advice struct {
 	Text *Text // the newest that is whole on the device; nil if there is none
 	// PV is the one that the device seems to be, by that text; "" if its label says so, or nothing tells.
@@ -53,7 +53,8 @@ func (f *Found) Advice(d mapping.Device) Advice {
 	return a
 }
 
-// moreUse says whether a text tells more of what was on a device than o: one without LVs is what is left when they are removed.
+// moreUse says whether a text tells more than o of what was on a device. A text without LVs is what is left when
+// they are removed.
 func (t *Text) moreUse(o *Text) bool {
 	if empty := len(t.VG.LVs) == 0; empty != (len(o.VG.LVs) == 0) {
 		return !empty

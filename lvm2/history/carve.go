@@ -16,9 +16,10 @@ type Label struct {
 	UUID   metadata.UUID
 }
 
-// Carve searches all of a device for texts, labels and headers of metadata areas at any sector, where partitions or arrays were too. It
-// reads the device once, and keeps a bounded number of bytes. progress is told how many bytes of how many have been searched; it
-// may be nil. Sort is to be called behind the last. The error is that of ctx.
+// Carve searches all of a device for texts, labels and headers of metadata areas. It looks at any sector, since
+// there may have been partitions or arrays. It reads the device once, and keeps a bounded number of bytes. progress,
+// which may be nil, is told how many bytes of how many have been searched. Call Sort behind the last device. The
+// error is that of ctx.
 func (f *Found) Carve(ctx context.Context, d mapping.Device, progress func(device string, done, size int64)) error {
 	told := func(done int64) {
 		if progress != nil {
@@ -47,7 +48,7 @@ func (f *Found) Carve(ctx context.Context, d mapping.Device, progress func(devic
 	return nil
 }
 
-// addRing finds the texts in an area that was carved: one that goes on behind the header is whole only there.
+// addRing finds the texts in an area that was carved. A text that goes on behind the header is whole only there.
 func (f *Found) addRing(d mapping.Device, a ondisk.CarvedArea) {
 	pv := mapping.Section(d, a.Start, d.Size()-a.Start, d.Name())
 	texts, _ := ondisk.FindTexts(pv, a.Area, pv.Size()) // what cannot be read is told already

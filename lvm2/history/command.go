@@ -11,8 +11,8 @@ import (
 // when they were made.
 var description = regexp.MustCompile(`(?s)^(?:Write(?:\[(\d+)\])? from|Created \*(?:before|after)\* executing) '?(.*?)'?\.?$`)
 
-// Command is the command line that wrote the text, as far as it tells: otherwise what it says of itself. write
-// counts from 1 what the command has written.
+// Command is the command line that wrote the text; if that is not told, what the text says of itself. write counts
+// from 1 what the command has written.
 func (t *Text) Command() (command string, write int) {
 	if t.VG == nil {
 		return "", 0

@@ -20,7 +20,7 @@ var ErrCutOff = errors.New("cut off")
 
 // Found are the texts on a set of devices and in files. It does not change once all is added.
 type Found struct {
-	VGs      []*VG // by name, then by UUID; without one last those texts that do not tell
+	VGs      []*VG // by name, then by UUID; last, without a UUID, the texts that tell none
 	Warnings []error
 	// Labels are the UUIDs in the labels of devices, of those that have one.
 	Labels map[mapping.Device]metadata.UUID
@@ -90,8 +90,8 @@ func Find(devices []mapping.Device) *Found {
 	return f
 }
 
-// AddDevice finds the texts in the metadata areas of a device, whose label and headers may be damaged or gone. It reads each area
-// once. Sort is to be called behind the last.
+// AddDevice finds the texts in the metadata areas of a device, whose label and headers may be damaged or gone. It
+// reads each area once. Call Sort behind the last device.
 func (f *Found) AddDevice(d mapping.Device) {
 	var areas []ondisk.Area
 	header, err := ondisk.ReadHeader(d, d.Size())
@@ -122,8 +122,8 @@ func (f *Found) addArea(d mapping.Device, a ondisk.Area, inUse bool) {
 	}
 }
 
-// AddFile adds what vgcfgbackup or the archive of lvm2 wrote, which is called name. It fails if that is no metadata text.
-// Sort is to be called behind the last.
+// AddFile adds what vgcfgbackup or the archive of lvm2 wrote, which is called name. It fails if that is no metadata
+// text. Call Sort behind the last file.
 func (f *Found) AddFile(name string, contents []byte) (*Text, error) {
 	t := f.add(ondisk.FoundText{Bytes: bytes.TrimRight(contents, "\x00"), Ended: true}, Copy{File: name, Area: -1})
 	if t.Err != nil {
@@ -221,7 +221,7 @@ func (g *VG) sort() {
 	g.chain()
 }
 
-// chain finds the text before each: of texts with one seqno, the newer is before the next.
+// chain finds the text before each. Of texts with one seqno, the newer is before the next.
 func (g *VG) chain() {
 	whole := slices.DeleteFunc(slices.Clone(g.Texts), func(t *Text) bool { return t.VG == nil })
 	slices.SortStableFunc(whole, func(a, b *Text) int { return cmp.Compare(a.Seqno, b.Seqno) })

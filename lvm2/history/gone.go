@@ -72,7 +72,8 @@ func (g *VG) next(gone *Gone) (next *Text) {
 	return next
 }
 
-// SeqnoWith is the text of a seqno that has an LV of a name: of several that differ, the only one that has. It fails as Seqno does.
+// SeqnoWith is the text of a seqno that has an LV of a name. Of several texts that differ, it is the only one with
+// the LV. It fails as Seqno does.
 func (g *VG) SeqnoWith(n uint64, lv string) (*Text, error) {
 	var with []*Text
 	for _, t := range g.Texts {
@@ -86,8 +87,8 @@ func (g *VG) SeqnoWith(n uint64, lv string) (*Text, error) {
 	return g.Seqno(n)
 }
 
-// Overwritten is how many bytes of PVs beneath the LV may have been overwritten since, of how many, and by whom; and why what its
-// parts hold may be of another age, "" if it is not.
+// Overwritten is how many bytes of PVs beneath the LV may have been overwritten since, of how many, and by whom.
+// otherAge is why what its parts hold may be of another age; "" if it is not.
 func (v *View) Overwritten(lv *metadata.LV) (bytes, of int64, by []string, otherAge string) {
 	ranges := map[metadata.UUID][]metadata.Reused{}
 	for _, pv := range v.VG.PVs {
@@ -101,7 +102,8 @@ func (v *View) Overwritten(lv *metadata.LV) (bytes, of int64, by []string, other
 	return bytes, of, by, otherAge
 }
 
-// DeviceGiven is the name of an LV, other than that of a UUID, that some text gives a device ID in a thin pool; "" for none.
+// DeviceGiven is the name of an LV to which some text gives a device ID in a thin pool; "" for none. The LV whose
+// UUID is not does not count.
 func (f *Found) DeviceGiven(pool *metadata.LV, id uint64, not metadata.UUID) string {
 	for _, g := range f.VGs {
 		for _, t := range g.Texts {

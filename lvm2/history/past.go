@@ -98,8 +98,8 @@ func (g *VG) Current() *Text {
 	return nil
 }
 
-// Changes are what is different in the text from the one before it: the whole one with the next lower seqno, which is nil if
-// none was found. Then nothing is told, but of the first text of all.
+// Changes are what is different in the text from the one before it: the whole text with the next lower seqno. If
+// none was found, before is nil; then nothing is told, but of the first text of all.
 func (t *Text) Changes() (changes []metadata.Change, before *Text) {
 	switch {
 	case t.VG == nil:
@@ -112,7 +112,7 @@ func (t *Text) Changes() (changes []metadata.Change, before *Text) {
 	return nil, nil
 }
 
-// View is the text as what lvm2.Open is to show in place of what counts now.
+// View is the text in the form in which lvm2.Open shows it in place of what counts now.
 //
 // renamed are the UUIDs in the text of PVs that have another one by now.
 func (f *Found) View(t *Text, renamed map[metadata.UUID]metadata.UUID) *View {
@@ -123,7 +123,8 @@ func (f *Found) View(t *Text, renamed map[metadata.UUID]metadata.UUID) *View {
 	return v
 }
 
-// unreadLast is a text of the VG that is damaged or cut off and counted last, as far as seqnos tell; nil for none.
+// unreadLast is the text of the VG that counted last, as far as seqnos tell, and is damaged or cut off; nil for
+// none.
 func (f *Found) unreadLast(t *Text) (last *Text) {
 	for _, g := range f.VGs {
 		if g.UUID != t.UUID {
@@ -170,8 +171,8 @@ func (f *Found) later(t *Text, renamed map[metadata.UUID]metadata.UUID) (later [
 	return later
 }
 
-// follows says whether o may have counted after t did. Of one VG, the seqno tells; but vgcfgrestore goes back to a lower one.
-// Of different VGs, only the time does, and what counts now is later than what does not.
+// follows says whether o may have counted after t did. Of one VG the seqno tells, but vgcfgrestore goes back to a
+// lower one. Of different VGs only the time tells. What counts now is later than what does not.
 func (o *Text) follows(t *Text) bool {
 	switch {
 	case o.Current:
@@ -184,7 +185,8 @@ func (o *Text) follows(t *Text) bool {
 	return o.UUID == t.UUID && o.Seqno > t.Seqno || !o.time().Before(t.time())
 }
 
-// Named are the VGs that have, or had in some text, a name; or have a UUID.
+// Named are the VGs that have a UUID; or that have a name, or had it in some text. NAME@ and the start of a UUID
+// tells VGs of one name apart.
 func (f *Found) Named(name string) (vgs []*VG) {
 	uuid, err := metadata.ParseUUID(strings.TrimPrefix(name, "@"))
 	base, short, _ := strings.Cut(name, "@")
@@ -213,8 +215,9 @@ func (f *Found) Labelled(pv metadata.UUID) bool {
 	return false
 }
 
-// MayBe is the device that a PV of a text seems to be, which no label shows: the only one with the text on it that has no label of a PV of the
-// text, if it is the only such PV, or the only one that has its size. nil if nothing tells.
+// MayBe is the device that a PV of a text, which no label shows, seems to be; nil if nothing tells. It is the only
+// device that has the text, and no label of a PV of the text. If the text has other PVs without a label, only
+// devices of the PV's size count.
 func (f *Found) MayBe(t *Text, pv *metadata.PV) mapping.Device {
 	lost := 0
 	for _, other := range t.VG.PVs {

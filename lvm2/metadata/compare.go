@@ -44,8 +44,8 @@ func (c Change) String() string {
 	return s
 }
 
-// Compare tells what is different in after, in the order VG, PVs, LVs; before is nil for nothing. What it tells
-// apart are UUIDs, so that names may change. Tags and the like are not compared.
+// Compare tells what is different in after, in the order VG, PVs, LVs; before is nil for nothing. It goes by UUIDs,
+// so that names may change. Tags and the like are not compared.
 func Compare(before, after *VG) []Change {
 	if before == nil {
 		before = &VG{Name: after.Name, ExtentSize: after.ExtentSize}

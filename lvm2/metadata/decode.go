@@ -20,8 +20,9 @@ const (
 	maxSectors = maxBytes / sectorSize
 )
 
-// Decode makes a VG of the metadata text. It fails, with ErrMetadata, only without what makes it a VG: what is wrong
-// with one PV or LV is kept in that one, which is then not to be used; what else is odd is in the VG's oddities.
+// Decode makes a VG of the metadata text. It fails, with ErrMetadata, only if what makes it a VG is lacking. What is
+// wrong with one PV or LV is kept in that one, which is then not to be used. What else is odd is in the VG's
+// oddities.
 // (docs/format/02-metadata-text.md)
 func Decode(src []byte) (*VG, error) {
 	root, err := text.Parse(src)

@@ -7,13 +7,13 @@ import (
 	"maps"
 )
 
-// Fingerprint is equal for two readings of an LV if the metadata say the same of what its bytes are. It stays the same, on
-// any machine and for any version of this program.
+// Fingerprint is equal for two readings of an LV if the metadata say the same of what its bytes are. It is the same
+// on any machine and in any version of this program.
 // (docs/format/11-overlay.md, section 5)
 type Fingerprint [sha256.Size]byte
 
-// Fingerprints are those of all LVs of a VG. That of an LV is made of those of the LVs that it refers to, so that
-// each is looked at once. place, which may be nil, adds what a PV is read from: such fingerprints are not kept.
+// Fingerprints are those of all LVs of a VG. Each is made of those of the LVs that it refers to, so each LV is
+// looked at once. place, which may be nil, adds what a PV is read from; such fingerprints are not kept.
 func (vg *VG) Fingerprints(place func(*PV) string) map[*LV]Fingerprint {
 	own := make(map[*LV]Fingerprint, len(vg.LVs))
 	for _, lv := range vg.bottomUp {

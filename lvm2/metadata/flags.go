@@ -62,8 +62,8 @@ func (vg *VG) AutoActivation() bool { return !slices.Contains(vg.Flags, "NOAUTOA
 // Clustered says whether clvmd guarded the VG, in lvm2 before 2.03.
 func (vg *VG) Clustered() bool { return slices.Contains(vg.Status, "CLUSTERED") }
 
-// Shared says whether lvmlockd guards the VG, since several hosts use it. A VG may be of use to several hosts for
-// other reasons too, and then ReadOnlyReason of package lvm2 says so.
+// Shared says whether lvmlockd guards the VG, since several hosts use it. Several hosts may use a VG for other
+// reasons too; then ReadOnlyReason of package lvm2 says so.
 func (vg *VG) Shared() bool {
 	return slices.Contains([]string{"sanlock", "dlm", "idm"}, vg.LockType)
 }

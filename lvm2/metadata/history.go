@@ -44,8 +44,8 @@ func (h *history) parent(lv *LV) *LV {
 	return nil
 }
 
-// findNearest works out for each removed LV the nearest one still there that it was made from. Of removed LVs that are
-// made from one another in a circle there is none.
+// findNearest works out, for each removed LV, the nearest LV still there that it was made from. Removed LVs made
+// from one another in a circle have none.
 func (h *history) findNearest(olds []*HistoricalLV) {
 	for _, old := range olds {
 		var chain []*HistoricalLV

@@ -6,9 +6,9 @@ import (
 	"lvm2fs/lvm2/internal/text"
 )
 
-// misread is for a segment that makes no sense, or is of a type that is unknown here. If it is one of a snapshot, or of
-// a thin LV that is to be merged, the bytes of the LVs that it names are not those of their own segments, although they look
-// like plain LVs. So these cannot be read; and where it cannot be told which they are, none of the VG can.
+// misread is for a segment that makes no sense, or whose type is unknown here. It may be one of a snapshot, or of a
+// thin LV that is to be merged. Then the LVs that it names look like plain LVs, but their bytes are not those of
+// their own segments. So these cannot be read. If it cannot be told which they are, nothing of the VG can.
 func (lv *LV) misread(seg *Segment, s *text.Section, names names) {
 	var keys []string
 	needed := 0

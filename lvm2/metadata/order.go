@@ -2,9 +2,9 @@ package metadata
 
 import "slices"
 
-// sortBottomUp puts the LVs of a VG in an order in which each follows those that it refers to, and an origin
-// the COW stores of its snapshots. An LV of a circle follows all but one. Each LV is visited once, and
-// none from within another: there can be as many on one another as the text has room for.
+// sortBottomUp puts the LVs of a VG in an order in which each follows those that it refers to, and an origin follows
+// the COW stores of its snapshots. An LV of a circle follows all but one. Visits do not nest, as LVs may be piled up
+// as high as the text has room for. Each LV is visited once.
 func (vg *VG) sortBottomUp() {
 	type visit struct {
 		lv   *LV
@@ -94,8 +94,8 @@ func (lv *LV) findBeneath(place map[*PV]int) {
 	lv.findSpecial(direct)
 }
 
-// findSpecial goes past LVs beneath that are nothing but extents of others, so that a walk is not longer
-// than there is something to find.
+// findSpecial skips LVs beneath that are nothing but extents of others. So a walk is no longer than there is
+// something to find.
 func (lv *LV) findSpecial(direct []*LV) {
 	seen := map[*LV]bool{}
 	for _, beneath := range direct {
@@ -123,7 +123,8 @@ func (lv *LV) Through(is func(*Segment) bool) bool {
 	return lv.through(is, func(lv *LV) []*LV { return lv.specialBeneath })
 }
 
-// ThroughWritten is like Through, for those that may change when lv is written: not what lies beneath an external origin.
+// ThroughWritten is like Through, for what may change when lv is written: not for what lies beneath an external
+// origin.
 func (lv *LV) ThroughWritten(is func(*Segment) bool) bool {
 	return lv.through(is, func(lv *LV) []*LV {
 		if m, ok := lv.Mapping().(*Thin); ok && len(lv.Segments) == 1 {
@@ -165,14 +166,15 @@ func (lv *LV) through(is func(*Segment) bool, under func(*LV) []*LV) bool {
 // PVs are the PVs beneath the LV, each once, in the order of the VG. Not to be changed.
 func (lv *LV) PVs() []*PV { return lv.allPVs }
 
-// Partial are the LVs of which lacks says that a part is not there, by extents of a PV, and those that are not whole
-// without one of these. With stores, an origin is counted as not whole without the COW stores of its snapshots.
+// Partial are the LVs that are not whole: those with extents of a PV of which lacks says that they are not there,
+// and those that lie on such LVs. With stores, an origin is not whole either without the COW stores of its
+// snapshots.
 func (vg *VG) Partial(lacks func(pv *PV, first, extents uint64) bool, stores bool) map[*LV]bool {
 	return vg.partial(lacks, stores, func(*Segment) bool { return false })
 }
 
-// Lost are the LVs that are partial, but for those that only RAIDs lie on: whether these are whole without what is not
-// there is for the RAIDs to say.
+// Lost are the LVs that are partial if every RAID counts as whole. Whether a RAID is whole without what is not there
+// is for the RAID to say.
 func (vg *VG) Lost(lacks func(pv *PV, first, extents uint64) bool) map[*LV]bool {
 	return vg.partial(lacks, false, func(seg *Segment) bool {
 		_, ok := seg.Mapping.(*RAID)

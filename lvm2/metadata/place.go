@@ -63,7 +63,8 @@ func (p Place) sameBytes(o Place) bool {
 	return a == b
 }
 
-// places finds those of a text by where they lie. Those of LVs whose metadata make sense are apart from each other.
+// places are the places of a text, by PV, in order of their starts. Those of LVs whose metadata make sense do not
+// overlap.
 type places map[UUID][]Place
 
 func newPlaces(list []Place) places {

@@ -15,8 +15,8 @@ func (seg *Segment) AreaExtents() uint64 {
 	return seg.ExtentCount
 }
 
-// registerUses tells those that lv refers to. What is asked of an LV for each that uses it is noted, since
-// there can be as many as the VG has LVs.
+// registerUses tells those that lv refers to. There can be as many users as the VG has LVs, so what is asked of an
+// LV for each of them is noted.
 func (lv *LV) registerUses() {
 	for _, seg := range lv.Segments {
 		for r := range seg.beneath {
@@ -39,8 +39,7 @@ func (lv *LV) registerUses() {
 	}
 }
 
-// MaxDepth is the number of LVs, one on another, that an LV may lie on: more than lvm2 makes, and few
-// enough for one to call the next.
+// MaxDepth is how many LVs, one on another, an LV may lie on. lvm2 makes fewer, and so few may call one another.
 const MaxDepth = 64
 
 // limitDepth refuses LVs that lie on too many others, or on themselves.

@@ -29,9 +29,9 @@ type Since struct {
 	reassembled map[*LV]string
 }
 
-// NewSince works out what later texts have made of the places where the LVs of an older one lie. The order of later does not
-// matter. Two LVs are the same if their UUID is, and so are two PVs. Where seqnos are missing, the texts that had them may have
-// given away whatever the next one does not show in its old place.
+// NewSince works out what later texts have made of the places where the LVs of an older one lie. The order of later
+// does not matter. LVs, and PVs, are the same if their UUIDs are. Where seqnos are missing, the lost texts may have
+// given away whatever the next text does not show in its old place.
 func NewSince(older *VG, later []Later) *Since {
 	s := &Since{ranges: map[UUID][]Reused{}, reassembled: map[*LV]string{}}
 	old := older.places()
@@ -66,7 +66,7 @@ func NewSince(older *VG, later []Later) *Since {
 	return s
 }
 
-// Unknown takes all places of the older text for given away, since what counted last cannot be read.
+// Unknown takes all places of the older text for given away, since the text that counted last cannot be read.
 func (s *Since) Unknown(older *VG, by string) {
 	for pv, of := range older.places() {
 		for _, p := range of {
@@ -100,8 +100,8 @@ func (s *Since) given(old places, p Place, by string) {
 	}
 }
 
-// unreadable takes the whole of a PV for given away by a text with an LV that makes no sense, since where it
-// lies is not known.
+// unreadable takes the whole of a PV for given away by a text: one of its LVs makes no sense, and where that lies is
+// not known.
 func (s *Since) unreadable(pv UUID, l Later) {
 	for _, lv := range l.VG.LVs {
 		if lv.broken == nil {
@@ -116,7 +116,8 @@ func (s *Since) unreadable(pv UUID, l Later) {
 	}
 }
 
-// untold notes what texts that are not found may have given away: what the next text has not in its old place.
+// untold notes what the texts that were not found may have given away: what the next text does not have in its old
+// place.
 func (s *Since) untold(old, now places, l Later, by string) {
 	for _, pv := range l.VG.PVs {
 		for _, o := range old[l.pv(pv.UUID)] {
@@ -127,8 +128,8 @@ func (s *Since) untold(old, now places, l Later, by string) {
 	}
 }
 
-// reassemble notes the LVs that are put together of parts that a later text has put together in another way: what
-// the parts hold is then not of the age of the older text.
+// reassemble notes the LVs whose parts a later text has put together in another way. What the parts hold is then not
+// of the age of the older text.
 func (s *Since) reassemble(older, later *VG) {
 	now := byUUID(later.LVs, func(lv *LV) UUID { return lv.UUID })
 	for _, lv := range older.LVs {
@@ -161,8 +162,9 @@ func (s *Since) reassemble(older, later *VG) {
 	}
 }
 
-// servesOtherwise says whether a later text has an LV that users had as it is for a part of another, which writes there what it
-// likes, or for the COW store of a snapshot; or has one that was such a store for something else.
+// servesOtherwise says whether the LV serves another purpose in a later text. What users had as it is may be a part
+// of another LV, which writes there what it likes, or the COW store of a snapshot. What was such a store may be
+// something else.
 func (lv *LV) servesOtherwise(later *LV) bool {
 	return lv.Listed() && lv.isPlain() && !later.Listed() || (lv.cowOf == nil) != (later.cowOf == nil)
 }
@@ -215,7 +217,7 @@ func (seg *Segment) deviceID() uint64 {
 	return 0
 }
 
-// Ranges are the runs of a PV, in order and apart, that may have been given to something else. Of nil there are none.
+// Ranges are the runs of a PV, in order and apart, that may have been given to something else. A nil Since has none.
 func (s *Since) Ranges(pv UUID) []Reused {
 	if s == nil {
 		return nil

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ThinDevice is a thin device that no LV of the VG is there for, as an LV: called POOL#ID, of as many extents as hold size bytes. It is
-// not one of VG.LVs. Its UUID is made of the pool's and the ID.
+// ThinDevice is a thin device without an LV in the VG, as an LV. It is called POOL#ID, and has as many extents as
+// hold size bytes. It is not one of VG.LVs. Its UUID is made of the pool's and the ID.
 func ThinDevice(pool *LV, id uint64, size int64) *LV {
 	lv := &LV{VG: pool.VG, Name: fmt.Sprintf("%s#%d", pool.Name, id), Status: []string{"READ", "VISIBLE"}, Major: -1, Minor: -1}
 	lv.UUID = madeUUID(fmt.Sprintf("%s#%d", pool.UUID, id))
@@ -20,7 +20,8 @@ func ThinDevice(pool *LV, id uint64, size int64) *LV {
 	return lv
 }
 
-// RemovedThin is a thin LV of an older text as if it were still in its pool, of which it is not one of the LVs; nil if that makes no sense.
+// RemovedThin is a thin LV of an older text, as if it were still in its pool. It is not one of the pool's LVs. It is
+// nil if that makes no sense.
 func RemovedThin(pool, old *LV) *LV {
 	m, ok := old.Mapping().(*Thin)
 	if !ok || len(old.Segments) != 1 || old.broken != nil || m.ExternalOrigin != nil || m.Merge != nil || m.Pool.UUID != pool.UUID || old.VG.ExtentSize != pool.VG.ExtentSize {

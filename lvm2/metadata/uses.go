@@ -5,7 +5,7 @@ package metadata
 type Uses struct {
 	Snapshot      *Snapshot   // in which the LV is the COW store
 	Snapshots     []*Snapshot // of which the LV is the origin
-	ThinChildren  []*LV       // made from the LV as thin snapshots, in its pool or (external) another; those to be merged into it last
+	ThinChildren  []*LV       // made from the LV as thin snapshots, in its pool or (external) another; last those to be merged into it
 	ThinSnapshots int         // of ThinChildren
 	ExtSnapshots  int         // thin LVs of which the LV is the external origin, snapshots of ThinChildren too
 	Merging       bool        // a snapshot is to be merged into the LV

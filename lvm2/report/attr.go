@@ -20,8 +20,8 @@ type subject struct {
 // is says whether others of a kind use the LV in a role.
 func (lv subject) is(role metadata.Role, kind *metadata.Kind) bool { return lv.As(role, kind) != nil }
 
-// LVAttr is lvm's lv_attr. Characters 5 (state) and 6 (open) are "-": nothing is active.
-// Which legs of a RAID are out of sync its superblocks tell.
+// LVAttr is lvm's lv_attr. Characters 5 (state) and 6 (open) are "-": nothing is active. Superblocks tell which legs
+// of a RAID are out of sync.
 func LVAttr(of *lvm2.LV) string {
 	lv := subject{of, of.Uses()}
 	attr := []byte("----------")

@@ -88,8 +88,8 @@ func (a tally) plus(b tally) tally {
 	return tally{a.mapped + b.mapped, a.unmapped + b.unmapped, a.wrong + b.wrong, a.missing + b.missing}
 }
 
-// compareTo counts the chunks of all devices, those that are mapped and those that are not, up to some behind the last that is. It names one
-// that is wrong.
+// compareTo counts the chunks of all devices, those that are mapped and those that are not, up to some behind the
+// last that is. It names one that is wrong.
 func (truth mappedTo) compareTo(leaves func(device uint64) (leafFinder, error)) (sum tally, wrong string) {
 	for _, id := range slices.Sorted(maps.Keys(truth)) {
 		want := truth[id]
@@ -236,7 +236,8 @@ var damageToCompare = [][]string{
 	{"level2 root", "level2 leaf"},
 }
 
-// damaged is the metadata with blocks of kinds damaged, zeroed or with a few bits of them changed, and which; nil if there are none of a kind.
+// damaged is the metadata with blocks of kinds damaged, zeroed or with a few bits of them changed, and which; nil if
+// there are none of a kind.
 func damaged(m memory, uses map[string][]uint64, kinds []string, r *rand.Rand) (memory, []uint64) {
 	m = slices.Clone(m)
 	var hit []uint64

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// thinBlocks is the metadata of a pool of which only the superblock and what it leads to is in use. The other blocks are what is left of before.
+// thinBlocks is the metadata of a pool of which only the superblock and what it leads to is in use. The other blocks
+// are what is left of before.
 type thinBlocks struct{ m memory }
 
 func newThinBlocks(blocks int) thinBlocks {

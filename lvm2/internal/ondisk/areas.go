@@ -5,17 +5,20 @@ import (
 	"slices"
 )
 
-// Where the areas of a PV lie unless lvm2 was told otherwise, and how far from both ends of a device their headers are looked
-// for. (docs/format/01-label-and-metadata-area.md, section 9)
+// Where the areas of a PV lie unless lvm2 was told otherwise; and how far from both ends of a device headers are
+// looked for. (docs/format/01-label-and-metadata-area.md, section 9)
 const (
 	defaultAreaStart = 4096
 	defaultAreaEnd   = 1 << 20
 	areaSearch       = 2 << 20
 )
 
-// FindAreas says where metadata areas may be on a device whose label cannot be read: wherever a header shows by
-// its magic, whole or damaged, in the first and the last areaSearch bytes; and where lvm2 puts the first one. Of a damaged header the size is not believed, and
-// the area taken to go on to where the usual one ends, or to the end of the device.
+// FindAreas says where metadata areas may be on a device whose label cannot be read:
+//   - wherever a header, whole or damaged, shows by its magic in the first and the last areaSearch bytes;
+//   - where lvm2 puts the first area.
+//
+// The size in a damaged header is not believed. Its area is taken to end where the usual one does, or at the end of
+// the device.
 // (docs/format/01-label-and-metadata-area.md, section 8)
 func FindAreas(r io.ReaderAt, size int64) []Area {
 	var areas []Area

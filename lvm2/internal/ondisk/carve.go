@@ -18,7 +18,7 @@ import (
 type Carved struct {
 	Labels []CarvedLabel
 	Areas  []CarvedArea
-	// Texts are in the order in which they lie; of equal ones only the first is here. They may be of files too: what
+	// Texts are in the order in which they lie; of equal ones only the first is here. Some may be of files: what
 	// vgcfgbackup writes starts with its header.
 	Texts []FoundText
 	// Dropped is the number of texts that are not in Texts because there are too many.
@@ -42,16 +42,17 @@ type CarvedArea struct {
 // maxCarved bounds the bytes of all texts that Carve keeps.
 const maxCarved = 64 << 20
 
-// pieceSize is how many bytes are searched at a time: few enough to stay in a processor's cache until they are looked at.
+// pieceSize is how many bytes are searched at a time. So few stay in a processor's cache until they are looked at.
 const pieceSize = 256 << 10
 
-// carvePieces is how many pieces are searched at once, by as many goroutines as there are processors, in about the order in
-// which they lie.
+// carvePieces is how many pieces are searched at once. There are as many goroutines as processors, and they take
+// pieces in about the order in which these lie.
 const carvePieces = 64
 
 // Carve searches size bytes of r for labels, headers of metadata areas and metadata texts at every sector. It reads
-// everything once, about in order, and pieces in which something shows once more; and keeps no more than maxCarved bytes. What cannot be
-// read is passed over. progress is told now and then how many bytes have been searched. The error is that of ctx.
+// everything once, about in order, and once more the pieces in which something shows. It keeps no more than
+// maxCarved bytes. What cannot be read is passed over. progress is told now and then how many bytes have been
+// searched. The error is that of ctx.
 // (docs/format/01-label-and-metadata-area.md, section 8)
 func Carve(ctx context.Context, r io.ReaderAt, size int64, progress func(done int64)) (*Carved, error) {
 	c := carver{seen: map[[sha256.Size]byte]bool{}}
@@ -78,8 +79,8 @@ func Carve(ctx context.Context, r io.ReaderAt, size int64, progress func(done in
 	return &c.found, nil
 }
 
-// look finds out in which pieces of a device something shows. Most of its bytes are not looked at: what is searched for starts
-// where sectors do.
+// look finds out in which pieces of a device something shows. What is searched for starts where sectors do, so most
+// bytes are not looked at.
 type look struct {
 	r       io.ReaderAt
 	size    int64

@@ -33,9 +33,10 @@ type FoundText struct {
 	Err    error    // why it is not what it was: the checksum in its slot
 }
 
-// FindTexts finds the texts in the ring of a metadata area, wherever they lie: what the header points to, and what was
-// written before. They are in the order in which they lie. The header may be damaged, and the area cut off by the end of the device of
-// deviceSize bytes. Where bytes cannot be read, texts are cut off; the error of the first such place comes with the texts.
+// FindTexts finds the texts in the ring of a metadata area, wherever they lie: what the header points to, and what
+// was written before. They are in the order in which they lie. The header may be damaged, and the area cut off by
+// the end of the device of deviceSize bytes. Bytes that cannot be read cut texts off; the error of the first such
+// place comes with the texts.
 // (docs/format/01-label-and-metadata-area.md, sections 6 and 8)
 func FindTexts(r io.ReaderAt, a Area, deviceSize int64) ([]FoundText, error) {
 	if a.Offset < 0 || a.Size <= mdaHeaderSize || a.Offset > deviceSize-mdaHeaderSize {
@@ -191,8 +192,8 @@ func cutWord(b []byte, word string) ([]byte, bool) {
 	return bytes.CutPrefix(b, []byte(word))
 }
 
-// readAround reads len(p) bytes at off. What cannot be read is left zero, sector by sector, and the first error told; if
-// much cannot be read, so is what follows.
+// readAround reads len(p) bytes at off. Sectors that cannot be read are left zero, and the first error is returned.
+// If many cannot be read, what follows is left zero too.
 func readAround(r io.ReaderAt, p []byte, off int64) error {
 	const piece = 1 << 20
 	var first error
@@ -208,8 +209,8 @@ func readAround(r io.ReaderAt, p []byte, off int64) error {
 	return first
 }
 
-// readSectors reads p, of which a part could not be read, sector by sector. It gives up, and leaves the rest zero, where
-// many sectors fail. It returns how many bytes it did not read, and the first error.
+// readSectors reads p, of which a part could not be read, sector by sector. Where many sectors fail it gives up, and
+// leaves the rest zero. It returns how many bytes it did not read, and the first error.
 func readSectors(r io.ReaderAt, p []byte, off int64) (unread int64, first error) {
 	const maxFailures = 16
 	clear(p)

@@ -108,9 +108,9 @@ func ReadRAIDSuperblock(r io.ReaderAt) (*RAIDSuperblock, error) {
 	return s, nil
 }
 
-// noRAIDSuperblock is ErrNoSuperblock for the zeros that LVM2 leaves for the kernel, unless there is a bitmap, which the
-// kernel writes after the superblock. A bitmap may be left over from an earlier use of the place; nothing tells that
-// from an array whose superblock was lost.
+// noRAIDSuperblock is ErrNoSuperblock for the zeros that LVM2 leaves for the kernel. With a bitmap behind them it is
+// ErrFormat, since the kernel writes a bitmap after the superblock. The bitmap may be left over from an earlier use
+// of the place; nothing tells that from an array whose superblock was lost.
 func noRAIDSuperblock(r io.ReaderAt, b structure) error {
 	if magic := b.u32(rmetaMagic); len(bytes.Trim(b, "\x00")) > 0 {
 		return fmt.Errorf("RAID superblock at byte 0: %w: magic %#08x", ErrFormat, magic)

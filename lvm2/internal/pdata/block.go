@@ -71,7 +71,7 @@ func NewBlocks(r io.ReaderAt, size int64) *Blocks {
 	return &Blocks{r: r, count: uint64(size / BlockSize), nodes: lru.New[uint64, *node](cachedBlocks)}
 }
 
-// Forget has all be read anew. It is for while nobody reads.
+// Forget has all be read anew. Nobody may read meanwhile.
 func (s *Blocks) Forget() { s.nodes = lru.New[uint64, *node](cachedBlocks) }
 
 // Count is the number of blocks.
@@ -106,9 +106,9 @@ func (s *Blocks) node(number uint64) (*node, error) {
 // formattedBlocks bounds the work of Unformatted. Whoever formats a device uses its first blocks.
 const formattedBlocks = 256
 
-// Unformatted fails with ErrDamaged if a block behind the superblock, among the first of the device, is one of those
-// that are kept here: then a superblock of zeros is not that of a device still to be formatted. They may be left
-// over from an earlier use of the place; nothing tells these apart.
+// Unformatted fails with ErrDamaged if one of the first blocks behind the superblock is of a kind that is kept here.
+// Then a superblock of zeros is not that of a device still to be formatted. The blocks may be left over from an
+// earlier use of the place; nothing tells these apart.
 func (s *Blocks) Unformatted() error {
 	b := make([]byte, BlockSize)
 	for number := uint64(1); number < min(s.count, formattedBlocks); number++ {

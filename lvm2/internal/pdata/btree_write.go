@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// treeWriter changes trees. Each node on the way to a change is replaced by a copy, once in a transaction, so that
-// what the disk leads to stays as it is.
+// treeWriter changes trees. What the disk leads to must stay as it is. So each node on the way to a change is
+// replaced by a copy, once in a transaction.
 type treeWriter struct {
 	tx        *Transaction
 	valueSize int
@@ -14,7 +14,8 @@ type treeWriter struct {
 	refer func(value []byte, by int) error
 }
 
-// put sets the value of a key. was is the value that it had, nil if none; the caller counts what it refers to, and value.
+// put sets the value of a key. was is the value that it had, nil if none. The caller counts what was and value refer
+// to.
 func (t treeWriter) put(root, key uint64, value []byte) (newRoot uint64, was []byte, err error) {
 	n, right, was, err := t.putBeneath(root, key, value)
 	if err != nil || right == nil {
@@ -153,8 +154,9 @@ func (t treeWriter) fillUp(n *node, i int) error {
 	return nil
 }
 
-// shadow is a node of this transaction in place of the one at number: that itself if it is one, or a copy. The reference to
-// number moves to the copy. If others are left, whatever the node refers to has one more.
+// shadow is a node of this transaction in place of the one at number: that node if it is one already, or a copy. The
+// reference to number moves to the copy. If number has other references left, whatever the node refers to gets one
+// more.
 func (t treeWriter) shadow(number uint64) (*node, error) {
 	if n := t.tx.blocks.fresh[number]; n != nil {
 		return n, nil

@@ -26,8 +26,8 @@ var useNames = [...]string{"unused", "superblock", "level 1", "mappings", "devic
 
 func (u Use) String() string { return useNames[u] }
 
-// Census counts how many references lead to each block of a metadata device, and looks for what is wrong with
-// the nodes on the way. It goes into each block once, however many lead there, so circles end too. Its memory
+// Census counts how many references lead to each block of a metadata device, and looks for what is wrong with the
+// nodes on the way. It goes into each block once, however many references lead there, so circles end too. Its memory
 // is 13 bytes a block.
 //
 // It is not safe for concurrent use.
@@ -40,7 +40,8 @@ type Census struct {
 	damaged    bool     // there are references that were not seen
 }
 
-// NewCensus calls found with what is wrong. An error of found ends what is under way, and is returned by it.
+// NewCensus makes a census that calls found with what is wrong. An error of found ends what is under way, which
+// returns it.
 func NewCensus(blocks *Blocks, found func(error) error) *Census {
 	return &Census{
 		blocks: blocks, found: found,
@@ -74,8 +75,8 @@ func (c *Census) Refer(number uint64, use Use) (fresh bool, err error) {
 	return false, c.damage(fmt.Errorf("%w: block %d at byte %d is used as %v and as %v", ErrDamaged, number, number*BlockSize, c.uses[number], use))
 }
 
-// Tree goes through a tree, as far as that was not done. visit, which may be nil, is called with the entries of leaves seen
-// for the first time. The result is the number of entries in all leaves.
+// Tree goes through those parts of a tree that were not gone through yet. visit, which may be nil, is called with
+// the entries of leaves seen for the first time. The result is the number of entries in all leaves.
 func (c *Census) Tree(root uint64, use Use, valueSize int, visit func(key uint64, value []byte) error) (entries uint64, err error) {
 	w := censusWalk{c, use, Tree{Blocks: c.blocks, ValueSize: valueSize}, visit}
 	return w.node(root, 0, 0, math.MaxUint64)
@@ -232,7 +233,7 @@ func (c *Census) Used() uint64 {
 const censusWindow = 1 << 24
 
 // CompareData finds fault with the counts of a data space map that are not those of the mappings that the census
-// went through. block is the data block that a mapping leads to.
+// saw. block gives the data block that a mapping leads to.
 func (c *Census) CompareData(m SpaceMap, block func(value []byte) uint64) error {
 	r := countRun{what: "data block", found: c.found}
 	counts := make([]uint32, min(m.Total, censusWindow))

@@ -50,8 +50,8 @@ func (n *node) shift(i, d int) {
 	n.setEntries(n.entries + d)
 }
 
-// take moves count entries from the end of left to the front of n; or if count is negative, as many from its front to
-// the end of left.
+// take moves count entries from the end of left to the front of n. If count is negative, as many go from the front
+// of n to the end of left.
 func (n *node) take(left *node, count int) {
 	if count >= 0 {
 		n.shift(0, count)

@@ -150,8 +150,8 @@ func (c *SpaceMapWriter) Add(block uint64, by int) (uint32, error) {
 	return uint32(next), nil
 }
 
-// Allocate takes the next blocks that are free, at least one and at most n in a row, and gives each a count of 1. It fails with
-// ErrNoRoom.
+// Allocate takes the next free blocks, at least one and at most n in a row, and gives each a count of 1. It fails
+// with ErrNoRoom.
 func (c *SpaceMapWriter) Allocate(n uint64) (first, count uint64, err error) {
 	first, err = c.findFree()
 	if err != nil {
@@ -211,8 +211,8 @@ func (c *SpaceMapWriter) findFree() (uint64, error) {
 	return 0, ErrNoRoom
 }
 
-// store brings what has changed into bitmaps and tree. As these are kept in blocks of metadata, that changes the counts of those,
-// so for them it goes on until nothing changes any more.
+// store brings what has changed into bitmaps and tree. These are kept in blocks of metadata, so storing changes the
+// counts of those blocks. For the metadata it therefore goes on until nothing changes any more.
 func (c *SpaceMapWriter) store() error {
 	for {
 		pending := false
@@ -267,8 +267,8 @@ func (c *SpaceMapWriter) storeOne(block uint64) (did bool, err error) {
 	return true, err
 }
 
-// countsOfChange is the most counts that one change changes: a node that was shared is copied on each level of a tree, and all
-// that it leads to has one reference more.
+// countsOfChange is the most counts that one change changes. A node that was shared is copied on each level of a
+// tree; then all that it leads to has one reference more.
 const countsOfChange = 5 * 252
 
 // mostToStore bounds the blocks that store and storeIndex take after one more change.
@@ -281,8 +281,8 @@ func (c *SpaceMapWriter) mostToStore() uint64 {
 	return touched + min(maxLevels*touched, mostNodes(bitmaps, indexEntrySize)) + c.mostCountNodes()
 }
 
-// mostCountNodes bounds the nodes that the tree of counts takes: no more than are on the way to what has changed, nor than
-// the whole tree can have.
+// mostCountNodes bounds the nodes that the tree of counts takes: by those on the way to what has changed, and by
+// those that the whole tree can have.
 func (c *SpaceMapWriter) mostCountNodes() uint64 {
 	changed := maxLevels * (uint64(c.inTree) + countsOfChange)
 	return min(changed, mostNodes(min(max(c.high, c.wasHigh)+countsOfChange, c.was.Total), countSize))

@@ -8,8 +8,8 @@ import (
 // Sight is what a block looks like, by its checksum and its number.
 type Sight uint8
 
-// The sights of blocks. All that is no block of thin metadata is Damaged: nothing tells a damaged block from one that was never
-// written.
+// The sights of blocks. Whatever is no block of thin metadata is Damaged, since nothing tells a damaged block from
+// one that was never written.
 const (
 	Damaged Sight = iota
 	SeenSuperblock
@@ -21,8 +21,8 @@ const (
 // surveyRun is how many blocks are read at once.
 const surveyRun = 256
 
-// Survey calls visit for each block of the device, in order, with what it looks like; n is the node, of a node. Blocks that cannot be
-// read are Damaged. It reads all of the device once, and stops at an error of visit.
+// Survey calls visit for each block of the device, in order, with what it looks like. n is the node, if it is one.
+// Blocks that cannot be read are Damaged. Survey reads all of the device once, and stops at an error of visit.
 func (s *Blocks) Survey(visit func(number uint64, seen Sight, n RawNode) error) error {
 	buf := make([]byte, surveyRun*BlockSize)
 	for first := uint64(0); first < s.count; first += surveyRun {
@@ -110,8 +110,8 @@ const (
 	noCount     = 255 // its bitmap is damaged
 )
 
-// Known reads all that is whole of the map. Blocks beyond those that the map counts are not in use. Its memory is a byte for each of
-// total blocks.
+// Known reads all that is whole of the map. Blocks beyond those that the map counts are not in use. Its memory is a
+// byte for each of total blocks.
 func (m *SpaceMap) Known(total uint64) Counts {
 	c := Counts{make([]uint8, total)}
 	for i := range min(m.Total, total) {
@@ -209,8 +209,8 @@ func (c Counts) Agree(other Counts) {
 	}
 }
 
-// MetadataSpaceMapAt is the metadata space map with the index in a block, which nothing leads to; it is false if it has no bitmaps. Its tree of
-// counts is not known.
+// MetadataSpaceMapAt is the metadata space map with the index in a block to which nothing leads. It is false if the
+// map has no bitmaps. The tree of counts is not known.
 func MetadataSpaceMapAt(blocks *Blocks, index uint64) (SpaceMap, bool) {
 	b, err := blocks.Read(index, SpaceMapIndex)
 	if err != nil {
@@ -226,8 +226,8 @@ func MetadataSpaceMapAt(blocks *Blocks, index uint64) (SpaceMap, bool) {
 // Bitmaps is the number of bitmaps that the map needs.
 func (m *SpaceMap) Bitmaps() uint64 { return m.bitmaps() }
 
-// KnownBy is Known with the only bitmap of the map in a block to which nothing leads. It is false if that block is none, or does not have as many
-// blocks in use as the map.
+// KnownBy is Known for a map with a single bitmap, in a block to which nothing leads. It is false if that block is
+// no bitmap, or has another number of blocks in use than the map.
 func (m *SpaceMap) KnownBy(bitmap, total uint64) (Counts, bool) {
 	b, err := m.Blocks.Read(bitmap, Bitmap)
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Transaction is a set of changes to the metadata of a thin pool. Blocks that the disk leads to are never changed: what changes
-// goes to blocks that were free, of which nobody knows before the superblock names them.
+// Transaction is a set of changes to the metadata of a thin pool. Blocks that the disk leads to are never changed.
+// Changes go to blocks that were free, of which nobody knows before the superblock names them.
 //
-// Who reads trees through the same Blocks must not do so while a method runs, but for Write.
+// Nobody may read trees through the same Blocks while a method runs, except Write.
 // (docs/format/06-thin.md, section 10)
 type Transaction struct {
 	Metadata, Data *SpaceMapWriter
@@ -38,8 +38,8 @@ func Begin(metadata, data SpaceMap) (*Transaction, error) {
 	return tx, err
 }
 
-// Put sets the value of a key in a tree whose values are references of that kind. was is what it was, nil for none, and has
-// still to be counted as gone.
+// Put sets the value of a key in a tree. Its values are references that refer counts. was is the former value, nil
+// for none; it has still to be counted as gone.
 func (tx *Transaction) Put(tree *Tree, refer func(value []byte, by int) error, key uint64, value []byte) (was []byte, err error) {
 	tx.changes++
 	tree.Root, was, err = treeWriter{tx, tree.ValueSize, refer}.put(tree.Root, key, value)
@@ -64,11 +64,12 @@ func (tx *Transaction) Large() bool {
 	return len(tx.written) > maxWritten || len(tx.Data.changed) > 16*maxWritten
 }
 
-// changeNodes is the most that one change takes: a path in a tree, each node of which may be split or joined with the one beside it.
+// changeNodes is the most nodes that one change takes: a path in a tree, each node of which may be split, or joined
+// with its neighbour.
 const changeNodes = 32
 
-// Room says whether there are enough free blocks for one more change, and for the commit, so that neither fails for the lack of
-// them. devices is the number of those whose trees have changed, and spare the number of blocks that are to be left.
+// Room says whether enough blocks are free for one more change and for the commit. Then neither fails for the lack
+// of them. devices is the number of devices whose trees have changed; spare blocks are to be left over.
 func (tx *Transaction) Room(devices int, spare uint64) bool {
 	// The details of a device and its entry in level 1 have a path each.
 	need := changeNodes * (1 + uint64(devices))

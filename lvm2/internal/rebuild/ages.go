@@ -9,8 +9,9 @@ import (
 // maxAges bounds the time that is spent on the metadata space maps of the past.
 const maxAges = 256
 
-// countsOf looks for the metadata space maps that may be of the age in which the level 1 begins at a block, and gives what they agree on; nil if
-// there is none. All that are whole are looked at, of which there is one for each of the latest transactions.
+// countsOf looks for the metadata space maps that may be of the age whose level 1 begins at a block. It gives what
+// they agree on; nil if there is none. There is one for each of the latest transactions, and all that are whole are
+// looked at.
 func (f *facts) countsOf(level1 uint64) *pdata.Counts {
 	for number := range f.of {
 		f.settle(uint64(number), 0)
@@ -37,7 +38,8 @@ func (f *facts) countsOf(level1 uint64) *pdata.Counts {
 	return all
 }
 
-// suits says whether a space map counts all that a level 1 leads to, and itself, and not more often than they are referred to.
+// suits says whether a space map counts a level 1, its own index and the superblock once; and nothing that it or the
+// level 1 leads to less often than that is referred to.
 func (f *facts) suits(counts pdata.Counts, index, level1 uint64, m *pdata.SpaceMap) bool {
 	c := newCensus(f)
 	c.refer(0, toNothing, 0)
@@ -48,8 +50,9 @@ func (f *facts) suits(counts pdata.Counts, index, level1 uint64, m *pdata.SpaceM
 	return c.within(counts, 0, index, level1)
 }
 
-// countsWithoutIndex looks for the bitmap of a metadata space map whose index block is damaged; nil if that is not damaged, more than one bitmap
-// was in it, or none fits. What is written in a transaction was free in the one before, so a bitmap of the past does not fit.
+// countsWithoutIndex looks for the bitmap of a metadata space map whose index block is damaged. It is nil if the
+// index is not damaged, had more than one bitmap, or no bitmap fits. What a transaction writes was free in the one
+// before, so a bitmap of the past does not fit.
 func (f *facts) countsWithoutIndex(age Age) *pdata.Counts {
 	index, _ := age.Metadata.Roots()
 	if x := f.get(index); x == nil || x.is(isOther) || age.Metadata.Bitmaps() != 1 {

@@ -11,8 +11,9 @@ type source interface {
 	Leaf(key uint64) (pdata.Leaf, error)
 }
 
-// agree finds out, for the chunks from <= chunk <= to, where all sources say the same: the same chunk of the pool, or that nothing is
-// mapped. There the runs lead to the leaf that says so, with grade same; elsewhere they are Contradictory.
+// agree finds out where, among the chunks from <= chunk <= to, all sources say the same: the same chunk of the pool,
+// or that nothing is mapped. There the runs lead to the leaf that says so, with grade same. Elsewhere they are
+// Contradictory.
 func agree(sources []source, from, to uint64, same Grade, why string, budget *int) (runs []Run) {
 	for key := from; ; {
 		end := to

@@ -4,8 +4,8 @@ import (
 	"lvm2fs/lvm2/internal/pdata"
 )
 
-// fact is what a block says of itself and, of an inner node, what is beneath it. It is the same in every age of the pool in which the block
-// is in use: what is in a block does not change until it is free and used anew.
+// fact is what a block says of itself and, of an inner node, what is beneath it. A block does not change until it is
+// free and used anew. So a fact is the same in every age of the pool in which the block is in use.
 type fact struct {
 	first, last uint64 // keys: all that can be read beneath are from first to last
 	entries     uint64 // in the leaves beneath
@@ -91,7 +91,7 @@ func (f *facts) look(n pdata.RawNode) fact {
 	x.traits |= hasPlaces | mayMap | mayLevel1
 	for i := range n.Len() {
 		value := n.Uint64(i)
-		// No chunk of the pool is in a leaf twice. In a level 1 the same bits are those of chunk 0, all over.
+		// No leaf has a chunk of the pool twice. In a level 1 these bits are those of chunk 0, again and again.
 		if at := value >> mappingTimeBits; at >= f.chunks || i > 0 && at == n.Uint64(i-1)>>mappingTimeBits {
 			x.traits &^= mayMap
 		}

@@ -8,7 +8,8 @@ import (
 	"sort"
 )
 
-// hole is a damaged node that a way leads to, or one that does not fit where it is. What is beneath it is lost sight of.
+// hole is a node that is damaged, or that does not fit where it is, and to which a way leads. What is beneath it is
+// lost sight of.
 type hole struct {
 	block  uint64
 	height int8 // unknown if nothing tells it
@@ -58,8 +59,8 @@ type filler struct {
 	strange bool   // nodes are in each other's way
 }
 
-// fill makes runs of the chunks from <= chunk <= to, in the place of a damaged node, of the nodes that were beneath it. They are in order
-// of keys.
+// fill makes runs of the chunks from <= chunk <= to, where a damaged node was, from the nodes that were beneath it.
+// These are in order of keys.
 func (f *filler) fill(from, to uint64, nodes []*orphan) (runs []Run) {
 	if len(nodes) == 0 {
 		return []Run{{From: from, To: to, Grade: Lost, Why: "the node that has them is damaged"}}
@@ -153,7 +154,8 @@ func (f *filler) within(n *orphan, end uint64, low []*orphan) (runs []Run) {
 	return append(runs, f.between(at, end, low)...)
 }
 
-// damaged calls visit with each damaged place of a tree, in order, with the height of what was there. It goes down only where there is one.
+// damaged calls visit with each damaged place of a tree, in order, with the height of what was there. It goes down
+// only where there is one.
 func (f *facts) damaged(number, from, to uint64, visit func(block, from, to uint64, height int8)) {
 	f.damagedBelow(number, from, to, unknown, 0, visit)
 }

@@ -78,12 +78,12 @@ type rebuilder struct {
 	budget  int
 }
 
-// Build puts the mappings of a pool together again. chunks is the number of those that the pool has; known are IDs of devices that there should
-// be by the VG. An age without
-// a metadata space map is looked for; then nothing is more than Likely.
+// Build puts the mappings of a pool together again. chunks is the number of chunks of the pool; known are the IDs of
+// devices that there should be by the VG. If age has no metadata space map, one is looked for; then nothing is more
+// than Likely.
 //
-// It reads all of the metadata once, and inner nodes and what must be compared again. Its memory is 40 bytes a block of metadata, of at most
-// [pdata.MaxMetadataBlocks], and what it returns.
+// It reads all of the metadata once, and again inner nodes and what must be compared. Its memory is 40 bytes for
+// each block of metadata, of at most [pdata.MaxMetadataBlocks], and what it returns.
 func Build(blocks *pdata.Blocks, chunks uint64, age Age, known []uint64) (*Plan, error) {
 	f, err := survey(blocks, chunks)
 	if err != nil {
@@ -195,7 +195,8 @@ func (r *rebuilder) readDetails() {
 	}
 }
 
-// walkLevel1 finds the devices, and the damaged places of their trees. leaves are leaves of the level 1 beneath those that are damaged.
+// walkLevel1 finds the devices, and the damaged places of their trees. leaves are the leaves of the level 1 that lie
+// beneath damaged nodes.
 func (r *rebuilder) walkLevel1(leaves []uint64) {
 	r.devices, r.holes, r.holesIn, r.lost = map[uint64]*Device{}, map[uint64]*hole{}, map[*Device][]holeIn{}, nil
 	r.level1(r.age.Level1, 0)
@@ -295,7 +296,7 @@ func (r *rebuilder) level1Orphans() (leaves []uint64) {
 	return leaves
 }
 
-// findHidden looks for damaged nodes that are in use, and to which nothing leads that is whole.
+// findHidden looks for damaged nodes that are in use, and to which no whole node leads.
 func (r *rebuilder) findHidden() {
 	blocks := 0
 	for number, x := range r.of {
@@ -316,7 +317,7 @@ func (r *rebuilder) findHidden() {
 	}
 }
 
-// findOrphans finds the nodes with mappings that have parents which are damaged, and the places where these may be.
+// findOrphans finds the nodes with mappings whose parents are damaged, and the places where those parents may be.
 func (r *rebuilder) findOrphans() error {
 	var holes []*hole
 	for _, block := range slices.Sorted(maps.Keys(r.holes)) {
@@ -545,8 +546,8 @@ func asLikely(runs []Run) []Run {
 	return runs
 }
 
-// doubtful goes through the nodes that may be in a hole or elsewhere. Where as many as there are holes for them have a chunk, each hole has
-// one of them, and where they agree it does not matter which.
+// doubtful goes through the nodes that may be in a hole or elsewhere. If as many of them have a chunk as there are
+// holes for them, each hole has one of them. Where they agree it does not matter which.
 func (r *rebuilder) doubtful(runs []Run, w where, nodes []*orphan) (over []Run) {
 	var open []*orphan
 	var bounds []uint64

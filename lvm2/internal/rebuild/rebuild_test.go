@@ -10,8 +10,8 @@ import (
 	"lvm2fs/lvm2/internal/pdata"
 )
 
-// metadata is a pool's metadata that tests build: block 1 is the index block and 2 the bitmap of the metadata space map, 3 the level 1, 4 the device
-// details. All of what is built has count 1 unless it is said otherwise.
+// metadata is a pool's metadata that tests build: block 1 is the index block and 2 the bitmap of the metadata space
+// map, 3 the level 1, 4 the device details. All of what is built has count 1 unless it is said otherwise.
 type metadata struct {
 	b      []byte
 	counts map[uint64]int

@@ -115,7 +115,8 @@ func (c *census) follow(number uint64, r role, depth int) {
 	}
 }
 
-// orphans counts the references from nodes that are in use, and to which no way leads. It is called after the ways that there are.
+// orphans counts the references from nodes that are in use, but to which no way leads. Call it after all ways have
+// been followed.
 func (c *census) orphans(counts pdata.Counts) {
 	for number := range c.of {
 		b := uint64(number)

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// rootless finds the trees of devices whose roots are not known, because a leaf of the level 1 is damaged. What tells them apart is how
-// many mappings they have by their details.
+// rootless finds the trees of devices whose roots are not known because a leaf of the level 1 is damaged. The number
+// of mappings in their details tells them apart.
 func (r *rebuilder) rootless() {
 	if len(r.lost) == 0 {
 		return
@@ -18,7 +18,7 @@ func (r *rebuilder) rootless() {
 			roots = append(roots, o)
 		}
 	}
-	// Whether an orphan is a root is not known if it may as well have been beneath another damaged node.
+	// An orphan that may have been beneath another damaged node is not known to be a root.
 	alone := r.trusted && !r.hidden && r.allIDs && !r.hasInnerHoles()
 	grade, why := Certain, "by the number of its mappings it can be no other"
 	switch {

@@ -151,8 +151,7 @@ func (p *parser) scalar(t token, want string) error {
 	case tokenString:
 		v.Kind = String
 	case tokenWord:
-		// By the rules a word may hold these, but it would not be what it looks
-		// like, as in [a,b].
+		// By the rules a word may hold these, as in [a,b]. But then it would not be what it looks like.
 		if strings.ContainsAny(t.text, "[],\"'") {
 			return &SyntaxError{t.pos, fmt.Sprintf("the unquoted value %s is ambiguous", t)}
 		}

@@ -57,8 +57,8 @@ type Section struct {
 	repeats  []Repeat
 }
 
-// Repeat is a key that its section has had before. What is looked up by it is the first. It is an error for
-// those to whom it is one.
+// Repeat is a key that its section has had before. Look-up by the key finds the first. It is an error, for those who
+// take it for one.
 type Repeat struct {
 	Key   string
 	Pos   Pos
