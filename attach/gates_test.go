@@ -15,7 +15,7 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// gateKernel is as much of geom_gate as several units and their users need (docs/format/10, section 2).
+// gateKernel is the part of geom_gate that several units and their users need (docs/format/10, section 2).
 type gateKernel struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -265,7 +265,7 @@ func TestUnitsOfGeomGateAreServedAndFollowTheirLVs(t *testing.T) {
 		t.Error("the disk has not what was written")
 	}
 
-	// One grows, elsewhere; two is gone.
+	// One grows on another host; two is removed there.
 	g.vg.Seqno++
 	g.vg.LVs = []testpv.LV{{Name: "one", Segments: []string{testpv.Linear(0, 2, "pv0", 10), testpv.Linear(2, 1, "pv0", 20)}}}
 	g.disk.SetText(g.vg.Text())
@@ -310,7 +310,7 @@ func TestAReloadThatFailsLeavesDevicesAsTheyWere(t *testing.T) {
 	_ = gates.Wait()
 }
 
-// What is detached is closed, and stays so when the others are looked at anew.
+// A detached LV is closed. A reload must not open it again.
 func TestAReloadOpensNothingForADeviceThatIsGone(t *testing.T) {
 	k, g := newGateKernel(), newGateGroup()
 	gates, _ := newGates(t, k)
@@ -360,7 +360,7 @@ func TestADeviceOfGeomGateInUseStays(t *testing.T) {
 	_ = gates.Wait()
 }
 
-// What the dead process was asked and had not answered is done by its successor, once.
+// The successor answers what the dead process was asked and left unanswered, and does it once.
 func TestTheDeviceOfAProcessThatDiedIsTakenOver(t *testing.T) {
 	k, g := newGateKernel(), newGateGroup()
 	old, process := newGates(t, k)

@@ -64,7 +64,7 @@ func TestFilesInTheDirectoryOfAnImageAreOpenedForIt(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	// A name counts from the directory of the image that has it.
+	// A relative name counts from the directory of the image that has the name.
 	below := openPath(t, filepath.Join(dir, "images/below/base"))
 	if got, err := contents(t, open, below, "../base"); err != nil || got != "images/base" {
 		t.Errorf("%q, %v", got, err)

@@ -17,8 +17,7 @@ import (
 	"lvm2fs/internal/test/testenv"
 )
 
-// Run again with this in the environment, the test binary claims a device and holds it
-// until its standard input ends.
+// With this in the environment the test binary claims a device, and holds it until its standard input ends.
 const claimEnv = "BLOCKDEV_TEST_CLAIM"
 
 func TestMain(m *testing.M) {
@@ -222,7 +221,7 @@ func TestALoopDeviceWithoutAFileHasNoMedium(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer control.Close()
-	// One of our own, which nobody attaches a file to.
+	// A loop device of our own, to which nobody attaches a file.
 	n := 10000 + os.Getpid()%10000
 	loop := fmt.Sprintf("/dev/loop%d", n)
 	if err := unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_ADD, n); err != nil {
@@ -284,8 +283,8 @@ func TestAMountedDeviceAndItsFileAreBusyAndTheMountNamed(t *testing.T) {
 	}
 }
 
-// A write to the file under a loop device is to the device what a write by device-mapper
-// is to a PV: it goes past the pages that the open device has in the cache.
+// A write to the file under a loop device goes past the pages that the open device has in the cache. A write by
+// device-mapper does the same to a PV.
 func TestRefreshAndClaimSeeWhatWasWrittenPastTheCache(t *testing.T) {
 	for what, again := range map[string]func(d *Device) error{
 		"Refresh": (*Device).Refresh,

@@ -47,7 +47,7 @@ func (s *sectorDisk) check(p []byte, off int64) error {
 	return nil
 }
 
-// good is how many of n bytes at off come before the first bad sector.
+// good is the number of bytes, of n at off, that come before the first bad sector.
 func (s *sectorDisk) good(n int, off int64) int {
 	for at := off; at < off+int64(n); at += s.sector {
 		if s.bad[at] {
@@ -112,7 +112,7 @@ func (s *sectorDisk) geometry() (geometry, error) {
 
 func (s *sectorDisk) Close() error { s.closed = true; return nil }
 
-// flush tells of lost bytes once, as systems do.
+// flush reports lost bytes once, as systems do.
 func (s *sectorDisk) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

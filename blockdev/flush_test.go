@@ -20,8 +20,8 @@ func TestADiskThatHasNothingToFlushIsFlushed(t *testing.T) {
 	}
 }
 
-// A disk like those of FreeBSD whose driver cannot flush: all who write to it, one after the other and
-// together, go on, as do those who flush for a state of their own.
+// The driver of some disks on FreeBSD cannot flush. Whoever writes to such a disk goes on, one after the other or all
+// together; so does whoever flushes for a state of their own.
 func TestAWriterOfADiskThatCannotFlushGoesOn(t *testing.T) {
 	s := newSectorDisk(512, make([]byte, 4096))
 	s.cache = unix.EOPNOTSUPP

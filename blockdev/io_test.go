@@ -18,11 +18,11 @@ import (
 	"lvm2fs/mapping"
 )
 
-// medium is a kind of device that the same table of behaviour is run over.
+// medium is a kind of device. The same table of behaviour runs over each.
 type medium struct {
 	name   string
 	sector int // what SectorSize is to be; 0: whatever the system says
-	// make gives a device with these bytes, and what reads them by another way.
+	// make gives a device with these bytes, and a reader that goes another way to them.
 	make func(t *testing.T, data []byte) (*Device, io.ReaderAt)
 }
 
@@ -274,8 +274,8 @@ func TestConcurrentWritersOfNeighbouringBytesLoseNothing(t *testing.T) {
 	})
 }
 
-// An aligned write must not come between the read and the write of a part of one of its
-// sectors, which would undo it.
+// An aligned write must not come between the read and the write of a part of one of its sectors: that write would undo
+// it.
 func TestAWriteOfWholeSectorsWaitsForAReadModifyWrite(t *testing.T) {
 	disk := newSectorDisk(512, make([]byte, 1<<20))
 	d, err := disk.device()

@@ -12,7 +12,6 @@ import (
 	"lvm2fs/internal/test/testenv"
 )
 
-// imageFile is a file of 1 MiB.
 func imageFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image")
@@ -66,7 +65,7 @@ func TestQEMUIsSeenOnWhatItWrites(t *testing.T) {
 		if users := usedBy(t, d, nbd); len(users) != 1 || !strings.Contains(users[0].What, "qemu-nbd") {
 			t.Errorf("%v", users)
 		}
-		// Its lock tells of it where its descriptors are not shown.
+		// Where the descriptors of a writer are not shown, its lock gives it away.
 		if !isLockedByWriter(d.r.(*osFile).File) {
 			t.Error("its locks are not seen")
 		}
@@ -161,7 +160,7 @@ func TestALookReadsTheDescriptorsOfAllProcessesOnce(t *testing.T) {
 	if of := users.Of(b); len(of) != 1 {
 		t.Errorf("a look that began after: %v", of)
 	}
-	// Whoever has ended since is none.
+	// A process that has ended meanwhile is no writer.
 	_ = writer.Process.Kill()
 	_ = writer.Wait()
 	if of := users.Of(b); len(of) != 0 {

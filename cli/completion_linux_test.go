@@ -57,8 +57,8 @@ func completionFolder(t *testing.T) string {
 	return dir
 }
 
-// completions are lines at whose end Tab is pressed, and the arguments that the line then has. A + stands for
-// what is typed next: it is an argument of its own where a blank came first.
+// In a completionCase Tab is pressed at the end of the line; then the line has these arguments. A + stands for what is
+// typed next: after a blank it is an argument of its own.
 type completionCase struct {
 	line string
 	want []string
@@ -177,7 +177,7 @@ var shells = map[string]func(t *testing.T, dir string, cases []completionCase){
 	"fish": driveFish,
 }
 
-// The function that has the name of the program shows with what arguments it would run.
+// A function with the name of the program shows the arguments that the program would get.
 const (
 	bashRC = `PS1=; bind 'set enable-bracketed-paste off'
 source <(command lvm2fs completion bash)
@@ -204,7 +204,7 @@ func driveShell(t *testing.T, dir, rc string, cases []completionCase, command ..
 	if !slices.Contains(command, rcFile) {
 		terminal.send("source " + rcFile + "\n")
 	}
-	// The words are apart here, so that the echo of the line is not taken for the answer.
+	// The word is in two parts here, so that the echo of the line is not taken for the answer.
 	terminal.send("echo read''y\n")
 	terminal.waitFor("ready")
 	for _, c := range cases {

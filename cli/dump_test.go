@@ -152,7 +152,7 @@ func TestAnLVThatCannotBeOpenedIsNamedAndTheOthersAreWritten(t *testing.T) {
 	}
 }
 
-// interrupter is a standard output at one of whose lines the user has had enough.
+// interrupter is a standard output. The user interrupts at one of its lines.
 type interrupter struct {
 	t     *testing.T
 	after int // lines that pass
@@ -235,7 +235,7 @@ func TestADumpThatIsInterruptedAgainAndAgainEnds(t *testing.T) {
 	}
 }
 
-// A dump is not gone on with on top of an image that was written to in between.
+// A dump does not continue on top of an image that was written to in between.
 func TestAnImageThatChangedIsDumpedAfresh(t *testing.T) {
 	c := testimages.Load(t, "linear-missing")
 	disks := c.Unpack(t)
@@ -295,7 +295,7 @@ func TestADumpThatDoesNotFitIsRefusedBeforeItBegins(t *testing.T) {
 	if entries, err := os.ReadDir(out); err != nil || len(entries) > 0 {
 		t.Errorf("left %v, %v", entries, err)
 	}
-	// What fits by itself is written: 32 MiB that are mostly zeros, too.
+	// An LV that fits by itself is written. So is one of 32 MiB that are mostly zeros.
 	for _, lv := range []string{"banana/cream", "banana/chocolate"} {
 		if r := runMain("dump", "-C", out, "--lv", lv, disks[0]); r.code != exitOK {
 			t.Errorf("%s: %+v", lv, r)

@@ -144,7 +144,6 @@ func TestABackgroundProcessAsksTheOneInFront(t *testing.T) {
 	}
 }
 
-// failing cannot be asked.
 type failing struct{}
 
 func (failing) passphrase(string) (*secret.Bytes, error) { return nil, errInterrupted }

@@ -77,8 +77,7 @@ var notCompared = map[string]string{
 	"pv_minor":                    "number of the host's device",
 }
 
-// oursAlone are fields that lvm leaves out in some reports, and why; where both have them
-// they must be equal.
+// oursAlone are fields that lvm leaves out in some reports, and why. Where both reports have them, they must be equal.
 var oursAlone = map[string]string{
 	"vg_uuid":         "not asked for in some of the reports",
 	"lv_permissions":  "lvm says it of active LVs only, we of all that can be",
@@ -119,9 +118,9 @@ var (
 	progress = map[string]bool{"copy_percent": true, "sync_percent": true, "cache_dirty_blocks": true}
 )
 
-// comparable says whether a field of an LV means the same to lvm and to us, who ask the disks. Merges go on
-// while lvm asks, and as soon as a cache is active the kernel writes back what is dirty. How far a RAID or
-// mirror is in sync we do not tell.
+// comparable says whether a field of an LV means the same to lvm and to us. We ask the disks; lvm asks the kernel,
+// where merges go on meanwhile, and dirty blocks of a cache are written back as soon as it is active. How far a RAID
+// or mirror is in sync we do not tell.
 func comparable(field string, ours, lvm reportRow) bool {
 	attr := fmt.Sprint(lvm["lv_attr"])
 	switch {
@@ -135,8 +134,8 @@ func comparable(field string, ours, lvm reportRow) bool {
 
 var deviceNames = regexp.MustCompile(`/dev/[^]:(),\s]+`)
 
-// identify gives what a row is about, in its report. Segments have no UUID; those of VGs
-// with one name are told apart by the VG's, where lvm was asked for it.
+// identify gives what a row of a report is about. Segments have no UUID: if their VGs have one name, the UUID of the VG
+// tells them apart, where lvm was asked for it.
 func (r reportRow) identify(report string, vgUUID bool) string {
 	switch {
 	case report == "vg":
@@ -151,8 +150,8 @@ func (r reportRow) identify(report string, vgUUID bool) string {
 	return fmt.Sprint(r["vg_name"], "/", r["lv_name"], " from ", r["seg_start_pe"])
 }
 
-// compareReports says how our reports differ from lvm's. What lvm calls a device is what
-// the PV's own row calls it. active says whether the LVs were when lvm was asked.
+// compareReports says how our reports differ from lvm's. A device has the name that the PV's own row gives it. active
+// says whether the LVs were active when lvm was asked.
 func compareReports(t *testing.T, got, want reports, active bool) {
 	t.Helper()
 	ours := map[string]string{}
@@ -233,8 +232,8 @@ func compareRow(t *testing.T, what string, got, want reportRow, rename func(stri
 	}
 }
 
-// inactive is lvm's lv_attr without what it knows from the kernel: characters 5 and 6; and,
-// where the LV was not active, whether a RAID leg is in sync, and the health of a RAID.
+// inactive is lvm's lv_attr without what lvm knows from the kernel. That is characters 5 and 6; where the LV was not
+// active, it is also the health of a RAID, and whether a RAID leg is in sync.
 func inactive(lvm, ours string, wasActive bool) string {
 	attr := []byte(lvm)
 	attr[4], attr[5] = '-', '-'
@@ -288,7 +287,7 @@ func TestListReportsOfEveryImageWhatLVMDid(t *testing.T) {
 			}
 			got := listJSON(t, c.Unpack(t))
 			if c.Name == "meta-exported" {
-				// lvs lists no LV of an exported VG; they can be read all the same.
+				// lvs lists no LV of an exported VG, but they can be read.
 				checkSize(t, got, "lv", 2)
 				got["lv"], got["seg"] = nil, nil
 			}
@@ -330,8 +329,7 @@ func checkSize(t *testing.T, got reports, report string, want int) {
 	}
 }
 
-// sameOrder checks that a report lists what it lists in lvm's order. VGs with one name have
-// none.
+// sameOrder checks that a report has lvm's order. VGs with one name have no order.
 func sameOrder(t *testing.T, report string, got, want reports) {
 	t.Helper()
 	order := func(rows []reportRow) []string {
@@ -381,14 +379,14 @@ func TestListReportsOfUnusualMetadataWhatLVMDoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			data = regexp.MustCompile(`pv\d\.img`).ReplaceAll(data, []byte(dir+"/$0"))
-			// The disks hold the VG's metadata and no more, so that pools cannot be read.
+			// The disks hold the VG's metadata and no more, so pools cannot be read.
 			want, got := parseReports(t, data), runList(t, append([]string{"--json", "-a"}, disks...), exitOK, exitIncomplete)
 			switch name {
 			case "vg-exported":
 				checkSize(t, got, "lv", 2)
 				got["lv"], got["seg"] = nil, nil
 			case "unknown":
-				// The extents of a segment that lvm does not know are free to it, not to us.
+				// A segment type may be unknown to lvm. Its extents are free to lvm, and not to us.
 				for _, row := range slices.Concat(want["vg"], want["pv"][:1], got["vg"], got["pv"][:1]) {
 					for _, field := range []string{"vg_free", "vg_free_count", "pv_free", "pv_used", "pv_pe_alloc_count"} {
 						delete(row, field)

@@ -190,7 +190,7 @@ func TestWarningsDoNothingToATerminalEither(t *testing.T) {
 	}
 }
 
-// The kernel writes dirty blocks back as soon as the cache is active, so lvm's reports have none.
+// lvm's reports show no dirty blocks: as soon as the cache is active, the kernel writes them back.
 func TestListTellsHowManyBlocksOfACacheAreDirty(t *testing.T) {
 	for _, c := range []struct{ image, lv, used, dirty, percent string }{
 		{"cache-dirty", "wbpool1", "35", "32", "91.43"},

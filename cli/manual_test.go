@@ -131,7 +131,7 @@ func TestTheSynopsisNamesEveryFlagOfEveryCommand(t *testing.T) {
 	}
 	_, text, _ := strings.Cut(manual(t)[""], ".Sh SYNOPSIS\n")
 	text, _, _ = strings.Cut(text, ".Sh ")
-	// The part that begins with the word command is of every command with devices.
+	// The part that begins with the word command is about every command with devices.
 	parts := map[string]string{}
 	for _, part := range strings.Split(text, ".Nm\n")[1:] {
 		name, _, _ := strings.Cut(part, "\n")

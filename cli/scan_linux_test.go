@@ -33,7 +33,7 @@ func TestAScanFindsAPVOnADiskThatNobodyHasNamed(t *testing.T) {
 	if text := stdout.String(); !strings.Contains(text, loop+" (partition 5)") && !strings.Contains(text, loop+"p5") {
 		t.Errorf("%s is not in\n%s%s", loop, text, stderr.String())
 	}
-	// Disks without a PV are nothing to tell of.
+	// Nothing is said of disks without a PV.
 	for line := range strings.Lines(stderr.String()) {
 		if strings.Contains(line, "no PV") {
 			t.Error(line)

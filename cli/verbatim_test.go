@@ -16,7 +16,7 @@ import (
 	"lvm2fs/internal/test/testpv"
 )
 
-// latin1 is what a name may have that was made before UTF-8, and what else a separator or an escape could spoil.
+// latin1 is a name from before UTF-8. It also has what a separator or an escape could spoil.
 const latin1 = "caf\xe9 \xff\xfe,\\,=\x1b[1m"
 
 func TestBytesOfArgumentsStayWhatTheyAre(t *testing.T) {

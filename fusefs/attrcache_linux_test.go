@@ -10,12 +10,12 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// What changes attributes makes the kernel ask for them again, however long it might keep them.
+// The kernel may keep attributes for long. When something changes them, the kernel is made to ask again.
 func TestAttributesThatTheKernelKeepsAreNeverOldOnes(t *testing.T) {
 	m := mount(t, oneLV(), func(c *Config) { c.AttrTimeout = time.Hour })
 	size := func(when string, want int64) {
 		t.Helper()
-		for range 2 { // the second is from what is kept, if that is
+		for range 2 { // the second time they come from what the kernel keeps, if it keeps any
 			if got := m.stat("vg/data").Size(); got != want {
 				t.Errorf("%s: %d bytes, want %d", when, got, want)
 			}

@@ -150,8 +150,8 @@ func TestAppendingGoesOnAtTheEnd(t *testing.T) {
 	})
 }
 
-// FreeBSD's copy_file_range(2) truncates the target to where it is at each call, skips holes and blocks of zeros, and
-// extends the target by truncation if it has skipped the last.
+// At each call, copy_file_range(2) of FreeBSD truncates the target to where it is. It skips holes and blocks of zeros;
+// if it has skipped the last, it extends the target by truncation.
 func TestTruncatingToWhereACopyIsKeepsWhatIsCopied(t *testing.T) {
 	m := mount(t, oneLV())
 	want := bytes.Clone(contents(m.disks))
@@ -218,7 +218,7 @@ func TestReadersBesideSeeTheWholeLV(t *testing.T) {
 	}
 }
 
-// As a loop device, or a virtual machine: what it writes has no end, and what it skips is kept.
+// A loop device and a virtual machine write without an end. What they skip is kept.
 func TestATruncationByAnotherProgramTakesNothingFromAWriter(t *testing.T) {
 	testenv.NeedTools(t, "dd")
 	m := mount(t, oneLV())
@@ -389,7 +389,7 @@ func TestATruncatedFileIsAsARegularOne(t *testing.T) {
 	})
 }
 
-// All write at once, out of order: what each has written stays, and what none has written reads as zeros.
+// All write at once, out of order. What each has written stays; what none has written reads as zeros.
 func TestWritersOutOfOrderMakeNoZerosOfEachOthersBytes(t *testing.T) {
 	for name, wrap := range map[string]func(*testpv.Disk) lvm2.Device{
 		"punched": func(d *testpv.Disk) lvm2.Device { return d },

@@ -76,7 +76,7 @@ func TestHolesOfAnImageAreHolesWhileNobodyWrites(t *testing.T) {
 	})
 }
 
-// Programs take a file without blocks for zeros, even if somebody writes to the image later.
+// Programs take a file without blocks for zeros. The LV must have a block, for somebody may write to the image later.
 func TestAnLVThatIsAHoleOfAnImageHasABlock(t *testing.T) {
 	paths, want := imageVG(t)
 	for _, path := range paths {

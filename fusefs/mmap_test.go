@@ -14,9 +14,8 @@ import (
 	"lvm2fs/internal/test/testpv"
 )
 
-// A process must not touch memory that is mapped from a file which it serves itself: the thread
-// waits in a page fault, where Go's scheduler knows nothing of it and cannot go on without it. So
-// the tests do that in a child.
+// A process must not touch memory mapped from a file that it serves itself. The thread waits in a page fault; Go's
+// scheduler knows nothing of that and cannot go on without the thread. So the tests map files in a child.
 const mapperEnv = "LVM2FS_TEST_MAP"
 
 func TestMain(m *testing.M) {

@@ -55,7 +55,7 @@ type mounted struct {
 
 type rescan func() (*lvm2.Scan, error)
 
-// rescanWith is safe while the tree is mounted: that a request has ended orders nothing for the race detector.
+// rescanWith is safe while the tree is mounted. To the race detector, the end of a request orders nothing.
 func (m *mounted) rescanWith(f rescan) { m.rescan.Store(&f) }
 
 // mount mounts vg, over disks in memory, in a directory that goes with the test.
@@ -110,9 +110,9 @@ func mountDevices(t *testing.T, devices []lvm2.Device, change ...func(*Config)) 
 			s.ForceUnmount()
 		}
 	})
-	// Files that a Go program opens are polled, by a thread that its scheduler then misses. That
-	// the mount is served by the same program makes it a deadlock, unless the kernel has learnt
-	// before that there is nothing to poll; which is what this waits for.
+	// Go polls the files that it opens, and the thread that does is missing to its scheduler. The same program serves
+	// the mount, so this is a deadlock, unless the kernel has learnt before that there is nothing to poll. This waits
+	// until it has.
 	if err := s.fuse.WaitMount(); err != nil && !errors.Is(err, fs.ErrPermission) {
 		t.Fatal(err)
 	}
@@ -166,8 +166,8 @@ func (m *mounted) stat(name string) fs.FileInfo {
 	return info
 }
 
-// eventually waits for what the kernel lets happen after it has answered: it sends RELEASE when
-// close has long returned.
+// eventually waits for what the kernel does only after it has answered. It sends RELEASE long after close has
+// returned.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -12,8 +12,8 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// handedOver is what the mount program of a system is handed over after -o, by the fuse package: a program of Linux's name
-// stands for it here.
+// handedOver is what the fuse package hands over to the mount program of a system, after -o. A program of the name it
+// has on Linux stands in for it.
 func handedOver(t *testing.T, goos string, cfg Config) string {
 	t.Helper()
 	bin := t.TempDir()

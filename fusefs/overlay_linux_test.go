@@ -27,7 +27,7 @@ func overlaidIn(t *testing.T, dir string) func(*Config) {
 
 func readOnlyMount(c *Config) { c.ReadOnly = true }
 
-// unwritable is oneLV as nothing is written otherwise: the VG is read-only, and so is data.
+// unwritable is oneLV, but its VG and its LV data are read-only: without an overlay nothing can be written.
 func unwritable() testpv.VG {
 	vg := oneLV()
 	vg.Status = `"RESIZEABLE", "READ"`

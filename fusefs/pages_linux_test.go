@@ -20,7 +20,7 @@ import (
 
 func directly(c *Config) { c.DirectIO = true }
 
-// change changes the first bytes of oneLV's data beneath the mount, and gives what they are now.
+// change changes the first bytes of oneLV's data beneath the mount, and returns the data as they are now.
 func (m *mounted) change(text string) string {
 	m.disks[0].Change(10, extent, 0, []byte(text))
 	return text
@@ -97,7 +97,7 @@ func TestWhoAsksForDirectReadsGetsThem(t *testing.T) {
 	m.wantText("what is kept", kept, 0, "first")
 }
 
-// To readers nothing is old that is written through the mount, whoever came first and however it is written.
+// Readers see nothing old of what is written through the mount, whoever came first and however it is written.
 func TestReadersSeeWhatIsWrittenBesideThem(t *testing.T) {
 	m := mount(t, oneLV())
 	before := m.open("vg/data", os.O_RDONLY)
@@ -191,7 +191,7 @@ func TestReadsFollowWrites(t *testing.T) {
 	others.Wait()
 }
 
-// Whoever opens the file for writing is let in, however many read it or open it at the same time.
+// Whoever opens the file for writing succeeds, however many others read it or open it at the same time.
 func TestReadersKeepNobodyFromWriting(t *testing.T) {
 	m := mount(t, oneLV())
 	var all sync.WaitGroup
@@ -250,7 +250,7 @@ func TestAReloadReachesReadersAtEveryInode(t *testing.T) {
 	}
 }
 
-// Read-ahead over what cannot be read fails nobody who reads beside it, and puts nothing in its place.
+// Read-ahead may meet what cannot be read. It fails nobody who reads beside that, and puts nothing in its place.
 func TestGoodBytesAreReadBesideBadOnes(t *testing.T) {
 	cachedAndNot(t, func(t *testing.T, mode func(*Config)) {
 		const page = 4096
@@ -307,7 +307,7 @@ func TestADescriptorOfAReaderCanBeOpenedForWriting(t *testing.T) {
 	m.wantText("at another inode", other, 0, "other")
 }
 
-// What is left in front of what cannot be read is no end of the file.
+// Good bytes in front of what cannot be read are not the end of the file.
 func TestAProgramFailsAtWhatCannotBeRead(t *testing.T) {
 	disks := oneLV().Disks()
 	const bad = 2*extent + 100
@@ -323,7 +323,7 @@ func TestAProgramFailsAtWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// Memory that is mapped by a writer has no pages that readers left.
+// Readers leave pages in the cache. Memory that a writer maps has none of them.
 func TestPagesDoNotOutliveTheirReaders(t *testing.T) {
 	m := mount(t, oneLV())
 	m.change("first")

@@ -34,7 +34,7 @@ func TestAPrivateMountIsReachedThroughItsRootAloneAndEndsWithItsLastFile(t *test
 	if now, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !bytes.Equal(now, mounts) {
 		t.Errorf("the mount shows in the table (%v)", err)
 	}
-	// Not by package os: what it opens it polls, which asks this process, which may wait for the answer.
+	// Package os would poll what it opens. That asks this process, which may be waiting for the answer.
 	file, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d/vg/data", fd), unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -22,8 +22,8 @@ import (
 	"lvm2fs/lvm2"
 )
 
-// update gives the disks new metadata, as a host that uses the VG would. Pairs of old and new
-// names change these alone, and not the UUIDs.
+// update gives the disks new metadata, as another host that uses the VG would. For each pair in names it then replaces
+// the old name by the new one, and keeps the UUIDs.
 func (m *mounted) update(vg testpv.VG, names ...string) {
 	for i := range names {
 		names[i] = "\n" + names[i] + " {"
@@ -136,7 +136,7 @@ func TestAHandleOfAnLVThatIsGoneFailsForEverything(t *testing.T) {
 		t.Errorf("%d claims are left", n)
 	}
 
-	// It comes back, by vgcfgrestore for example.
+	// The LV comes back, by vgcfgrestore for example.
 	m.update(moved())
 	m.mustReload()
 	if _, err := f.WriteAt([]byte("back"), 0); err != nil || string(m.disks[1].Extent(40, extent)[:4]) != "back" {
@@ -431,8 +431,8 @@ func TestAClaimThatFailsAtAReloadIsAnErrorUntilItWorks(t *testing.T) {
 	}
 }
 
-// With each reload a moves to extents that were free, and b to those that a had. Whoever still
-// read a where it was would meet what is written to b.
+// Each reload moves a to extents that were free, and b to those that a had. Whoever still read a in its old place
+// would meet what is written to b.
 func TestReloadsNeverMixTheBytesOfLVs(t *testing.T) {
 	const length = 4 * extent
 	places := func(round int) testpv.VG {

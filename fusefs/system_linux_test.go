@@ -186,7 +186,7 @@ func TestOnlyTheOwnerAndRootReload(t *testing.T) {
 		}
 		return err
 	}
-	// Modes that let everybody in do not make everybody the owner.
+	// Modes may let everybody in. That makes nobody else the owner.
 	open := func(c *Config) { c.AllowOther, c.GID = true, 65534 }
 	if reload(mount(t, oneLV(), open)) == nil {
 		t.Error("somebody else could")
@@ -334,7 +334,7 @@ func TestAReplyThatLostBytesIsAnError(t *testing.T) {
 	}
 }
 
-// The pipe of go-fuse has room for as many pages as spliced replies may take.
+// Spliced replies may take so many pages. The pipe of go-fuse has room for them.
 func TestSplicedRepliesFitTheirPipe(t *testing.T) {
 	for _, n := range []int{minSplice, 300_000, maxRequest} {
 		pair, err := splice.Get()

@@ -68,7 +68,7 @@ func (k *kernel) submit(unit int32, cmd Command, off, n int64, data []byte) int3
 	return b.err
 }
 
-// process is a server's /dev/ggctl. After its death nothing that it does has an effect.
+// process is a server's /dev/ggctl. Once it is dead, nothing that it does has an effect.
 type process struct {
 	k    *kernel
 	dead bool

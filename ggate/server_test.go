@@ -26,7 +26,7 @@ type memory struct {
 	hold    *hold // if not nil, each write waits there
 }
 
-// hold tells of each write that comes and lets it go on when it is told to.
+// hold reports each write that comes, and lets it go on when it is told to.
 type hold struct{ came, goOn chan struct{} }
 
 func newHold() *hold { return &hold{make(chan struct{}), make(chan struct{})} }
@@ -133,7 +133,7 @@ func TestARequestLargerThanTheBufferComesAgain(t *testing.T) {
 	}
 }
 
-// What the buffer of a delete holds is that of an earlier request.
+// A delete brings no data: its buffer still holds those of an earlier request.
 func TestADeleteLeavesZerosOrChangesNothing(t *testing.T) {
 	k, v := newKernel(), newMemory()
 	serve(t, k, v, Options{Threads: 1})
@@ -279,7 +279,7 @@ func TestForcedDestructionEndsWhatWaits(t *testing.T) {
 	}
 }
 
-// What the dead server was asked in vain, its successor is asked again, and what it had answered is there.
+// The dead server has left requests unanswered. Its successor is asked these again, and has what was answered.
 func TestASuccessorTakesOverFromAServerThatDiedInAWrite(t *testing.T) {
 	k, v := newKernel(), newMemory()
 	first, p := serve(t, k, v, Options{Threads: 2})
@@ -297,7 +297,7 @@ func TestASuccessorTakesOverFromAServerThatDiedInAWrite(t *testing.T) {
 	if err := first.Wait(); err == nil {
 		t.Error("a server that lost its device ended well")
 	}
-	clear(v.data[512:1536]) // whether the writes of the dead got anywhere is not known
+	clear(v.data[512:1536]) // nobody knows whether the writes of the dead server got anywhere
 	v.hold = nil
 
 	successor, err := Resume(&process{k: k}, 0, v, Options{})

@@ -17,11 +17,12 @@ import (
 	"lvm2fs/internal/test/testenv"
 )
 
-// accident is what the real lvm2 has done to disks in testdata/accidents/make.sh, and how to see what was there before.
+// accident is what the real lvm2 has done to disks in testdata/accidents/make.sh, and how to see what was there before
+// it.
 type accident struct {
 	name string
-	// flags choose the past. In them CASE.N is the N-th disk of the case, UUID.N that of the N-th PV in the backup of its metadata, and
-	// BACKUP that backup. "undelete" takes those that lvm2fs undelete names.
+	// flags choose the past. CASE.N in them is the N-th disk of the case, BACKUP the backup of its metadata, and
+	// UUID.N the N-th PV in that backup. "undelete" takes the flags that lvm2fs undelete names.
 	flags string
 	lv    string
 	bytes string // what can be read: "all", "some" or "none"
@@ -191,7 +192,7 @@ func stampedFor(a accident, n int64) []byte {
 	return stamped(strings.Replace(a.lv, "renamed2/", "renamed/", 1), n)
 }
 
-// makeAccidents has the guest make them, and gives the directory with the disks and that which was /out.
+// makeAccidents has the guest make the accidents. It returns the directory with the disks, and what was /out.
 func makeAccidents(t *testing.T) (dir, out string) {
 	t.Helper()
 	testenv.NeedVM(t)

@@ -14,7 +14,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// checkThinNodes damages each node of the metadata of the pool on a disk, and reads its LVs: as they are, and as
+// checkThinNodes damages each node of a pool's metadata on a disk, and reads the LVs of the pool: as they are, and as
 // they are put together again. Each byte is what it was, or an error.
 func checkThinNodes(t *testing.T, disk string) {
 	truth := dumpThin(t, disk)
@@ -64,7 +64,7 @@ type dumped struct {
 
 type dumpedLVs map[string]dumped
 
-// dumpThin writes out the LVs of the pool on an image; what cannot be read is lost.
+// dumpThin writes out the LVs of the pool on an image. It notes as lost what cannot be read.
 func dumpThin(t *testing.T, image string, flags ...string) dumpedLVs {
 	t.Helper()
 	all := dumpedLVs{}
@@ -105,7 +105,8 @@ func (d dumpedLVs) compare(truth dumpedLVs) (right int, wrong string) {
 	return right, wrong
 }
 
-// thinBlocks are the bytes of the disk where the blocks of the pool's metadata begin, one of each use and each leaf of mappings.
+// thinBlocks are the bytes of the disk at which blocks of the pool's metadata begin: one block of each use, and each
+// leaf of mappings.
 func thinBlocks(t *testing.T, disk string) map[string]int64 {
 	t.Helper()
 	dev, err := blockdev.Open(disk, blockdev.Options{})
@@ -149,7 +150,7 @@ func (w *thinWalk) block(use string, number uint64) []byte {
 	return b
 }
 
-// tree visits the leaves of a tree with values of 8 bytes, or one of others, which has no more nodes than its root.
+// tree visits the leaves of a tree whose values have 8 bytes. A tree with other values has no node but its root.
 func (w *thinWalk) tree(use string, number uint64, visit func(key, value uint64)) {
 	le := binary.LittleEndian
 	b := w.block(use, number)

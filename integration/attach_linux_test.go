@@ -29,7 +29,7 @@ type attacher struct {
 	devices map[string]string // that were made, and their marks
 }
 
-// newAttacher detaches all when the test ends, and sees that nothing is left of it.
+// newAttacher detaches everything when the test ends, and checks that nothing is left.
 func newAttacher(t *testing.T) *attacher {
 	t.Helper()
 	testenv.NeedRoot(t)
@@ -144,7 +144,7 @@ func (a *attacher) list(lv string) *attachedLV {
 	return nil
 }
 
-// fioSeconds is how long each file system is written to: LVM2FS_ATTACH_SECONDS, for those who have the time.
+// fioSeconds is how long each file system is written to. LVM2FS_ATTACH_SECONDS is for those who have more time.
 func fioSeconds() string {
 	if s := os.Getenv("LVM2FS_ATTACH_SECONDS"); s != "" {
 		return s
@@ -354,7 +354,7 @@ func TestWhoHoldsADiskIsNamedToWhoWantsToAttach(t *testing.T) {
 	}
 }
 
-// Several commands may attach LVs of one disk, which only one can claim.
+// Several commands may attach LVs of one disk, although only one of them can claim it.
 func TestLVsOfOneDiskAreAttachedOneAfterTheOtherAndDetachedInAnyOrder(t *testing.T) {
 	testenv.Long(t)
 	g := newGroup(t)
@@ -518,7 +518,8 @@ func TestDevicesFollowTheirVolumesThroughAReload(t *testing.T) {
 	}
 }
 
-// Until somebody says reload, a process in the background may know that an LV is shorter now, and the kernel not.
+// Until somebody says reload, a process in the background may know that an LV is shorter now while the kernel does
+// not.
 func TestReadingBehindTheEndOfAVolumeThatHasShrunkIsAnError(t *testing.T) {
 	testenv.Long(t)
 	a, g := newAttacher(t), newGroup(t)
@@ -618,7 +619,7 @@ func partitioned(t *testing.T, a *attacher) *group {
 	return g
 }
 
-// A kernel that reads no GPT is told by partx where the partitions are. All the same it was asked to look.
+// Where the kernel reads no GPT, partx tells it the partitions. It was asked to look all the same.
 func TestPartitionsInVolumesGetDevices(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedTools(t, "partx", "mkfs.ext4")

@@ -11,8 +11,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// TestMountOfNamesThatAreNotUTF8 gives a mount in the background, which is another process with the same
-// arguments, names of which JSON, a mount table or a log could spoil the bytes.
+// A mount in the background is another process with the same arguments. JSON, a mount table or a log could spoil bytes
+// of names in them.
 func TestMountOfNamesThatAreNotUTF8(t *testing.T) {
 	testenv.Long(t)
 	const odd = "caf\xe9 \xff\xfe,\\=#\x1b[1m"

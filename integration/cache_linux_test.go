@@ -15,8 +15,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// What is written to LVs with a cache or a writecache, in pieces or as a file system, is what the real kernel
-// reads, with the cache and, after the cache is gone, without it.
+// LVs with a cache or a writecache are written, in pieces or as a file system. The real kernel reads what was written,
+// with the cache and, after the cache is gone, without it.
 func TestTheKernelReadsWhatWasWrittenToCaches(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

@@ -36,9 +36,9 @@ func (d *degraded) split(t *testing.T, c *testimages.Case, away ...int) (here []
 	return here
 }
 
-// What is written to RAIDs without some of their legs is what the kernel reads without them too, and with them, when
-// they are back: it takes none for whole, and brings all up to date. That holds also if lvm2fs is killed in the
-// middle; only an array with parity it does not start then.
+// RAIDs are written while some of their legs are away. The kernel reads what was written without these legs, and with
+// them when they are back: it takes none of them for whole, and brings all up to date. That holds also if lvm2fs is
+// killed in the middle; only an array with parity does not start then.
 func TestTheKernelBringsLegsUpToDateThatWereAwayWhileTheirArrayWasWritten(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)
@@ -91,7 +91,8 @@ sha256sum `+devices(d.sums)+` >>/out/result
 	}
 }
 
-// Copies that lvm2fs was writing without a leg when it was killed are brought in sync, and the leg up to date.
+// lvm2fs was writing copies without a leg when it was killed. The kernel brings the copies in sync, and the leg up to
+// date.
 func TestTheKernelResyncsCopiesThatWereWrittenWithoutALegWhenLvm2fsWasKilled(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

@@ -25,8 +25,8 @@ func TestTheExt2OnChocolateMountsThroughALoopDevice(t *testing.T) {
 	}
 }
 
-// An ext4 is made, filled and checked through the mount, and the disks must then hold it
-// where another reader finds it; no other LV may have changed.
+// An ext4 is made, filled and checked through the mount. Another reader must then find it on the disks, and no other
+// LV may have changed.
 func TestAnExt4WrittenThroughALoopDeviceIsCleanAndWhole(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedLoop(t)

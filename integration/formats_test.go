@@ -12,7 +12,7 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// Neither qcow2 images with extended entries are written, nor VMDK images for transport.
+// Two kinds of images are not written: qcow2 with extended entries, and VMDK for transport.
 func TestVolumesOfVirtualDisksReadThroughTheMountAndMostCanBeWritten(t *testing.T) {
 	testenv.NeedFUSE(t)
 	c := testimages.Load(t, "formats")

@@ -26,9 +26,9 @@ const (
 	guestAttempts = 3
 )
 
-// run gives the directory that is /out in the guest. A guest that hangs is started again: the kernel in it, under
-// emulation, may wait for ever in what has nothing to do with lvm2fs. What lvm2fs wrote and the kernel does not get
-// over hangs each time, and fails.
+// run gives the directory that is /out in the guest. A guest that hangs is started again: under emulation its kernel
+// may wait for ever in something that has nothing to do with lvm2fs. If the kernel cannot handle what lvm2fs wrote, it
+// hangs each time, and the test fails.
 func (g guest) run(t *testing.T) (out string) {
 	t.Helper()
 	vm := testenv.NeedVM(t)

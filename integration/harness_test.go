@@ -70,8 +70,8 @@ func people() []person {
 // me is the first of people.
 func me() person { return people()[0] }
 
-// asEach runs a test as everybody that this process can be. An ordinary user is part of
-// what must be tested where testenv says so.
+// asEach runs a test as everybody that this process can be. Where testenv says so, an ordinary user must be among
+// them.
 func asEach(t *testing.T, test func(t *testing.T, who person)) {
 	for _, who := range people() {
 		t.Run("as "+strings.ReplaceAll(who.name, " ", "_"), func(t *testing.T) {
@@ -125,7 +125,7 @@ type result struct {
 	code           int
 }
 
-// aboutTheDisks is what a mount said on standard error, but for that this machine has no system log.
+// aboutTheDisks is what a mount said on standard error, without the line that this machine has no system log.
 func (r result) aboutTheDisks() string {
 	return regexp.MustCompile(`(?m)^.*--log-file.*\n`).ReplaceAllString(r.stderr, "")
 }

@@ -16,9 +16,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// asEachOverAllImages runs a test for every case of disks and everybody, who share the disks: the
-// test must not change them. A case that is not wholly supported needs only one to see that
-// nothing wrong is read from it.
+// asEachOverAllImages runs a test for every case of disks and everybody. All share the disks, so the test must not
+// change them. For a case that is not wholly supported one person is enough, to see that nothing wrong is read.
 func asEachOverAllImages(t *testing.T, test func(t *testing.T, who person, c *testimages.Case, disks []string)) {
 	cases := testimages.All(t)
 	if raceDetector {
@@ -129,8 +128,8 @@ func TestEveryVolumeIsDumpedAsTheKernelReadIt(t *testing.T) {
 	})
 }
 
-// verify judges what reading an LV gave: it may be refused only where the case is not yet
-// supported, and never be wrong.
+// verify judges what reading an LV gave. It is never wrong; only where the case is not yet supported it may be
+// refused.
 func verify(t *testing.T, c *testimages.Case, lv *testimages.LV, err error) {
 	t.Helper()
 	readable := lv.Expect == testimages.OK || lv.Expect == testimages.Partial || lv.Expect == testimages.Error

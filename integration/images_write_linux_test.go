@@ -17,8 +17,9 @@ import (
 	"lvm2fs/internal/test/testtable"
 )
 
-// An ext4 is made on an LV of a PV in a partition of a disk in an image, filled and checked. QEMU then finds the image whole, and on
-// the disk that it makes of it the file system is what was written; what lies beneath is as it was.
+// A disk in an image has a partition with a PV. On an LV of it an ext4 is made, filled and checked. QEMU then finds
+// the image whole. It turns the image into a disk: the file system there is what was written, and what lies beneath is
+// as it was.
 func TestAnExt4IsWrittenToAnLVInAnImage(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedFUSE(t)

@@ -10,9 +10,9 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// A RAID over integrity layers, in journal mode and in bitmap mode, is written through the mount: the kernel then reads
-// that, finds no block that does not match its checksum, no leg and no parity that differ, and goes on writing, which
-// lvm2fs reads. So it does with one that was being written when lvm2fs was killed: what was synced is there.
+// A RAID over integrity layers, in journal mode and in bitmap mode, is written through the mount. The kernel reads
+// that: it finds no block that does not match its checksum, and no leg or parity that differs. It goes on writing, and
+// lvm2fs reads that. The same holds when lvm2fs is killed while it writes: what was synced is there.
 func TestTheKernelReadsWhatWasWrittenOverIntegrityLayers(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

@@ -208,9 +208,9 @@ sha256sum `+devices(want)+` >/out/result
 	}
 }
 
-// While a container is open, its key is nowhere but where it cannot get to the swap, and the passphrase nowhere
-// at all. What code copies is there each time. Once in a while the Go runtime interrupts a goroutine in the midst of
-// a cipher, and leaves what was in its registers on the stack: so one mount of three without a copy is enough.
+// While a container is open, its key is only in memory that cannot be swapped, and the passphrase is nowhere. A copy
+// that our code made would be there in each mount. But now and then the Go runtime interrupts a goroutine in the midst
+// of a cipher, and leaves its registers on the stack. So one mount of three without a copy is enough.
 func TestTheKeyOfAnOpenContainerIsInLockedMemoryAlone(t *testing.T) {
 	testenv.NeedFUSE(t)
 	testenv.NeedTools(t, "cryptsetup")

@@ -150,8 +150,8 @@ func (lab *arrayLab) probe(name string) (*md.Array, *probe.Result) {
 	return found, r
 }
 
-// Arrays of every level and version, whole, degraded, being rebuilt or reshaped, are read as the kernel
-// reads them; what mdadm does not start without a backup file, and what has a journal, is refused.
+// Arrays of every level and version, whole, degraded, being rebuilt or reshaped, are read as the kernel reads them. An
+// array is refused if it has a journal, or if mdadm does not start it without a backup file.
 func TestArraysAreReadAsTheKernelReadsThem(t *testing.T) {
 	lab := newArrayLab(t)
 	refused := map[string]bool{"r5to6": true, "journal": true, "busyjournal": true}
@@ -178,8 +178,8 @@ func TestArraysAreReadAsTheKernelReadsThem(t *testing.T) {
 			}
 			t.Logf("%v; %v", array, r.Warnings)
 			if name == "r10grow" || want == "hangs" && underWay[name] {
-				// Of a raid10 in a reshape, that is not to go on with it, kernel 6.12 reads wrong bytes;
-				// of a raid5, it may wait for the reshape for ever.
+				// Kernel 6.12 is no measure here. Of a raid10 in a reshape that is not to go on it reads wrong bytes;
+				// of a raid5 it may wait for the reshape for ever.
 				checkStamps(t, array)
 				return
 			}
@@ -212,8 +212,7 @@ func checkStamps(t *testing.T, array *md.Array) {
 	}
 }
 
-// compareReadable holds that what can be read of an array, block by block, is what the kernel read, and that
-// it is most of the array.
+// compareReadable holds that most of an array can be read, and that each block which can is what the kernel read.
 func compareReadable(t *testing.T, array *md.Array, truth []byte) {
 	t.Helper()
 	if array.Size() != int64(len(truth)) {

@@ -24,7 +24,7 @@ type mdLab struct {
 	arrays   int
 }
 
-// add adds the disks of an array, of which the one with number away was not there while it was written; -1 for none.
+// add adds the disks of an array. The one with number away was not there while it was written; -1 for none.
 func (l *mdLab) add(disks []string, away int) {
 	fmt.Fprintf(&l.assemble, "mdadm --assemble --run /dev/md%d", l.arrays)
 	lost := -1
@@ -88,8 +88,8 @@ for d in /run/d/*; do mdadm --examine $d 2>&1 | grep -q 'Checksum.*correct' || s
 `
 )
 
-// What is written through the mount to LVs on an MD array is what the kernel reads; it has nothing to resync, and finds no copy and no
-// parity that differs. What it writes then, lvm2fs reads.
+// LVs on an MD array are written through the mount. The kernel reads what was written: it has nothing to resync, and
+// finds no copy or parity that differs. It writes then, and lvm2fs reads that.
 func TestTheKernelTakesArraysThatWereWritten(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)
@@ -146,8 +146,8 @@ vgchange -an >/dev/null 2>&1; mdadm --stop --scan >>/out/mdadm 2>&1; sync
 	}
 }
 
-// A member that was away while its array was written is not believed when it is back; the kernel brings it up to date. An array
-// that was being written when lvm2fs was killed, it resyncs.
+// A member that was away while its array was written is not believed when it is back; the kernel brings it up to date.
+// If lvm2fs was killed while it wrote an array, the kernel resyncs that array.
 func TestTheKernelBringsArraysInSyncThatWereWrittenWithoutAMemberOrCutOff(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

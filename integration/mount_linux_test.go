@@ -67,7 +67,7 @@ func TestMount8MountsByTypeByNumberSignAndByFstab(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			// The source is what fstab names, by which mount -a knows it again.
+			// By the source, which fstab names, mount -a knows the mount again.
 			source := strings.TrimSpace(who.must(t, "findmnt", "-n", "-o", "SOURCE,FSTYPE", dir))
 			if fields := strings.Fields(source); len(fields) != 2 || fields[0] != disks[0] || fields[1] != "fuse.lvm2fs" {
 				t.Errorf("findmnt: %q", source)
@@ -91,8 +91,8 @@ func TestAFailureUnderMount8IsOneOfMount8(t *testing.T) {
 	}
 }
 
-// A daemon that asks something of its own mount could not be killed while it waits for the
-// answer, and the mount would hang everybody.
+// A daemon must ask nothing of its own mount. It could not be killed while it waits for the answer, and the mount
+// would hang everybody.
 func TestAMountThatIsKilledWhileItStartsEnds(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedFUSE(t)

@@ -160,7 +160,7 @@ func TestAMountIsGoneWhenItsStarterWasInterrupted(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		err := cmd.Wait()
 		if err == nil {
-			// It was faster than the signal.
+			// The mount was faster than the signal.
 			who.must(t, program, "umount", dir)
 			continue
 		}

@@ -25,8 +25,8 @@ var dirtyFileSystems = []dirty{
 	{"xfs", 192 << 20, 304 << 20, []string{"xfs_repair", "-n"}},
 }
 
-// Whatever an LV is, a file system on it that was not unmounted replays its journal on an overlay, can be written, and is
-// clean afterwards; and no byte of any disk has changed.
+// An LV of any kind has a file system that was not unmounted. On an overlay its journal is replayed, it can be
+// written, and it is clean afterwards; no byte of any disk has changed.
 func TestAFileSystemReplaysItsJournalOnAnOverlayAndNoDiskChanges(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedLoop(t)
@@ -38,7 +38,7 @@ func TestAFileSystemReplaysItsJournalOnAnOverlayAndNoDiskChanges(t *testing.T) {
 	if err := testimages.Extract(filepath.Join(archive, "disks.tar.zst"), dir); err != nil {
 		t.Fatal(err)
 	}
-	// Of the RAID 6, on the last five, two legs are lost.
+	// The last five disks are those of the RAID 6. It lacks two legs.
 	var disks []string
 	for i := range 4 {
 		disks = append(disks, filepath.Join(dir, fmt.Sprintf("disk%d.img", i)))

@@ -27,7 +27,7 @@ var smallFileSystems = []smallFileSystem{
 	{"ext4", []string{"mkfs.ext4", "-q", "-F", "-b", "1024", "-J", "size=1"}, func(t *testing.T, device string) bool {
 		return strings.Contains(me().must(t, "dumpe2fs", "-h", device), "needs_recovery")
 	}, []string{"e2fsck", "-f", "-n"}},
-	// One so small is not for use, and made for the tests of XFS alone, which say so in this way.
+	// mkfs.xfs makes none so small for use. It does for the tests of XFS, which say who they are in this way.
 	{"xfs", []string{"env", "TEST_DIR=x", "TEST_DEV=x", "QA_CHECK_FS=x", "mkfs.xfs", "-q", "-f"}, func(t *testing.T, device string) bool {
 		return strings.Contains(me().must(t, "xfs_logprint", "-t", device), "<DIRTY>")
 	}, []string{"xfs_repair", "-n", "-o", "force_geometry"}},
@@ -38,8 +38,9 @@ var smallFileSystems = []smallFileSystem{
 	}, []string{"btrfs", "check", "--readonly"}},
 }
 
-// A file system that was in use when the process behind the mount was killed has a journal to replay. It does so on the
-// overlay, whatever lies beneath, and is clean then; and no byte of any disk has changed at any time.
+// The process behind a mount is killed while a file system on it is in use. Then the file system has a journal to
+// replay. It does so on the overlay, whatever lies beneath, and is clean then; at no time does a byte of any disk
+// change.
 func TestAFileSystemWhoseMountWasKilledReplaysItsJournalOnAnOverlay(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedLoop(t)

@@ -18,9 +18,9 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// What is written to RAIDs and mirrors through the mount is what the real kernel reads, and its check finds
-// no leg and no parity that differ. When lvm2fs is killed in the middle, the kernel finds that out, brings the
-// legs in sync, and every block that was on stable storage is there.
+// RAIDs and mirrors are written through the mount. The real kernel reads what was written, and its check finds no leg
+// and no parity that differ. When lvm2fs is killed in the middle, the kernel finds that out and brings the legs in
+// sync; every block that was on stable storage is there.
 func TestTheKernelFindsRAIDsAsTheyShouldBeAfterWritingAndAfterACrash(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)
@@ -197,8 +197,8 @@ func (h *hammer) hit() {
 	}
 }
 
-// judge holds that of every block that was synced there is that version or a later one, by the sums of all
-// blocks.
+// judge holds that each block that was synced is there, in that version or a later one. sums has the sum of each
+// block.
 func (h *hammer) judge(t *testing.T, name string, sums []string) {
 	t.Helper()
 	if len(h.synced) == 0 {

@@ -15,7 +15,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// Every recipe of the README and of the manual page does what it says, typed as it stands there by who it is for.
+// Every recipe of the README and of the manual page is typed as it stands there, by the person it is for. It must do
+// what it says.
 
 // notTried are the recipes that take what a test on Linux has not, and why. Each must be there.
 var notTried = map[string]string{
@@ -38,8 +39,8 @@ func (r recipe) isFstab() bool {
 	return len(strings.Fields(r.line)) == 6 && strings.HasSuffix(r.line, " 0 0")
 }
 
-// readmeRecipes are the indented lines of what comes before the tables, but for those of FreeBSD's paragraph. What names sudo,
-// a device or a directory of the system's is for root.
+// readmeRecipes are the indented lines before the tables, without those of FreeBSD's paragraph. A line that names
+// sudo, a device or a directory of the system is for root.
 func readmeRecipes(t *testing.T) (recipes []recipe) {
 	t.Helper()
 	text, err := os.ReadFile("../README.md")
@@ -266,8 +267,8 @@ func (w *world) bash(t *testing.T, who person, line string) string {
 	return string(out)
 }
 
-// look reads the volumes, and the file on one of them, wherever they were not mounted before. whole says that all VGs must be
-// there.
+// look reads the volumes, and the file on one of them, wherever they were not mounted before. With whole, all VGs must
+// be there.
 func (w *world) look(t *testing.T, whole bool) {
 	t.Helper()
 	file := w.cases[0].Files[0]

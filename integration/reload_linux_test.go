@@ -15,8 +15,8 @@ import (
 	"lvm2fs/internal/test/testenv"
 )
 
-// group is a VG on loop devices that lvm2 itself changes; it needs no device-mapper for
-// that, as long as nothing is activated.
+// group is a VG on loop devices that lvm2 itself changes. As long as nothing is activated, lvm2 needs no device-mapper
+// for that.
 type group struct {
 	t     *testing.T
 	loops []string
@@ -175,7 +175,7 @@ func TestRemountReloadsAndWaits(t *testing.T) {
 	}
 }
 
-// The warnings of mounting come again when the metadata is read again, at whoever asked for that.
+// When the metadata is read again, whoever asked for that gets the warnings of mounting again.
 func TestRemountWarnsOfWhatMountingWarnsOf(t *testing.T) {
 	testenv.Long(t)
 	g := newGroup(t)
@@ -211,7 +211,7 @@ func TestAReloadThatFailsKeepsTheOldVolumes(t *testing.T) {
 	}
 }
 
-// What others have changed since the metadata was read must not be written over.
+// Others may have changed something since the metadata was read. It must not be written over.
 func TestOpeningForWritingFailsOnceLVM2HasChangedTheGroup(t *testing.T) {
 	g := newGroup(t)
 	g.create("one", "4m", 0)

@@ -12,9 +12,9 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// On a running system PVs are found where the system itself has them: on a partition's own device, not the
-// whole disk's; on an array that runs, not on its members, but on the members of one that does not; once,
-// however many devices show them; and who uses them is named. Writing claims a partition alone.
+// On a running system a PV is found where the system has it: on the partition's own device and not on the whole
+// disk's; on an array that runs and not on its members, but on the members of one that does not run. It is found once,
+// however many devices show it, and its users are named. Writing claims only the partition.
 func TestAScanTakesPVsFromTheDevicesOfTheSystem(t *testing.T) {
 	testenv.NeedVM(t)
 	var disks []string

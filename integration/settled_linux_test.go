@@ -10,8 +10,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// A RAID that was cut off, whether the kernel was writing it or lvm2fs, is written again: what the cut left dirty is in
-// sync then, the kernel has nothing to resync, and finds no leg and no parity that differ.
+// A RAID was cut off while the kernel or lvm2fs wrote it. It is written again: what the cut left dirty is in sync
+// then. The kernel has nothing to resync, and finds no leg and no parity that differ.
 func TestTheKernelFindsRAIDsInSyncThatWereWrittenAfterTheyHadBeenCutOff(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

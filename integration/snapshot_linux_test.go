@@ -15,8 +15,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// What is written to origins and snapshots, in pieces or as a file system, is what the real kernel reads of each: also where
-// what had no room was refused. And the kernel goes on writing them, and we read that.
+// Origins and snapshots are written, in pieces or as a file system. The real kernel reads of each what was written,
+// also where some of it was refused for want of room. Then the kernel writes them, and we read that.
 func TestTheKernelReadsWhatWasWrittenToOriginsAndSnapshots(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

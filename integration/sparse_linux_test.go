@@ -13,8 +13,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// copier is a way to copy a file over another. In its words SRC, DST, DIR and NAME stand for the paths of the two,
-// the directory and the name of the second.
+// copier is a way to copy a file over another. SRC and DST in its words stand for the paths of the two, DIR and NAME
+// for the directory and the name of the second.
 type copier struct {
 	command    string // of the shell
 	everywhere bool   // tried on all kinds of LVs, and with all sources
@@ -64,8 +64,8 @@ func (c copier) on(source, target string) string {
 	return strings.NewReplacer("SRC", source, "DST", target, "DIR", filepath.Dir(target), "NAME", filepath.Base(target)).Replace(c.command)
 }
 
-// sparse is a file to copy: in its layout each letter is a sixteenth of its length, d for data, z for zeros that are
-// written, and a dot for a hole.
+// sparse is a file to copy. Each letter of its layout is a sixteenth of its length: d is data, z is zeros that are
+// written, a dot is a hole.
 type sparse struct {
 	layout string
 	size   int64
@@ -151,8 +151,8 @@ func readFile(t *testing.T, path string) []byte {
 	return p
 }
 
-// A copy onto an LV holds what the same program makes of a regular file in which other bytes were before, and behind its end
-// the LV keeps its own. What does not fit is an error.
+// The same program copies onto an LV and onto a regular file that held other bytes before. Both then hold the same,
+// and behind the end of the copy the LV keeps its own bytes. What does not fit is an error.
 func TestCopiesOntoAVolumeAreAsOntoAFile(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedTools(t, "cp", "dd", "qemu-img", "rsync", "tar", "cat", "head", "tail", "truncate", "python3")
@@ -271,7 +271,7 @@ func TestACopyFromVolumeToVolumeLeavesNoOldBytes(t *testing.T) {
 	}
 }
 
-// A loop device that was there before goes on seeing the whole LV, while somebody else truncates its file and after it.
+// Somebody truncates the file of an LV. A loop device that was there before sees the whole LV all the time.
 func TestALoopDeviceKeepsItsVolumeThroughATruncation(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedLoop(t)

@@ -64,7 +64,7 @@ func restoreThin(t *testing.T, bytes, dataChunks int, devices ...[]testpv.ThinMa
 	return restored
 }
 
-// Pools of containers have devices that no LV is there for.
+// Container engines make thin devices in a pool that no LV stands for.
 func TestAMountOfAllShowsThinDevicesWithoutAnLV(t *testing.T) {
 	const chunks = 16
 	meta := restoreThin(t, 4<<20, chunks, []testpv.ThinMapping{{Chunk: 0, Data: 3}}, []testpv.ThinMapping{{Chunk: 0, Data: 5}, {Chunk: 2, Data: 1}})

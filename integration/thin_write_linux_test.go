@@ -16,9 +16,9 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// All thin LVs and snapshots of a pool are written through the mount, in place, where that breaks sharing, where there was
-// nothing, and over an external origin. The kernel reads that, finds the metadata good, goes on writing, and we read
-// that again.
+// All thin LVs and snapshots of a pool are written through the mount: in place, where that breaks sharing, where there
+// was nothing, and over an external origin. The kernel reads that, finds the metadata good and goes on writing; we
+// read that again.
 func TestTheKernelGoesOnWithThinLVsThatWereWritten(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)
@@ -107,8 +107,8 @@ sync
 	}
 }
 
-// Pools on other types are made by the kernel, with snapshots and an external origin, and written here: as file systems, and in
-// pieces. The kernel reads that, and goes on.
+// The kernel makes pools on other types, with snapshots and an external origin. They are written here, as file systems
+// and in pieces. The kernel reads that, and goes on.
 func TestTheKernelGoesOnWithThinLVsOnStackedPools(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

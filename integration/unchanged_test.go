@@ -12,8 +12,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// Nothing is changed that the user did not write: not by mounting for writing, not by
-// listing, reading, mapping, dumping, reloading or unmounting.
+// Only what the user writes changes a disk. Nothing else does: not mounting for writing, listing, reading, mapping,
+// dumping, reloading or unmounting.
 func TestNoByteOfADeviceChangesUnlessTheUserWrites(t *testing.T) {
 	testenv.Long(t)
 	for _, name := range []string{"linear-multi", "striped", "errzero", "linear-missing", "meta-corrupt", "meta-wrap", "same-name", "outdated-pv", "reshape-cut", "takeovers-half", "thin-merge-pending", "thin-needscheck", "md-raid1-replace"} {

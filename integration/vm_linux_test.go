@@ -20,8 +20,8 @@ func kernel(t *testing.T, script string, disks ...string) string {
 	return guestFile(t, guest{script: guestScript(t, "set -e\n"+script), disks: disks}.run(t), "result")
 }
 
-// What is written through the mount, whole or in odd pieces, is what the real kernel then
-// reads through device-mapper, and lvm2 finds nothing amiss.
+// The volumes are written through the mount, whole or in odd pieces. The real kernel then reads the same through
+// device-mapper, and lvm2 finds nothing amiss.
 func TestTheKernelReadsWhatWasWrittenThroughTheMount(t *testing.T) {
 	testenv.NeedVM(t)
 	testenv.NeedFUSE(t)

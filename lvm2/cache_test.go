@@ -175,7 +175,7 @@ func TestACacheThatIsNotReadIsNotWritten(t *testing.T) {
 	if err := vg.LV("wbvol").ReadOnlyReason(); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("the origin alone: %v", err)
 	}
-	// The root of the mappings is damaged: the origin is read in its place.
+	// The root of the mappings is damaged, so the origin is read instead.
 	where := places(t, vg.LV("p2_cpool_cmeta"))
 	for _, p := range where {
 		d := p.Device.(*testpv.Disk)

@@ -11,9 +11,9 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// In the case integrity-corrupt the data of both legs were altered, each in other places, which their checksums tell. A
-// superblock that cannot be must not keep them from being looked at: what is read is what Linux 6.12 read with the
-// same bytes in the superblock of leg 0, where it did, or what leg 1 has.
+// In the case integrity-corrupt the data of both legs were altered, each in other places, and their checksums tell. A
+// superblock that cannot be right must not turn the checks off. What is read is what Linux 6.12 read with the same
+// bytes in the superblock of leg 0, where it read them, or what leg 1 has.
 func TestASuperblockOfIntegrityNeverTurnsCheckingOff(t *testing.T) {
 	t.Parallel()
 	vg := openImages(t, testimages.Load(t, "integrity-corrupt")).VGs[0]

@@ -100,8 +100,8 @@ func (p *vdoPool) flip(block uint64, at int) flipped {
 	return flipped{e.Device, e.Offset, uint(rand.IntN(8))}
 }
 
-// damage reads all with the device in the place of one, and gives the logical blocks that could not be
-// read, and those that were not what they should be.
+// damage reads everything with the device in the place of one. It returns the logical blocks that could not be read,
+// and those that were not what they should be.
 func (p *vdoPool) damage(d flipped) (lost, wrong map[int64][]byte) {
 	p.t.Helper()
 	lost, wrong = map[int64][]byte{}, map[int64][]byte{}
@@ -129,9 +129,10 @@ func some[V any](m map[uint64]V) []uint64 {
 	return keys[:min(len(keys), 3)]
 }
 
-// Of a VDO pool, geometry and super block have a checksum. Pages of the block map have none, but for
-// their own number, and the kernel takes one without the right version, nonce and mark for empty; that shows in the number of
-// blocks that are mapped. Nor has a compressed block, but for its version. What is flipped in an entry or there may show, as it
+// In a VDO pool, geometry and super block have a checksum. Pages of the block map have only their own number. The
+// kernel takes a page without the right version, nonce and mark for empty; the number of mapped blocks gives that
+// away. A compressed block has only its version. So a bit flipped in an entry or a compressed block may show, as with
+// the kernel, in the blocks that it is about, and nowhere else.
 // would with the kernel, in the blocks that the entry or block is about, and nowhere else.
 func TestAFlippedBitInAVDOPoolDoesNotShowOutsideOfWhatItIsAbout(t *testing.T) {
 	t.Parallel()
@@ -187,8 +188,8 @@ func TestAFlippedBitInAVDOPoolDoesNotShowOutsideOfWhatItIsAbout(t *testing.T) {
 	}
 }
 
-// The recovery journal has no checksum at all: with a block that does not look like one it ends, as after a
-// power cut. What a replay has no use for can be checked.
+// The recovery journal has no checksum. At a block that does not look like one of its own it ends, as after a power
+// cut. What a replay has no use for can be checked.
 func TestAFlippedBitInWhatAVDOReplayHasNoUseForDoesNotShow(t *testing.T) {
 	t.Parallel()
 	p := openVDOPool(t, "vdo-plain")
@@ -213,7 +214,8 @@ func TestAFlippedBitInWhatAVDOReplayHasNoUseForDoesNotShow(t *testing.T) {
 				t.Errorf("journal block %d, a bit of byte %d: %d blocks lost, %d wrong", i, at, len(lost), len(wrong))
 			}
 		}
-		// Where a block was mapped before is of no use either, but the pool is refused if it cannot be.
+		// The replay has no use for where a block was mapped before, but it refuses a pool in which that place cannot
+		// be.
 		at := 512*(1+rand.IntN(7)) + 3 + 16*rand.IntN(31) + 11 + rand.IntN(5)
 		if _, wrong := p.damage(p.flip(journal+i, at)); len(wrong) > 0 {
 			t.Errorf("journal block %d, a bit of byte %d: %d blocks wrong", i, at, len(wrong))
@@ -235,9 +237,9 @@ func vdoJournalEntry(operation, slot int, page uint64, to, from [2]uint64) []byt
 	return b
 }
 
-// What Linux 6.12 made of the pool of the case vdo-plain, with other bytes in its recovery journal: the CRC-32 of
-// the LV, or that it refused the pool. In the first sector is entry 0, of the last block of the journal; in the
-// second entry 25, for a page.
+// The pool of the case vdo-plain got other bytes in its recovery journal. These are the CRC-32 that Linux 6.12 then
+// read of the LV, or that it refused the pool. The first sector has entry 0, of the last block of the journal; the
+// second has entry 25, for a page.
 func TestAVDOJournalIsReplayedOrRefusedAsTheKernelDoes(t *testing.T) {
 	t.Parallel()
 	const (

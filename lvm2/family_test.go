@@ -57,8 +57,8 @@ func holds(t *testing.T, when string, v *Volume, want []byte) {
 	}
 }
 
-// All LVs of a VG are open at once, and each holds what was written to it, whatever was written to its origin or
-// its snapshots; after they have been opened anew, too.
+// All LVs of a VG are open at once. Each holds what was written to it, whatever was written to its origin or its
+// snapshots; so it does when they are opened anew.
 func TestOriginsAndSnapshotsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 	for _, name := range []string{"snapshot", "snapshot-crash", "snapshot-invalid", "snap-many", "snap-cowseg"} {
 		t.Run(name, func(t *testing.T) {
@@ -157,8 +157,8 @@ func TestNothingOfAFamilyIsWrittenDuringAMerge(t *testing.T) {
 	}
 }
 
-// someFamily is the VG vg with an origin lv of 8 extents, and its snapshot snap, never activated, with room for 5 chunks of an
-// extent each, on another PV.
+// someFamily is the VG vg with an origin lv of 8 extents and its snapshot snap, on another PV. The snapshot was never
+// activated, and has room for 5 chunks of an extent each.
 func someFamily(t *testing.T, options ...Options) *VG {
 	t.Helper()
 	disks := testpv.VG{Name: "vg", Seqno: 1, PVs: []string{"sda", "sdb"}, LVs: []testpv.LV{

@@ -100,7 +100,7 @@ func (d *flaky) ReadAt(p []byte, off int64) (int, error) {
 	return d.Device.ReadAt(p, off)
 }
 
-// failNext is devices of which the next n reads of the first size bytes of an LV fail.
+// failNext is devices on which the next n reads of the first size bytes of an LV fail.
 func failNext(t *testing.T, lv *LV, size int64, n int32) (devices []Device, left, tried *atomic.Int32) {
 	t.Helper()
 	at := placeOf(t, lv)

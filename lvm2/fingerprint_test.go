@@ -21,7 +21,7 @@ func sums(scan *Scan) map[string]string {
 	return all
 }
 
-// Overlays are kept, and a later version of this program has to know them again.
+// Overlays are kept, and a later version of this program has to recognise their LVs.
 func TestFingerprintsAreWhatTheyWere(t *testing.T) {
 	for name, want := range map[string]map[string]string{
 		"linear-multi": {"vg-multi_1.x+y/root-fs": "5196f96a01fb", "vg-multi_1.x+y/zeroes": "a8e3a534ffcf"},

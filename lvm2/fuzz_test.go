@@ -150,8 +150,8 @@ func TestNoFlippedBitOfTheMetadataMakesAnLVReadOtherBytes(t *testing.T) {
 	}
 }
 
-// FuzzOpenDamaged damages the metadata of two disks that hold the same. Where nobody
-// has mended the checksums, an LV that is there reads as it did, or not at all.
+// FuzzOpenDamaged damages the metadata of two disks that hold the same. Unless the checksums were mended, an LV that
+// is there reads as it did, or not at all.
 func FuzzOpenDamaged(f *testing.F) {
 	tw := makeTwins(f)
 	patch := func(disk byte, off uint16, xor byte) []byte { return []byte{disk, byte(off >> 8), byte(off), xor} }

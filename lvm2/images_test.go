@@ -129,7 +129,7 @@ func checkLV(t *testing.T, lv *LV, want *testimages.LV) {
 		}
 		return
 	case want.Expect == testimages.Absent:
-		// lvm2 does not activate LVs of some kinds at all without a PV; what is there is read.
+		// Without a PV, lvm2 does not activate LVs of some kinds at all. We read what is there.
 		if err == nil && !lv.Partial() {
 			t.Errorf("%s: opened, although the kernel has no such device", want.Path())
 		}
@@ -154,7 +154,7 @@ func checkLV(t *testing.T, lv *LV, want *testimages.LV) {
 	checkMap(t, want, v)
 }
 
-// checkMap holds that the extents that Map gives are where the bytes are that ReadAt gives.
+// checkMap holds that the bytes which ReadAt gives are where Map says.
 func checkMap(t *testing.T, want *testimages.LV, v *Volume) {
 	t.Helper()
 	var end int64

@@ -80,8 +80,7 @@ func (d *overlay) PunchHole(off, n int64) error {
 
 var _ mapping.WritableDevice = (*overlay)(nil)
 
-// The LVs of the images lie as close to each other as lvm2 puts them: what goes to a wrong place hits
-// another.
+// The LVs of the images lie as close together as lvm2 puts them, so a write to a wrong place hits another LV.
 func TestWhatIsWrittenToAnLVOfTheImagesIsThereAndChangesNoOther(t *testing.T) {
 	for _, c := range testimages.All(t) {
 		if !strings.HasPrefix(c.Name, "raid") && !strings.HasPrefix(c.Name, "reshape") && !strings.HasPrefix(c.Name, "integrity") && c.Name != "mirror" && c.Name != "striped" {

@@ -7,8 +7,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// A leg whose block does not match its checksum could only take the block as a whole: what is not written of it comes
-// from the other leg, and the block is whole again on both.
+// A block of a leg does not match its checksum, so the leg can only take a whole block. The part that is not written
+// comes from the other leg, and the block is whole again on both.
 func TestAPartOfABlockThatALegHasLostIsWrittenWithTheRestFromAnother(t *testing.T) {
 	c := testimages.Load(t, "integrity-corrupt")
 	var devices []Device

@@ -10,8 +10,8 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// TestLVsInLongChains holds that what is said of LVs that refer to one another in a chain is right at both
-// ends. With as many LVs, a walk that visits all that is beneath for each would not end.
+// LVs refer to one another in a chain. What is said of them is right at both ends. There are so many that a walk would
+// not end if it visited, for each, all that is beneath.
 func TestLVsInLongChains(t *testing.T) {
 	testenv.Long(t)
 	const n = 20000

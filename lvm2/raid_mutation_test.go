@@ -10,8 +10,8 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// Half-synced, degraded and stale arrays, with one superblock changed: its events by one or two, or all of it zeros, or
-// no superblock. Whatever is read then is what the kernel read, or an error.
+// Arrays are half-synced, degraded or stale, and one superblock is changed: its events by one or two, or it is all
+// zeros, or is no superblock. Whatever is read then is what the kernel read, or an error.
 func TestNoOtherBytesAreReadWhereOneSuperblockIsChanged(t *testing.T) {
 	const eventsAt = 16
 	changes := map[string]func(b []byte){
@@ -33,7 +33,7 @@ func TestNoOtherBytesAreReadWhereOneSuperblockIsChanged(t *testing.T) {
 	}
 }
 
-// Bitmaps of half-synced and crashed arrays, with one of them changed: whatever is read is what the kernel read.
+// Half-synced and crashed arrays have bitmaps, and one of these is changed. Whatever is read is what the kernel read.
 func TestNoOtherBytesAreReadWhereOneBitmapIsChanged(t *testing.T) {
 	changes := map[string]func(b []byte){
 		"no magic":      func(b []byte) { b[0] ^= 0xff },

@@ -412,7 +412,7 @@ func TestParityOfARAID5IsBelievedOnlyWhereItIsInSync(t *testing.T) {
 }
 
 func TestTheSuperblockKnowsBetterThanTheText(t *testing.T) {
-	// The text says raid6_n_6 already, the kernel has not taken the third leg in yet.
+	// The text says raid6_n_6 already, but the kernel has not yet taken the third leg in.
 	s := super{events: 20, recovery: inSync, resync: inSync, level: 5, layout: 5, devices: 3}
 	r := testRAID{typ: "raid6_n_6", legs: 4, stripe: 8, supers: map[int]super{0: s, 1: s, 2: s, 3: {none: true}}}
 	disks := r.disks()
@@ -608,7 +608,7 @@ func FuzzRAIDMetadata(f *testing.F) {
 	})
 }
 
-// writeAndReopen holds that an array that can be written still can be when that is over.
+// writeAndReopen holds that an array that can be written can still be written afterwards.
 func writeAndReopen(t *testing.T, r testRAID, disks []*testpv.Disk) {
 	for range 2 {
 		lv := r.open(t, disks, Options{})

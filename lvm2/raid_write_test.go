@@ -251,7 +251,6 @@ func (r testRAID) settles(t *testing.T, disks []*testpv.Disk, data []byte) {
 	}
 }
 
-// copiesOf are disks with the same contents.
 func copiesOf(disks []*testpv.Disk) (out []*testpv.Disk) {
 	for _, d := range disks {
 		out = append(out, &testpv.Disk{Label: d.Label, Bytes: d.Contents()})
@@ -608,8 +607,8 @@ func (tp *tape) write(t *testing.T, lv *LV) {
 	}
 }
 
-// settlesWhereverThePowerGoes holds that a RAID1 that was cut off can be written, that the kernel would resync what
-// differs if that is cut off too, and that nothing differs if it is not.
+// settlesWhereverThePowerGoes holds that a RAID1 that was cut off can be written. If that is cut off too, the kernel
+// would resync what differs; if it is not, nothing differs.
 func settlesWhereverThePowerGoes(t *testing.T, r testRAID, cut [][]byte) {
 	t.Helper()
 	tp := &tape{}
@@ -700,9 +699,9 @@ func (tp *tape) cut(at int, before [][]byte) [][]byte {
 	return out
 }
 
-// resyncs does what the kernel does with a RAID1 (docs/format/03-mapping-linear-striped-raid.md, sections
-// 7.2 and 7.4): it is an error if the legs differ then, or if a leg that was away is taken for whole although it lacks
-// what was written.
+// resyncs does what the kernel does with a RAID1 (docs/format/03-mapping-linear-striped-raid.md, sections 7.2 and
+// 7.4). It is an error if the legs differ then, or if a leg that was away is taken for whole although it lacks what
+// was written.
 func resyncs(disks, before [][]byte, away []int) error {
 	le := binary.LittleEndian
 	newest := 0

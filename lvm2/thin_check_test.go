@@ -154,7 +154,8 @@ var damages = map[string]func(b []byte) bool{
 	},
 }
 
-// Ours finds more: that of 0.9 does not compare the counts of data blocks, nor the numbers of mappings.
+// Our check finds more than thin_check 0.9, which compares neither the counts of data blocks nor the numbers of
+// mappings.
 func TestTheCheckFindsWhatThinCheckFinds(t *testing.T) {
 	testenv.Long(t)
 	testenv.NeedTools(t, "thin_check")

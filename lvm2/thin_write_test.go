@@ -12,8 +12,8 @@ import (
 	"lvm2fs/lvm2/metadata"
 )
 
-// All LVs of a VG are open at once, and each holds what was written to it, and no other changes; after they have been opened
-// anew, too. The metadata of all pools are right then.
+// All LVs of a VG are open at once. Each holds what was written to it, and no other changes; so it is when they are
+// opened anew. The metadata of all pools are right then.
 func TestThinLVsOfTheImagesAreWrittenAtTheSameTime(t *testing.T) {
 	testenv.Long(t)
 	for _, name := range []string{"thin", "thin-chunks", "thin-external", "thin-raid", "thin-segments", "thin-chain", "thin-extgrown"} {
@@ -115,7 +115,7 @@ func TestThinLVsThatAreNotWrittenSayWhy(t *testing.T) {
 	}
 }
 
-// What is left of a device that was removed lies in chunks that are free.
+// What is left of a removed device lies in free chunks, and a write would take them.
 func TestAPoolWhoseRemovedLVsAreShownIsNotWritten(t *testing.T) {
 	for _, vg := range Open(overlays(t, testimages.Load(t, "thin")), Options{}).VGs {
 		for _, lv := range vg.LVs {

@@ -130,8 +130,8 @@ func (d *disk) begin() {
 	d.before, d.steps = maps.Clone(d.sectors), nil
 }
 
-// cut is the disk after a power cut behind the first n steps since begin: what was flushed is there, and of the
-// rest all, nothing or anything, in any order.
+// cut is the disk after a power cut behind the first n steps since begin. What was flushed is there; of the rest all,
+// nothing or anything is, in any order.
 func (d *disk) cut(n int) *disk {
 	after := newDisk()
 	after.sectors = maps.Clone(d.before)

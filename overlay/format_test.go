@@ -196,7 +196,7 @@ func TestPresenceFindsTheNextOfFewAndOfMany(t *testing.T) {
 	}
 }
 
-// FuzzOpen has arbitrary bytes for an overlay: whatever they are, each read ends, and is whole or an error.
+// FuzzOpen opens arbitrary bytes as an overlay. Whatever they are, each read ends, and is whole or an error.
 func FuzzOpen(f *testing.F) {
 	b := smallBase()
 	d, _, v := createOver(f, b)

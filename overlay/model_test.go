@@ -175,7 +175,7 @@ func (m *model) apply(op operation) {
 	clear(w.lost[op.off : op.off+len(op.data)])
 }
 
-// possible says whether an operation can be done: the rest of a block that is lost cannot be copied.
+// possible says whether an operation can be done. If the rest of a block is lost, it cannot be copied.
 func (m *model) possible(v *Volume, op operation) bool {
 	w, start := m.windows[op.window], m.at(op)
 	first, end := start/blockSize*blockSize, min((start+int64(len(op.data))+blockSize-1)/blockSize*blockSize, v.Size())

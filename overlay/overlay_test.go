@@ -187,8 +187,8 @@ type moment struct {
 	*model
 }
 
-// TestAPowerCutLeavesEachBlockAsAWhole cuts the power behind every write and every flush. Each block then is, as a whole,
-// what it was at the last Sync or at some time since.
+// TestAPowerCutLeavesEachBlockAsAWhole cuts the power behind every write and every flush. Each block is then, as a
+// whole, what it was at the last Sync or at some time since.
 func TestAPowerCutLeavesEachBlockAsAWhole(t *testing.T) {
 	for round := range 4 {
 		b := smallBase()
@@ -265,8 +265,8 @@ func checkCut(t *testing.T, n int, v *Volume, possible []*model) {
 	}
 }
 
-// TestAWriteThatFailsLosesNothing has each write and flush of a number of changes fail. What was there is still there, but for
-// the bytes that were being written, and those that a flush was to bring to stable storage.
+// TestAWriteThatFailsLosesNothing lets each write and flush of a number of changes fail. What was there is still
+// there, except for the bytes that were being written, and those that a flush was to bring to stable storage.
 func TestAWriteThatFailsLosesNothing(t *testing.T) {
 	for _, torn := range []bool{false, true} {
 		for fail := range 40 {

@@ -83,7 +83,8 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// rc is the script of the port with stand-ins for rc.subr(8), mount(8) and lvm2fs. It gives back what lvm2fs was called with.
+// rc runs the script of the port with stand-ins for rc.subr(8), mount(8) and lvm2fs. It returns what lvm2fs was called
+// with.
 func rc(t *testing.T, conf, mounted, command string) (calls string, err error) {
 	t.Helper()
 	testenv.NeedTools(t, "sh", "awk")

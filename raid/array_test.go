@@ -13,8 +13,8 @@ import (
 	"lvm2fs/mapping"
 )
 
-// compare reads ranges of the array and asks Map for all of it, and holds both against
-// the data and against what must be readable.
+// compare reads ranges of the array and asks Map for all of it. It compares both with the data, and with what must be
+// readable.
 func compare(t *testing.T, rng *rand.Rand, a *Array, data []byte, readable []bool) {
 	t.Helper()
 	if a.Size() != int64(len(data)) {
@@ -254,8 +254,7 @@ func TestLossIsAMatterOfRanges(t *testing.T) {
 					readable := w.readable(usable(true), inSync)
 					mapped := w.readable(usable(false), inSync)
 					if !slices.Equal(readable, mapped) {
-						// Map does not know what will fail; it is only held to promising
-						// no less than can be read.
+						// Map does not know what will fail. It must only promise no less than can be read.
 						reading{a}.compare(t, rng, w.data, readable)
 						continue
 					}

@@ -13,8 +13,7 @@ import (
 type recorder struct {
 	mu  sync.Mutex
 	ops []op
-	// promised is, by sector of the array, what Sync has promised to be there, and what was
-	// written since.
+	// promised says, by sector of the array, what Sync has promised to be there, and what was written since.
 	promised [][]promise
 }
 
@@ -84,8 +83,8 @@ func (l diskLog) Unmark(regions []int64) error {
 	return nil
 }
 
-// crash is the disks as they may be when the power goes before operation number at: what was flushed is
-// there, of the rest some sectors are, in any combination.
+// crash is the disks as they may be when the power goes before operation number at. What was flushed is there; of the
+// rest some sectors are, in any combination.
 func (r *recorder) crash(rng *rand.Rand, at int, before [][]byte) [][]byte {
 	out := make([][]byte, len(before))
 	for i, b := range before {
@@ -109,8 +108,8 @@ func (r *recorder) crash(rng *rand.Rand, at int, before [][]byte) [][]byte {
 	return out
 }
 
-// recordWrites writes to an array without the lost legs. It gives every step, the log of the array, and what the disks and
-// the log's held before.
+// recordWrites writes to an array without the lost legs. It returns every step, the log of the array, and what the
+// disks and the disk of the log held before.
 func recordWrites(t *testing.T, rng *rand.Rand, g Geometry, w *world, lost []int) (r *recorder, log diskLog, before [][]byte) {
 	t.Helper()
 	r = &recorder{}

@@ -11,7 +11,8 @@ import (
 	"lvm2fs/internal/test/testenv"
 )
 
-// survivable gives sets of legs without which nothing of the array is lost, at most about 12, and none that is empty.
+// survivable gives sets of legs, at most about 12 and none of them empty. Without the legs of a set nothing of the
+// array is lost.
 func survivable(rng *rand.Rand, g Geometry) (sets [][]int) {
 	for _, set := range losses(g.Legs, max(2, g.ParityLegs())) {
 		if len(set) > 0 && g.Survives(func(i int) bool { return slices.Contains(set, i) }) {
@@ -201,7 +202,7 @@ func TestWhereverThePowerGoesWithoutALegNothingWrongIsRead(t *testing.T) {
 	}
 }
 
-// readable holds that what can be read of an array without some legs, and knowing what is marked, is what it may be.
+// readable reads an array without some legs, and knows what is marked. What can be read must be what it may be.
 func (r *recorder) readable(t *testing.T, g Geometry, region int64, at int, disks [][]byte, lost []int) {
 	t.Helper()
 	marks := disks[g.Legs]

@@ -100,8 +100,8 @@ func BenchmarkReadFiles(b *testing.B) {
 	}
 }
 
-// inOrder calls do for one piece of size bytes after another, of all there are and from the start again. Of a
-// machine with other work it tells what one call costs undisturbed.
+// inOrder calls do for one piece of size bytes after another, and begins again at the end. It tells what an
+// undisturbed call costs, although the machine may have other work.
 func inOrder(b *testing.B, size, all int64, do func(p []byte, off int64) (int, error)) {
 	b.Helper()
 	p := make([]byte, size)

@@ -14,9 +14,8 @@ import (
 	"lvm2fs/mapping"
 )
 
-// The model is slow and obvious: it draws the table of an array cell by cell, by moving
-// cells about as the layouts are described in words, and knows no formula for where a
-// byte is.
+// The model is slow and obvious. It draws the table of an array cell by cell, moving cells about as the layouts are
+// described in words. It knows no formula for where a byte is.
 
 // cell is one chunk of a leg.
 type cell struct {

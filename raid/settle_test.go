@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Legs that differ in dirty regions agree when those are settled, and hold then what a reader saw before; elsewhere
+// Legs differ in dirty regions. Once these are settled, the legs agree and hold what a reader saw before; elsewhere
 // nothing is changed.
 func TestSettlingMakesDirtyRegionsAgreeWithWhatIsRead(t *testing.T) {
 	for n := 2; n <= 7; n++ {

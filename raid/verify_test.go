@@ -164,8 +164,8 @@ func (w *world) expected(groups []group, usable, broken func(leg int, x int64) b
 	return d, compared
 }
 
-// flip changes some sectors of the legs, at most two of those that are compared with each other, and of
-// three copies one, so that it can be told what is wrong.
+// flip changes some sectors of the legs. Among sectors that are compared with each other it changes at most two, and
+// one of three copies, so that it can be told what is wrong.
 func (w *world) flip(rng *rand.Rand, groups []group) map[legSector]bool {
 	flipped := map[legSector]bool{}
 	for range 1 + rng.IntN(12) {

@@ -220,8 +220,8 @@ func TestWritingToAPVInAPartitionClaimsTheImage(t *testing.T) {
 	}
 }
 
-// An array that is written is the same device when the session is reloaded, whatever its superblocks say meanwhile.
-// Only when others have changed it, it is another one.
+// An array that is being written stays the same device when the session is reloaded, whatever its superblocks say
+// meanwhile. It is another one only when others have changed it.
 func TestAnArrayThatIsWrittenIsAssembledOnce(t *testing.T) {
 	st := stack{t, t.TempDir()}
 	for name, away := range map[string]bool{"whole": false, "without a member": true} {

@@ -33,7 +33,7 @@ func ExampleOpen() {
 	// 4096 bytes <nil>
 }
 
-// Look at the first MiB of whatever LVs there are, as a scanner does. What cannot be read is passed over, and told.
+// Look at the first MiB of whatever LVs there are, as a scanner does. What cannot be read is passed over and reported.
 func ExampleSession_Result() {
 	session, err := scan.Open(context.Background(), []string{"testdata/server.qcow2"}, scan.Options{
 		Passphrase: func(_ context.Context, q scan.Question) ([]byte, error) { return []byte("banana"), nil },

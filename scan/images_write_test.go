@@ -44,7 +44,7 @@ func (r *Result) writable(t *testing.T, path string) *lvm2.Volume {
 	return v
 }
 
-// Two of one image would each know what it has written only.
+// Two openings of one image would each know only what they have written themselves.
 func TestAnImageThatIsWrittenIsOpenedOnce(t *testing.T) {
 	for _, args := range [][]string{{"-c", "-O", "qcow2"}, {"-O", "vmdk"}, {"-O", "vdi"}, {"-O", "vpc", "-o", "force_size=on"}} {
 		path := converted(t, one("vg").Bytes, args...)

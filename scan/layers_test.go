@@ -13,7 +13,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// A header that was kept elsewhere opens the disk whose own is lost, whatever the disk is an image in.
+// A disk has lost its own header, and a copy was kept elsewhere. The copy opens the disk, whatever image the disk is
+// in.
 func TestAHeaderElsewhereIsForTheDiskAndNotTheFileThatItIsIn(t *testing.T) {
 	testenv.NeedTools(t, "qemu-img")
 	c := testimages.Load(t, "luks2-4k")

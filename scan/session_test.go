@@ -61,7 +61,6 @@ func (r *Result) volume(t *testing.T, path string) *lvm2.Volume {
 	return v
 }
 
-// readAll is all of a volume.
 func readAll(v mapping.Volume) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(v, 0, v.Size()))
 }
@@ -369,7 +368,7 @@ func TestADeviceIsPreferredOnlyIfAPVIsThere(t *testing.T) {
 	}
 }
 
-// A device of the caller's that a path names too is open once, is refreshed, and stays open.
+// The caller gives a device that a path names too. It is open once, is refreshed, and stays open.
 func TestADeviceOfTheCallersStaysTheCallers(t *testing.T) {
 	path := stack{t, t.TempDir()}.write("disk", one("vg").Bytes)
 	d, err := blockdev.Open(path, blockdev.Options{})

@@ -16,7 +16,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// place makes files of so many bytes, in order, each of bytes of its own.
+// place makes files of the given sizes, in order. Each has bytes of its own.
 func place(t *testing.T, sizes []int, names ...string) (dir string, whole []byte) {
 	t.Helper()
 	dir = t.TempDir()
@@ -139,7 +139,7 @@ func TestPiecesAreOneDisk(t *testing.T) {
 	if e, err := d.Map(1500, 5000); err != nil || e.Length != 500 || e.Offset != 500 || e.Device != mapping.Device(d.files[1]) {
 		t.Error(e, err)
 	}
-	// A piece that is cut off later does not read as zeros.
+	// A piece that is cut off later gives an error there, and no zeros.
 	if err := os.Truncate(filepath.Join(dir, "disk.002"), 300); err != nil {
 		t.Fatal(err)
 	}

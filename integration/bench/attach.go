@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// blockRounds is how often a block device and the one that it is held against are used, in turn; blockTurn is for how long.
+// A block device and the one it is measured against are used in turn: blockRounds times each, for blockTurn.
 const (
 	blockRounds = 7
 	blockTurn   = 500 * time.Millisecond
 )
 
-// workload is a way to use a block device, and what it is to reach of the speed of a loop device with an offset: for a contiguous
-// LV, and for one that a process serves.
+// workload is a way to use a block device. It has goals, as parts of the speed of a loop device with an offset: one
+// for a contiguous LV, and one for an LV that a process serves.
 type workload struct {
 	name           string
 	rw, size       string
@@ -34,7 +34,7 @@ var workloads = []workload{
 	{"random write 4 KiB, depth 16", "randwrite", "4k", 16, 0.97, 0.9},
 }
 
-// blockWay makes a block device of the LV; served is what its goals are those of.
+// blockWay makes a block device of the LV. served says which of the two goals count.
 type blockWay struct {
 	name   string
 	served bool
@@ -99,8 +99,8 @@ func (b *bench) attachLV(image string, flags ...string) (*mounted, error) {
 	return &mounted{file: strings.Fields(out)[1], pid: listed.Attached[0].Process}, nil
 }
 
-// attached holds block devices of an LV against a loop device with an offset on its image. The image is in memory: on a disk
-// only one of them would go round what the kernel caches of it.
+// attached measures block devices of an LV against a loop device with an offset on its image. The image is in memory:
+// on a disk, only one of them would bypass what the kernel caches of it.
 func (b *bench) attached() error {
 	heading("Block devices of an LV in memory, against a loop device with an offset on the image, both with direct I/O (median of %d)", blockRounds)
 	dir, err := b.memoryDir()
@@ -136,7 +136,7 @@ func (b *bench) attached() error {
 	return b.attachedTree(image, direct)
 }
 
-// raceBlocks holds a block device against the native one, in every workload.
+// raceBlocks measures a block device against the native one, in every workload.
 func (b *bench) raceBlocks(w blockWay, m, native *mounted) error {
 	for _, load := range workloads {
 		var speeds [2][]float64

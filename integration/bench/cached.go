@@ -10,8 +10,8 @@ import (
 	"lvm2fs/internal/test/testimages"
 )
 
-// cached measures what the collection of images has of the other kinds, against a linear LV: cached,
-// checksummed and deduplicated LVs. They are small and are read over and over.
+// cached measures LVs of the other kinds that the collection of images has (cached, checksummed, deduplicated) against
+// a linear LV. They are small, so each is read over and over.
 func (b *bench) cached() error {
 	heading("Cached, checksummed and deduplicated LVs of the images, against linear, MiB/s (median of %d)", rounds)
 	linear, err := b.mountLV("bench/lv", b.image)

@@ -59,7 +59,7 @@ func (b *bench) reflink() error {
 	return nil
 }
 
-// dumpAgainstDD also lets dd wait for the disk, as dump does before it gives a file its name.
+// dumpAgainstDD also lets dd wait for the disk: dump waits too, before it gives a file its name.
 func (b *bench) dumpAgainstDD(dir, image string) error {
 	out := filepath.Join(dir, "out")
 	dd := []string{

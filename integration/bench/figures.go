@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// figure is one line of a run. BENCHJSON has a run's figures as a list of these, so that two runs can be compared.
+// figure is one line of a run. With BENCHJSON a run writes a list of them, so that two runs can be compared.
 type figure struct {
 	Under string  `json:"under"` // the heading that it stands under
 	Name  string  `json:"name"`
@@ -37,12 +37,12 @@ func row(name string, value float64, unit string, against float64, of string) {
 	compared(figure{Name: name, Value: value, Unit: unit, Of: of}, against)
 }
 
-// goal prints a figure whose ratio is to be at least so much.
+// goal prints a figure. Its ratio is to be at least so much.
 func goal(name string, value float64, unit string, against float64, of string, wanted float64) {
 	compared(figure{Name: name, Value: value, Unit: unit, Of: of, AtLeast: wanted}, against)
 }
 
-// limit prints how many seconds something took, whose ratio is to be at most so much.
+// limit prints how many seconds something took. Its ratio is to be at most so much.
 func limit(name string, seconds, against float64, of string, wanted float64) {
 	compared(figure{Name: name, Value: seconds, Unit: "s", Of: of, AtMost: wanted}, against)
 }
@@ -75,7 +75,7 @@ func (f figure) ratio() string {
 
 func (f figure) wanted() bool { return f.AtLeast > 0 || f.AtMost > 0 }
 
-// missed says whether the ratio is not what it is to be, and would not be within the noise of a shared machine.
+// missed says whether the ratio fails its limit by more than the noise of a shared machine.
 func (f figure) missed() bool {
 	const noise = 0.05
 	return f.AtLeast > 0 && f.Ratio < f.AtLeast*(1-noise) || f.AtMost > 0 && f.Ratio > f.AtMost*(1+noise)

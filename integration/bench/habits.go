@@ -109,8 +109,8 @@ func habits() (all []habit) {
 // habitSize is the size in bytes of the LV that is read.
 const habitSize = 64 * mib
 
-// reading holds the ways of reading against each other, in what people do with the file of an LV: which is the default, and
-// who should choose another. Of each command all ways are shown, as the time by that of the best.
+// reading compares the ways of reading by what people do with the file of an LV, to say which way is the default and
+// who should choose another. For each command it shows every way, as its time over that of the best.
 func (b *bench) reading() error {
 	heading("Ways of reading an ext4 of %d MiB, s, by the time of the best (median of %d)", habitSize/mib, habitRounds)
 	image, start, err := b.makePV(habitSize)
@@ -185,7 +185,7 @@ func (b *bench) fillExt4(image string, start, length, size int64) error {
 	})
 }
 
-// setReadAhead sets that of a mount in KiB, which the kernel gives 128 at first; 0 leaves it so.
+// setReadAhead sets the read-ahead of a mount, in KiB. The kernel begins with 128; 0 leaves that.
 func setReadAhead(file string, kib int) error {
 	if kib == 0 {
 		return nil
@@ -198,8 +198,8 @@ func setReadAhead(file string, kib int) error {
 	return os.WriteFile(fmt.Sprintf("/sys/class/bdi/0:%d/read_ahead_kb", dev&0xff|dev>>12&^0xff), []byte(strconv.Itoa(kib)), 0)
 }
 
-// attributes holds ls -l of a VG of many LVs against that of as many files of bindfs, right after each other: what the kernel keeps
-// need not be asked again.
+// attributes measures ls -l of a VG of many LVs against ls -l of as many files of bindfs, and each again right after:
+// the kernel need not ask a second time for what it keeps.
 func (b *bench) attributes() error {
 	disks, err := b.extract("vg2000")
 	if err != nil || disks == nil {

@@ -50,8 +50,8 @@ func (b *bench) below() error {
 	})
 }
 
-// encrypt makes a LUKS container with the contents of the image. QEMU measures how fast this machine is, and
-// gives up when it finds it busy.
+// encrypt makes a LUKS container with the contents of the image. QEMU measures how fast the machine is, and gives up
+// on a busy one.
 func (b *bench) encrypt(container string) (err error) {
 	for range 20 {
 		if _, err = run("qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", "secret,id=key,data="+luksKey,

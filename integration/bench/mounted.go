@@ -46,8 +46,8 @@ func (b *bench) ways() []way {
 // directWay is lvm2fs with nothing kept by the kernel.
 var directWay = way{"lvm2fs -o direct_io", func(b *bench, image string) (*mounted, error) { return b.mountLV("bench/lv", image) }}
 
-// startDaemon starts a program in the foreground that mounts at the directory behind its
-// other arguments, and waits until the file is there.
+// startDaemon starts a program in the foreground, and waits until the file is there. The mountpoint is the last
+// argument.
 func (b *bench) startDaemon(file, program string, args ...string) (*mounted, error) {
 	dir, err := b.mkdir("fuse")
 	if err != nil {
@@ -142,7 +142,6 @@ func (b *bench) with(w way, image string, f func(m *mounted) error) error {
 	})
 }
 
-// exists says whether a program is installed.
 func exists(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil

@@ -52,8 +52,8 @@ func (b *bench) overlay() error {
 	})
 }
 
-// raceWriting writes random blocks of 4 KiB between two offsets of files in turn, and gives thousands a second. What was
-// written is flushed behind each turn, in time that is not counted.
+// raceWriting writes random blocks of 4 KiB, between two offsets, to each file in turn. It returns thousands of writes
+// a second. Each turn is flushed; that time is not counted.
 func raceWriting(from, to int64, files ...*mounted) (speeds, error) {
 	const block, turn = 4096, 1000
 	all := make(speeds, len(files))

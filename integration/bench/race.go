@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// rounds is how often each of several files is read, in turn with the others: often and briefly, so that
-// what else the machine does meets all alike.
+// Each file is read this often, in turn with the others: often and briefly, so that other work on the machine meets
+// all of them alike.
 const (
 	rounds = 60
 	turn   = 64 * mib
@@ -47,7 +47,7 @@ func (s speeds) of(i int) float64 { return median(s[i]) }
 // ratio is the median of the speeds of file i by those of file j in the same round.
 func (s speeds) ratio(i, j int) float64 { return ratio(s[i], s[j]) }
 
-// ratio is the median of what was measured of one by what was measured of another in the same round.
+// ratio is the median, over the rounds, of what was measured of one by what was measured of the other.
 func ratio(one, other []float64) float64 {
 	ratios := make([]float64, len(one))
 	for round := range ratios {
@@ -95,7 +95,6 @@ func (m *mounted) readOn(at *int64, size int64) (float64, error) {
 	return turn / mib / time.Since(start).Seconds(), nil
 }
 
-// sibling is the path of another file of the same directory.
 func sibling(path, name string) string { return filepath.Join(filepath.Dir(path), name) }
 
 // removeLater removes a file or directory with the scope.

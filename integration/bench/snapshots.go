@@ -46,8 +46,8 @@ func (b *bench) snapshotDisk(chunk int64) (string, error) {
 	return path, errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, testpv.DataStart+int64(2*extents+store)*extent), f.Close())
 }
 
-// snapshots measures writes to the origin of a snapshot against those to a linear LV of the same disk, in turn: those for which
-// chunks have to be copied, and those after.
+// snapshots measures writes to the origin of a snapshot against writes to a linear LV of the same disk, in turn. First
+// the chunks have to be copied, then not any more.
 func (b *bench) snapshots() error {
 	const rounds = 3
 	heading("Writing the origin of a snapshot, on a disk in memory, against linear, MiB/s (median of turns)")

@@ -62,8 +62,8 @@ func (b *bench) thinWritesDisk() (string, error) {
 	return path, errors.Join(err, out.Close())
 }
 
-// thinWrites measures writes to thin volumes against those to a linear LV of the same disk, in turn, and how long a flush takes that has
-// to commit a new chunk.
+// thinWrites measures writes to thin volumes against writes to a linear LV of the same disk, in turn. It also measures
+// a flush that has to commit a new chunk.
 func (b *bench) thinWrites() error {
 	heading("Writing thin volumes, on a disk in memory, against linear, MiB/s (median of turns)")
 	if _, err := exec.LookPath("thin_restore"); err != nil {

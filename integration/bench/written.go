@@ -15,8 +15,8 @@ import (
 // writtenSize is the size in bytes of the LV that is written.
 const writtenSize = 64 * mib
 
-// written measures writes to an LV in a qcow2 image against those to the same one in a raw file, in turn: those for which the image
-// has to grow, and those after.
+// written measures writes to an LV in a qcow2 image against writes to the same LV in a raw file, in turn. First the
+// image has to grow, then not any more.
 func (b *bench) written() error {
 	const rounds = 3
 	heading("Writing an LV in a qcow2 image, on files in memory, against one in a raw file, MiB/s (median of turns)")

@@ -89,8 +89,8 @@ func (d *disk) Sync() error                  { return nil }
 // readOnly hides that a disk can be written.
 type readOnly struct{ mapping.Device }
 
-// recipe is a container to make. What it leaves out is as cryptsetup would have it, but for
-// costs, which are as low as can be.
+// recipe is a container to make. What it leaves out is as cryptsetup would have it, except the costs: these are as low
+// as can be.
 type recipe struct {
 	version     int
 	cipher      string

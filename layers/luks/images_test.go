@@ -11,7 +11,6 @@ import (
 	"lvm2fs/mapping"
 )
 
-// openImage opens the only disk of a case.
 func openImage(t *testing.T, c *testimages.Case) *blockdev.Device {
 	t.Helper()
 	d, err := blockdev.Open(c.Unpack(t)[0], blockdev.Options{})

@@ -119,7 +119,7 @@ func TestAnyRangeCanBeWritten(t *testing.T) {
 				t.Fatalf("sectors of %d: %d bytes at %d: wrote %d, %v", sector, n, off, got, err)
 			}
 		}
-		// Through another container, so that nothing comes from memory.
+		// Another container reads from the disk, and nothing from memory.
 		if !bytes.Equal(readAll(t, opened(t, d)), want) {
 			t.Error("something else was written")
 		}

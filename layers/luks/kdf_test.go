@@ -41,7 +41,7 @@ func BenchmarkPBKDF2(b *testing.B) {
 	}
 }
 
-// A derivation that takes hours ends with its context; one that cannot be stopped is left behind.
+// A derivation may take hours. It ends with its context; one that cannot be stopped is left behind.
 func TestADerivationEndsWithItsContext(t *testing.T) {
 	for _, k := range []kdf{
 		pbkdf2{hash: sha256.New, salt: []byte("salt"), iterations: maxIterations},

@@ -77,8 +77,8 @@ func TestContainersMadeByQEMUAreReadAndWrittenAsQEMUDoes(t *testing.T) {
 	}
 }
 
-// encrypt makes a container with the contents of raw. QEMU measures how fast this machine is,
-// and gives up when it finds it busy.
+// encrypt makes a container with the contents of raw. QEMU measures how fast the machine is, and gives up on a busy
+// one.
 func encrypt(t *testing.T, raw, image, passphrase, options string) {
 	t.Helper()
 	for range 20 {

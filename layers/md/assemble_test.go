@@ -137,7 +137,7 @@ func TestAStaleMemberIsLeftOutAndNamed(t *testing.T) {
 }
 
 func TestAMemberThatOthersListAsFailedIsLeftOut(t *testing.T) {
-	// It had the misfortune to miss only the last update: its events tell little.
+	// This member missed only the last update, so its events tell little.
 	data := random(600 << 10)
 	disks := testmd.Set(raid5(), size, data)
 	for i := range disks[1][8192:] {
@@ -174,7 +174,7 @@ func TestMembersThatContradictEachOtherAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	// Two halves of a mirror that were used apart, and each believes that the other has failed.
+	// The two halves of a mirror were used apart. Each believes that the other has failed.
 	disks := testmd.Set(raid1(), size, nil)
 	superOf(disks[0], func(b []byte) { le.PutUint16(b[258:], testmd.Faulty) })
 	superOf(disks[1], func(b []byte) { le.PutUint16(b[256:], testmd.Faulty) })
@@ -192,7 +192,7 @@ func TestAMemberGivenTwiceIsUsedOnce(t *testing.T) {
 	if len(a.LeftOut) != 1 || !strings.HasPrefix(a.LeftOut[0].Err.Error(), "d3: not used") {
 		t.Errorf("got %v", a.LeftOut)
 	}
-	// An older copy of the disk loses, wherever it stands.
+	// Of two copies of a disk the older one loses, wherever it stands.
 	superOf(copied[1], func(b []byte) { le.PutUint64(b[200:], 9) })
 	copy(copied[1][8192:], make([]byte, 4096))
 	a = assemble(t, copied)
@@ -341,7 +341,7 @@ func TestBadBlocksAreReadFromTheOthers(t *testing.T) {
 	disks[1][1000*512] ^= 0xff
 	a := assemble(t, disks)
 	a.holds(t, data)
-	// Where another member is lost, they are lost too.
+	// Where another member is lost, the bad blocks are lost too.
 	disks[0] = nil
 	a = assemble(t, disks)
 	if n, err := a.Array.ReadAt(make([]byte, len(data)), 0); !errors.Is(err, mapping.ErrMissing) {
@@ -459,8 +459,8 @@ func TestWhatCannotBeReadWithCertaintyIsRefused(t *testing.T) {
 	}
 }
 
-// reshaped is a raid5 of 3 in the middle of getting chunks of 8 KiB for its chunks of 4 KiB, moving its
-// data by 64 sectors to the start: what is before position is in the new place.
+// reshaped is a raid5 of 3 members in a reshape from chunks of 4 KiB to chunks of 8 KiB. It moves its data by 64
+// sectors towards the start; what is before position is in the new place.
 func reshaped(data []byte, position int64) [][]byte {
 	old := raid5()
 	old.DataOffset = 256
@@ -512,7 +512,7 @@ func TestAReshapeOfWhatIsNotWholeIsRefused(t *testing.T) {
 			t.Errorf("%s: it is assembled", name)
 		}
 	}
-	// Parity counts for nothing where it is not in sync.
+	// Parity that is not in sync counts for nothing.
 	disks := reshaped(random(64<<10), 0)
 	for _, d := range disks {
 		superOf(d, func(b []byte) { le.PutUint64(b[208:], 100) })
@@ -563,7 +563,7 @@ func TestASetIsCompleteWithAMemberForEachPlace(t *testing.T) {
 	}
 }
 
-// withDamaged assembles the disks that are not nil with those of damaged, whose superblocks are made unreadable first.
+// withDamaged assembles the disks that are not nil. It first makes the superblocks of damaged unreadable.
 func withDamaged(t *testing.T, version string, disks [][]byte, damaged ...int) (*Assembly, error) {
 	t.Helper()
 	var opts Options
@@ -598,7 +598,7 @@ func TestADamagedSuperblockMayTellThatTheOthersAreOld(t *testing.T) {
 				t.Errorf("warnings %v, settled %v", a.Warnings, a.Array.Settled())
 			}
 
-			// The second has missed a write.
+			// The second member has missed a write.
 			const at = 300 << 10
 			lead := find(t, disks[1]).DataOffset
 			disks[0][lead+at] ^= 0xff

@@ -113,8 +113,7 @@ func TestWhatASuperblockMayNotSayIsRefused(t *testing.T) {
 }
 
 func TestTheOuterOfTwoArraysIsFoundFirst(t *testing.T) {
-	// The member of a mirror that has its superblock at the end, and on the mirror the member of
-	// another array.
+	// The member of a mirror has its superblock at the end. The mirror holds the member of another array.
 	outer := raid1()
 	outer.Version = "1.0"
 	disk := testmd.Set(outer, size, nil)[0]
@@ -160,7 +159,7 @@ func TestASuperblockAtTheEndIsNotBelievedBesideADamagedOneAtTheStart(t *testing.
 	if s, err := Find(bytes.NewReader(damaged), size); !errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v, %v", s, err)
 	}
-	// One at the end belongs to what the array keeps there, damaged or not.
+	// A superblock at the end belongs to what the array holds, damaged or not.
 	disk[testmd.SuperOffset("0.90", size)+200] ^= 1
 	if s := find(t, disk); s.Version != "1.2" {
 		t.Errorf("got %v", s)

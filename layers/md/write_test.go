@@ -31,7 +31,7 @@ type taped struct {
 	bytes []byte // nil: a flush
 }
 
-// promise is that a sector holds data, or what came later, from operation number at on.
+// promise says that from operation number at on, a sector holds data or what was written later.
 type promise struct {
 	at   int
 	data []byte
@@ -64,9 +64,9 @@ func (d *tapedDisk) Sync() error {
 	return d.Disk.Sync()
 }
 
-// cut is the disks when the power goes before operation number at: what was flushed is there, of the rest some
-// sectors are, in any combination. But of a superblock of version 0.90 all or nothing is: its checksum covers
-// 4 KiB, and no order of writes could help.
+// cut is the disks when the power goes before operation number at. What was flushed is there; of the rest some sectors
+// are, in any combination. A superblock of version 0.90 is there as a whole or not at all: its checksum covers 4 KiB,
+// and no order of writes could help.
 func (tp *tape) cut(at int, before [][]byte, version string) [][]byte {
 	var out [][]byte
 	for _, b := range before {
@@ -246,7 +246,7 @@ func (tp *tape) synced() {
 	}
 }
 
-// keeps holds that a sector is what was last synced before the power went, or what was written since.
+// keeps says whether a sector is what was last synced before the power went, or what was written since.
 func (tp *tape) keeps(s, at int, got []byte) bool {
 	var may [][]byte
 	for _, p := range tp.promised[s] {
@@ -294,8 +294,8 @@ func (k kind) data() (start, end int64) {
 	return start, start + writtenSectors*512
 }
 
-// judge does what the kernel does with members that are there (docs/format/04-below-lvm.md, section 4.3), and then with those that were
-// away: it is an error if it took a member that is not what the others have, or left one out.
+// judge does what the kernel does with the members that are there (docs/format/04-below-lvm.md, section 4.3), and then
+// with those that were away. It is an error if the kernel took a member that differs from the others, or left one out.
 func (k kind) judge(disks, before [][]byte, read []byte) error {
 	newest := slices.IndexFunc(disks, func([]byte) bool { return true })
 	for i, d := range disks {
@@ -355,11 +355,12 @@ func (k kind) judge(disks, before [][]byte, read []byte) error {
 	return nil
 }
 
-// everyCut says that the power is to go before each write and flush, and not before some of them, as make fuzz has it.
+// everyCut says whether the power goes before each write and flush, and not only before some of them. make fuzz
+// wants that.
 var everyCut = os.Getenv("LVM2FS_MODEL_STEPS") != ""
 
-// Whatever is written to an array of whatever kind: wherever the power goes, what was synced is there, the kernel takes the members that
-// were there and none that was away, and knows where it has to bring them in sync.
+// Arrays of every kind are written, and the power goes anywhere. What was synced is there. The kernel takes the
+// members that were there and none that was away, and knows where it has to bring them in sync.
 func TestWhereverThePowerGoesTheKernelKnowsWhatIsNotInSync(t *testing.T) {
 	testenv.Long(t)
 	for _, k := range kinds() {
@@ -385,8 +386,8 @@ func TestWhereverThePowerGoesTheKernelKnowsWhatIsNotInSync(t *testing.T) {
 	}
 }
 
-// survives holds that disks, cut off before operation number at, are what they should be, also with the members that were away, and that
-// the array can be written again where it is sound.
+// survives holds that disks, cut off before operation number at, are what they should be, also with the members that
+// were away. If the array is sound, it can be written again.
 func (k kind) survives(t *testing.T, tp *tape, at int, cut, before [][]byte) error {
 	t.Helper()
 	a := k.open(t, cut, &tape{})
@@ -409,7 +410,8 @@ func (k kind) survives(t *testing.T, tp *tape, at int, cut, before [][]byte) err
 	return k.goesOn(t, cut, before, read)
 }
 
-// readKept reads an array that was cut off, and holds that it has what it should. What needs parity is lost where that is in doubt.
+// readKept reads an array that was cut off, and holds that it has what it should. Where parity is in doubt, what needs
+// it is lost.
 func (k kind) readKept(a *Array, tp *tape, at int) ([]byte, error) {
 	b := make([]byte, a.Size())
 	_, failed := a.ReadAt(b, 0)
@@ -505,7 +507,8 @@ func TestAnArrayIsSaidToBeDirtyFromTheFirstWriteToTheLastRelease(t *testing.T) {
 	}
 }
 
-// A write, or a flush, that fails is told, and leaves the array marked as out of sync; what was promised before is kept.
+// A write or flush that fails is reported, and leaves the array marked as out of sync. What was promised before is
+// kept.
 func TestAWriteThatFailsIsToldAndTheArrayStaysMarked(t *testing.T) {
 	for _, level := range []int{1, 5, 10} {
 		for _, bitmap := range []bool{false, true} {
@@ -611,7 +614,7 @@ func TestOfTwoArraysOverOneMemberOneIsWritten(t *testing.T) {
 	}
 }
 
-// What cannot be written as the kernel would have it is read-only, and says why.
+// If an array cannot be written as the kernel would have it, it is read-only and says why.
 func TestOnlyAnArrayInGoodOrderIsWritable(t *testing.T) {
 	super := func(change func(b []byte)) func(k kind, disks [][]byte) {
 		return func(k kind, disks [][]byte) {

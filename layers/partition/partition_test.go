@@ -16,7 +16,6 @@ import (
 
 type part = testtable.Part
 
-// find reads the only table of a disk.
 func find(t *testing.T, disk []byte, sector int64) *Table {
 	t.Helper()
 	tables, err := Find(bytes.NewReader(disk), int64(len(disk)), sector)
@@ -257,8 +256,8 @@ func TestATableThatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
-// FuzzFind puts boot records, a GPT header and GPT entries on a disk. Checksums are made right, so that
-// what is behind them is reached.
+// FuzzFind puts boot records, a GPT header and GPT entries on a disk. It makes the checksums right, so that what is
+// behind them is reached.
 func FuzzFind(f *testing.F) {
 	disk := make([]byte, 64<<10)
 	testtable.GPT(disk, 512, part{Number: 1, First: 40, Count: 20}, part{Number: 2, First: 60, Count: 20})

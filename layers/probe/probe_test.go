@@ -266,7 +266,7 @@ d1 image: member 1 of MD array lab:m (raid1, superblock 1.2)
 func TestARefusalSaysWhatWasFoundInstead(t *testing.T) {
 	probe(Options{}, mbr([]byte("hsqs"), nil)).refuses(t, "d0: no PV: MBR partition table; d0 (partition 1): squashfs file system; d0 (partition 2): empty device")
 	probe(Options{}, stripes(1, nil, 3)[0]).refuses(t, "MD array lab:s1: too many members are missing: raid5 with 3 places, without [1")
-	// Of two members of one array, it is said once.
+	// Of two members of one array, the message comes once.
 	probe(Options{}, stripes(1, nil, 4)[:2]...).refuses(t, "MD array lab:s1: too many members are missing")
 	damaged := gpt(512, pv(mib))
 	damaged[512+60] ^= 1
@@ -278,7 +278,7 @@ func TestARefusalSaysWhatWasFoundInstead(t *testing.T) {
 	luks := put(mib, map[int64][]byte{0: []byte("LUKS\xba\xbe\x00\x02")})
 	probe(Options{}, luks).refuses(t, "d0: not a bare PV: it is a LUKS2 container")
 	probe(Options{}, mbr(luks)).refuses(t, "d0 (partition 1): not a bare PV: it is a LUKS2 container")
-	// What nothing is found on is left to lvm2 to describe.
+	// Where nothing is found, it is left to lvm2 to describe the device.
 	probe(Options{}, make([]byte, mib)).finds(t, []string{"d0"})
 }
 
@@ -306,7 +306,7 @@ func TestATableBesideAPVCountsForNothingIfItsPartitionsHoldNothing(t *testing.T)
 	probe(Options{}, b).finds(t, []string{"d0"})
 	testtable.MBR(b, part{Number: 1, First: 4096, Count: 2048, Kind: 0x83})
 	probe(Options{}, b).finds(t, []string{"d0"}, "whose partitions hold nothing")
-	// A PV made on a disk with a GPT, of which it overwrote the header.
+	// A PV was made on a disk with a GPT. It overwrote the header of the GPT.
 	b = gpt(512, []byte("hsqs"))
 	copy(b[512:], pv(4 * mib)[512:1024])
 	probe(Options{}, b).finds(t, []string{"d0"}, "of which the backup is left")
@@ -394,7 +394,7 @@ func TestAPVAtAnOffsetOfAPartOfSomethingElseIsReadOnly(t *testing.T) {
 	}
 }
 
-// reversed is a container of the tests: a magic, and then all bytes the other way round.
+// reversed is a container for the tests: a magic, and then all bytes in reverse order.
 type reversed struct {
 	mapping.Device
 	size   int64
@@ -457,7 +457,7 @@ func TestLayersPlugIn(t *testing.T) {
 	probe(opts, locked, pv(mib)).finds2(t, []string{"d1"}, "d0: locked (reversed)")
 }
 
-// finds2 is finds where something else was refused.
+// finds2 is finds for a case in which something else was refused.
 func (r *Result) finds2(t *testing.T, want []string, refused string) {
 	t.Helper()
 	if len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Err.Error(), refused) {

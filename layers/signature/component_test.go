@@ -180,8 +180,7 @@ func TestAPVLabelIsNotBelievedOnAComponentAndNoPVIsTakenForOne(t *testing.T) {
 	}
 }
 
-// The superblock that the whole disk shows as its own is found from the partition that it
-// belongs to.
+// The whole disk shows the superblock as its own. It is found from the partition that it belongs to.
 func TestASuperblockInTheLastPartitionIsThePartitions(t *testing.T) {
 	const start = 1 << 20
 	disk := make([]byte, diskSize)

@@ -33,7 +33,7 @@ func names(t *testing.T, disk []byte) []string {
 	return list
 }
 
-// What the tools at hand make is recognised by what they really write.
+// The tools at hand really write what is to be recognised.
 func TestWhatRealToolsMakeIsRecognised(t *testing.T) {
 	testenv.Long(t)
 	for _, c := range []struct {

@@ -80,7 +80,7 @@ func (f *cutFile) change(p []byte, off int64) {
 		panic("written beyond the end")
 	}
 	copy(f.data[off:], p)
-	// What a disk does as a whole is a sector.
+	// A disk writes a sector as a whole, and nothing larger.
 	for first := off / sectorSize * sectorSize; first < off+int64(len(p)); first += sectorSize {
 		end := min(first+sectorSize, f.Size())
 		f.steps = append(f.steps, step{off: first, data: bytes.Clone(f.data[first:end])})
@@ -113,7 +113,8 @@ func (f *cutFile) Sync() error {
 	return nil
 }
 
-// cut is the file after a power cut behind the first n steps: what was flushed is there, and of the rest whatever may be.
+// cut is the file after a power cut behind the first n steps: what was flushed is there, and of the rest anything may
+// be.
 func (f *cutFile) cut(n int) []byte {
 	flushed := 0
 	for i, s := range f.steps[:n] {
@@ -168,8 +169,8 @@ type moment struct {
 	flushed bool
 }
 
-// possible is what the disk may hold after a cut behind n steps: what it held when it was last flushed, or later, up to
-// the end of the change that was under way.
+// possible is what the disk may hold after a cut behind n steps. That is what it held when it was last flushed, or
+// later, up to the end of the change that was under way.
 func possible(moments []moment, n int) (out [][]byte) {
 	for i, m := range moments {
 		if m.flushed && m.n <= n {
@@ -230,8 +231,8 @@ func release(t testing.TB, w *writable) {
 	}
 }
 
-// cutEverywhere makes changes, and then cuts the power behind every step. judge gets the image that is left after each
-// of the cuts, and what its disk holds.
+// cutEverywhere makes changes, and then cuts the power behind every step. judge gets the image that each cut leaves,
+// and what the disk in it holds.
 func cutEverywhere(t *testing.T, image []byte, opts Options, changes int, judge func(n int, after, disk []byte)) {
 	t.Helper()
 	f := newCutFile(image)
@@ -265,7 +266,7 @@ func cutFrom(t *testing.T, f *cutFile, w *writable, opts Options, changes int, j
 	each := max(1, len(f.steps)/400)
 	var cuts []int
 	for n := range len(f.steps) + 1 {
-		// Flushes, and what comes right before and after one, are where it matters.
+		// The steps around a flush are where it matters: all of them are tried.
 		if near := f.steps[max(0, n-2):min(n+2, len(f.steps))]; slices.ContainsFunc(near, func(s step) bool { return s.data == nil }) {
 			cuts = append(cuts, n)
 		} else if rand.IntN(each) == 0 {

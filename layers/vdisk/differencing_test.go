@@ -501,8 +501,8 @@ func TestLoopsOfDifferencingImagesEnd(t *testing.T) {
 }
 
 func TestWhatAParentSaysOfItselfIsNotAsked(t *testing.T) {
-	// The disk in a fixed VHD, and a raw one, may begin as an image of another format does: whoever writes the
-	// disk is not to choose files of the host.
+	// The disk in a fixed VHD, and a raw one, may begin as an image of another format does. Whoever writes the disk
+	// must not choose files of the host by that.
 	w := newWorkshop(t)
 	evil := make([]byte, 1<<20)
 	copy(evil, sampleQcow2()[:512])

@@ -34,7 +34,7 @@ func TestADifferencingVHDIsWrittenSectorBySector(t *testing.T) {
 		if !bytes.Equal(base, disk(3<<20, 4)) {
 			t.Fatal("what lies beneath was written")
 		}
-		// What was not written is still that of the disk beneath.
+		// Where nothing was written, the bytes are still those of the disk beneath.
 		for at := range base {
 			base[at] ^= 0xff
 		}

@@ -12,7 +12,7 @@ import (
 	"lvm2fs/mapping"
 )
 
-// An image with a snapshot, and with clusters that are compressed, and all of it once more beneath.
+// An image has two snapshots inside. Neither changes by writes, holes or power cuts.
 func TestSnapshotsInsideOfAnImageKeepTheirBytes(t *testing.T) {
 	testenv.Long(t)
 	for _, options := range []string{"", "compat=0.10", "cluster_size=512", "cluster_size=4k,refcount_bits=8"} {
@@ -55,7 +55,7 @@ func TestSnapshotsInsideOfAnImageKeepTheirBytes(t *testing.T) {
 				}
 			}
 			same(w.bytes("image"))
-			// QEMU goes back, gives a snapshot up, and goes on: nothing was shared that should not be.
+			// QEMU goes back, gives a snapshot up, and goes on. Nothing may be shared that should not be.
 			w.img("snapshot", "-d", "one", "image")
 			w.io("image", "write -P 8 1M 1M")
 			w.img("snapshot", "-a", "two", "image")
@@ -154,7 +154,7 @@ func TestTheTableOfReferenceCountsGrows(t *testing.T) {
 	}
 }
 
-// A power cut while that table grows: the image is made such that little is missing.
+// The power is cut while that table grows. The image is made so that little is missing until then.
 func TestAPowerCutWhileTheTableOfReferenceCountsGrows(t *testing.T) {
 	testenv.Long(t)
 	w := newWorkshop(t)
@@ -274,7 +274,7 @@ func TestFeaturesThatAWriteWouldMakeWrongAreTakenBack(t *testing.T) {
 	release(t, m)
 }
 
-// What the marks say is held against the counts: a cluster that two entries lead to is not written.
+// The marks in entries are compared with the counts. A cluster that two entries lead to is not written.
 func TestClustersWhoseCountsAreWrongAreNotWritten(t *testing.T) {
 	w := newWorkshop(t)
 	w.make("image", "qcow2", true)

@@ -61,8 +61,8 @@ func (e logEntry) bytes(fileSize int64) []byte {
 	return b
 }
 
-// withLog is an image whose log, of 1 MiB at byte 1 MiB as QEMU makes it, begins with entries at a place and
-// goes on at its start.
+// withLog is an image whose log has entries from a place on, round its end to its start. The log has 1 MiB at byte 1
+// MiB, as QEMU makes it.
 func withLog(t *testing.T, image []byte, place int, entries ...logEntry) []byte {
 	t.Helper()
 	const mib = 1 << 20
@@ -86,7 +86,7 @@ func withLog(t *testing.T, image []byte, place int, entries ...logEntry) []byte 
 
 func page(c byte) []byte { return bytes.Repeat([]byte{c}, 4096) }
 
-// What is only in the log is read as QEMU reads it after it has replayed the log.
+// Some bytes are only in the log. They are read as QEMU reads them after it has replayed the log.
 func TestALogIsReplayedAsQEMUReplaysIt(t *testing.T) {
 	testenv.Long(t)
 	const mib = 1 << 20

@@ -84,7 +84,7 @@ func TestWhatIsNotWrittenOfADifferencingVHDXStaysBeneath(t *testing.T) {
 	}
 }
 
-// There are more commits than have room in the log, which begins anew.
+// There are more commits than the log has room for, so it begins anew.
 func TestPowerCutsWhereTheLogOfAVHDXBeginsAnew(t *testing.T) {
 	testenv.Long(t)
 	base, image, want := chainVHDX(512, 1<<20)
@@ -171,7 +171,7 @@ func TestTheHeadersOfAVHDXSayThatItWasWritten(t *testing.T) {
 	}
 }
 
-// A log that a crash has left is in the file before anything else is written to it, but not before.
+// A crash has left a log. It is replayed into the file before anything else is written there, and not earlier.
 func TestALogIsReplayedBeforeTheFirstWrite(t *testing.T) {
 	const mib = 1 << 20
 	b := sampleVHDX()

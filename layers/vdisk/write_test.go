@@ -115,8 +115,8 @@ func TestRandomWritesAreWhatQEMUReads(t *testing.T) {
 	}
 }
 
-// judgedStates is how many of the states that power cuts leave of an image of each kind QEMU judges; LVM2FS_CUT_STATES
-// says how many instead.
+// judgedStates is how many of the states that power cuts leave QEMU judges, for an image of each kind.
+// LVM2FS_CUT_STATES sets another number.
 func judgedStates() int {
 	if n, err := strconv.Atoi(os.Getenv("LVM2FS_CUT_STATES")); err == nil {
 		return n
@@ -174,7 +174,8 @@ func (w workshop) checkLeaks(name, kind string) {
 	}
 }
 
-// A write that fails leaves each byte that it was about as it was or as it should become, and all others as they were; and so it goes on.
+// After a write that fails, each byte it was about is as it was or as it should become, and all others are as they
+// were. The same holds for what follows.
 func TestAWriteThatFailsHarmsNothingElseOfAnImage(t *testing.T) {
 	testenv.Long(t)
 	for _, kind := range made {

@@ -156,7 +156,7 @@ func TestAFullFileSystemStopsTheRunUntilThereIsSpace(t *testing.T) {
 	}
 }
 
-// What a stopped run has left is taken off what the next one needs.
+// What a stopped run has left counts: the next run needs that much less space.
 func TestSpaceNeededIsWhatIsStillToDo(t *testing.T) {
 	d := newTestDir(t)
 	v := newVolume(computed(8 * mib))
@@ -166,7 +166,7 @@ func TestSpaceNeededIsWhatIsStillToDo(t *testing.T) {
 		t.Errorf("Need is %d, %v", n, err)
 	}
 	j := d.job(v)
-	j.Identity.Seqno++ // starts afresh, in the blocks of the old
+	j.Identity.Seqno++ // the job starts afresh, in the blocks of the old file
 	afresh, err := j.Need()
 	if err != nil || afresh > n+64*kib || afresh < n-64*kib {
 		t.Errorf("Need is %d, %v; starting afresh it is %d", n, err, afresh)

@@ -81,7 +81,7 @@ func TestAFolderThatIsALinkIsNotEntered(t *testing.T) {
 	}
 }
 
-// A folder that is replaced while files are written to it gets no file in its new place.
+// Files are written to a folder, and a link takes its place meanwhile. No file goes where the link leads.
 func TestAFolderThatIsReplacedByALinkKeepsItsFiles(t *testing.T) {
 	d := newTestDir(t)
 	for _, name := range []string{"vg", "elsewhere"} {

@@ -212,7 +212,7 @@ func TestAHoleOfAnImageIsNotRead(t *testing.T) {
 	}
 }
 
-// Seeking in a file finds no data behind its end either, which is no hole.
+// Seeking finds no data behind the end of a file either, but that is no hole.
 func TestWhatIsCutOffFromAnImageIsLost(t *testing.T) {
 	d := newTestDir(t)
 	v := newFileVolume(t, t.TempDir(), 0, newVolume(data(8*mib)))
@@ -359,7 +359,7 @@ func TestARunThatIsStoppedIsGoneOnWith(t *testing.T) {
 	}
 }
 
-// stopped does two or three MiB of a job.
+// stopped runs a job, which is stopped after two or three MiB.
 func stopped(t *testing.T, v *testVolume, j *Job) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())

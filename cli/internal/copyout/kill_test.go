@@ -39,8 +39,8 @@ func (k *killer) before(op, name string) error {
 	return nil
 }
 
-// lose makes the file in the making what it is after the kill: what was synced, and
-// garbage wherever no note says that it was.
+// lose makes the file in the making what it is after the kill: it holds what was synced, and garbage wherever no note
+// says that the bytes were synced.
 func (k *killer) lose(t *testing.T) {
 	name := "lv.part"
 	f, err := os.OpenFile(filepath.Join(k.d.path, name), os.O_RDWR, 0)
@@ -72,7 +72,7 @@ func (k *killer) lose(t *testing.T) {
 	}
 }
 
-// newFastDir is a directory in memory where there is one, for many syncs.
+// newFastDir is a directory in memory, where the system has one: the test syncs often.
 func newFastDir(t *testing.T) *testDir {
 	t.Helper()
 	path, err := os.MkdirTemp("/dev/shm", "copyout")
@@ -83,7 +83,7 @@ func newFastDir(t *testing.T) *testDir {
 	return openTestDir(t, path)
 }
 
-// check holds the names that mean something against the volume.
+// check compares the volume with each file whose name promises something.
 func (k *killer) check(t *testing.T, v *testVolume) {
 	t.Helper()
 	for _, name := range []string{"lv", "lv.partial"} {

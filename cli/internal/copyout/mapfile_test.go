@@ -84,7 +84,7 @@ func TestAMapThatIsNotWholeIsRefused(t *testing.T) {
 	}
 }
 
-// endless is a text that starts and then repeats lines, each of which it makes anew.
+// endless is a text: a start, and then lines without end, each made anew.
 type endless struct {
 	start string
 	line  func(i int) string

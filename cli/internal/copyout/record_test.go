@@ -166,7 +166,7 @@ func TestAFinishedFileIsReplacedIfAskedFor(t *testing.T) {
 	d.wantNames("lv")
 }
 
-// Others could change what is in such a folder, so nothing in it will be believed.
+// Others could change what is in such a folder. A record there would not be believed, so none is left.
 func TestNoRecordIsLeftWhereItWouldNotBeBelieved(t *testing.T) {
 	d := newTestDir(t)
 	if err := os.Chmod(d.path, 0o777); err != nil {

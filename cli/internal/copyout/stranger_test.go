@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// forge lays out what an earlier run of j would have left, with bytes that are not the
-// volume's and a note that calls all of them good.
+// forge lays out the files of an earlier run of j. The bytes are not the volume's, and a note calls all of them good.
 func (d *testDir) forge(j *Job, file, note string) {
 	d.t.Helper()
 	d.write(file, bytes.Repeat([]byte("FORGED!\n"), int(j.Identity.Size/8)))
@@ -23,7 +22,7 @@ func (d *testDir) forge(j *Job, file, note string) {
 	d.write(note, b.Bytes())
 }
 
-// What another user can have written, or moved to where it is, is no earlier work.
+// Another user can have written a file, or moved it to where it is. Such a file is no earlier work.
 func TestWhatAStrangerCanChangeIsMadeAnew(t *testing.T) {
 	mode := func(name string, mode os.FileMode) func(dir string) error {
 		return func(dir string) error { return os.Chmod(filepath.Join(dir, name), mode) }
@@ -81,7 +80,7 @@ func TestWhatAStrangerCanChangeIsMadeAnew(t *testing.T) {
 	}
 }
 
-// How much of it there is to read would be the stranger's choice.
+// The length of the rest of a note would be the choice of the stranger who wrote it.
 func TestOnlyTheHeaderOfAStrangersNoteIsRead(t *testing.T) {
 	d := newTestDir(t)
 	v := newVolume(data(kib))
@@ -98,7 +97,7 @@ func TestOnlyTheHeaderOfAStrangersNoteIsRead(t *testing.T) {
 	d.wantFile("lv", v.bytes)
 }
 
-// In a folder like /tmp, others can make files but not move this user's.
+// In a folder like /tmp others can make files, but cannot move this user's.
 func TestOwnWorkInAStickyFolderIsGoneOnWith(t *testing.T) {
 	d := newTestDir(t)
 	if err := os.Chmod(d.path, 0o777|os.ModeSticky); err != nil {
@@ -136,7 +135,7 @@ func TestAPartialFileThatAStrangerCanChangeIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A file that is put in the place of the one in the making does not get the final name.
+// Somebody puts a file in the place of the one in the making. It does not get the final name.
 func TestAFileThatIsPutInPlaceOfThePartIsNotTakenForIt(t *testing.T) {
 	d := newTestDir(t)
 	v := newVolume(computed(kib))

@@ -54,7 +54,7 @@ func TestAStreamEndsBeforeTheFirstLostByte(t *testing.T) {
 	}
 }
 
-// A disk that fails once and then reads is no loss.
+// A disk may fail once and then read. Nothing is lost then.
 func TestAStreamGoesOnAfterAReadThatFailsOnce(t *testing.T) {
 	v := newVolume(data(4 * mib))
 	v.bad = Ranges{{mib + 512, mib + 1024}}
@@ -68,7 +68,7 @@ func TestAStreamGoesOnAfterAReadThatFailsOnce(t *testing.T) {
 	if n, err := Stream(&b, v, nil); err != nil || n != v.Size() || !bytes.Equal(b.Bytes(), v.bytes) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	// Whole buffers again, after the one that failed.
+	// After the buffer that failed, whole buffers are read again.
 	if reads > 25 {
 		t.Errorf("%d reads", reads)
 	}

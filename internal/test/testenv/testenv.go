@@ -30,8 +30,8 @@ func Required() bool {
 	return os.Getenv("CI") == "true"
 }
 
-// Without says whether whoever runs the tests has said that a thing is not to be had here, by naming it in
-// LVM2FS_WITHOUT: images, states, found, vm. Then tests that need it are skipped in any case.
+// Without says whether LVM2FS_WITHOUT names a thing: images, states, found, vm. Whoever runs the tests names there
+// what is not to be had here. Tests that need it are then skipped in any case.
 func Without(name string) bool {
 	return slices.Contains(strings.Fields(os.Getenv("LVM2FS_WITHOUT")), name)
 }
@@ -106,8 +106,8 @@ func root() error {
 	return nil
 }
 
-// NeedTools is for tests that run other programs. Those of the administrator are found
-// too where the PATH of an ordinary user lacks them.
+// NeedTools is for tests that run other programs. The PATH of an ordinary user may lack those of the administrator;
+// they are found all the same.
 func NeedTools(t testing.TB, names ...string) {
 	t.Helper()
 	need(t, tools(names...))

@@ -104,8 +104,8 @@ func All(t testing.TB) []*Case {
 	return in(t, folders()...)
 }
 
-// Images is All without the states: of those lvm2 reports what became of them when it had activated
-// them, and some disks are blank.
+// Images is All without the states. Of the states lvm2 reports what became of them once they were active, and some of
+// their disks are blank.
 func Images(t testing.TB) []*Case {
 	t.Helper()
 	if testing.Short() {
@@ -204,8 +204,7 @@ func (c *Case) UnpackTo(t testing.TB, dir string) []string {
 	return paths
 }
 
-// Tree is the files that a mount of the case shows, in order: every LV that the kernel
-// has a block device of.
+// Tree is the files that a mount of the case shows, in order: one for every LV of which the kernel has a block device.
 func (c *Case) Tree() (files []string) {
 	for i := range c.LVs {
 		if lv := &c.LVs[i]; lv.Expect != Pool && lv.Expect != Absent {
@@ -216,8 +215,8 @@ func (c *Case) Tree() (files []string) {
 	return files
 }
 
-// PerhapsInTree is the files that a mount may show besides those of Tree: the LVs that lvm2 lists and
-// does not activate. Opening them tells why, or what is there of them is read.
+// PerhapsInTree is the files that a mount may show besides those of Tree: the LVs that lvm2 lists and does not
+// activate. Opening one either tells why, or reads what is there.
 func (c *Case) PerhapsInTree() (files []string) {
 	for i := range c.LVs {
 		if lv := &c.LVs[i]; lv.Expect == Absent {

@@ -1,7 +1,7 @@
 package testimages
 
-// notRead are the cases of which not every LV is read as the kernel read it, and why. Of these an LV may
-// be refused, but never be wrong.
+// notRead are the cases with LVs that are not all read as the kernel read them, and why. Such an LV may be refused,
+// but is never wrong.
 var notRead = map[string]string{
 	"md-raid5-growold": "a reshape of an array with superblocks 0.90 keeps part of it in a backup file, of which nothing on the disks tells",
 	"missing-returned": "PVs that lvm2 has flagged as MISSING are back, and are read only by who says that they are whole",

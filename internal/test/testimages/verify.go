@@ -11,8 +11,8 @@ import (
 	"sort"
 )
 
-// ErrWrong is wrapped by the error of Verify where the reader gave something else than
-// the kernel did. Other errors are those of a reader that refused.
+// ErrWrong is wrapped by the error of Verify where the reader gave something else than the kernel. Any other error
+// means that the reader refused.
 var ErrWrong = errors.New("not as the kernel read it")
 
 // Verify reads all of r, which has size bytes, and says how it differs from what the
@@ -47,8 +47,8 @@ func (lv *LV) Verify(r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// readAround fills p with the bytes at off, with zeros where the kernel could not read;
-// there r must fail, at both ends of each lost range, and elsewhere it must not.
+// readAround fills p with the bytes at off, and with zeros where the kernel could not read. There r must fail, at both
+// ends of each lost range; elsewhere it must not fail.
 func (lv *LV) readAround(r io.ReaderAt, p []byte, off int64) error {
 	end := off + int64(len(p))
 	clear(p)

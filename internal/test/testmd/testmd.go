@@ -226,9 +226,9 @@ func Sum090(b []byte, order binary.ByteOrder) {
 	order.PutUint32(b[4*38:], uint32(sum)+uint32(sum>>32))
 }
 
-// Set is the disks of an array, in the order of their places, in good order: one role for each. data is
-// what the array holds; parity and copies are made of it. Level 1, 0, -1 (linear), 4, 5 and 6
-// (left-symmetric), and 10 (two near copies) are known. Each disk has size bytes.
+// Set is the disks of an array in good order, one for each role, in the order of their places. The array holds data;
+// Set makes parity and copies of it. It knows levels 1, 0, -1 (linear), 4, 5 and 6 (left-symmetric), and 10 (two near
+// copies). Each disk has size bytes.
 func Set(m Member, size int64, data []byte) [][]byte {
 	if m.Roles == nil {
 		for i := range m.Disks {

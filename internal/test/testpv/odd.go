@@ -11,8 +11,8 @@ type OddText struct {
 	Text string
 	// LVM is what lvm2 2.03.16 makes of it: Refused, or each LV with its number of extents, by name.
 	LVM string
-	// Ours is what is to be made of it here, where that differs: an LV that is shown but cannot be opened
-	// has a "!" behind its name.
+	// Ours is what we make of it, where that differs from LVM. An LV that is shown but cannot be opened has a "!"
+	// behind its name.
 	Ours string
 	// Said is in a warning; "" for none at all.
 	Said string
@@ -41,8 +41,8 @@ func OddDisks(text string) []*Disk {
 	return disks
 }
 
-// OddTexts are what was tried against lvm2: keys and sections that occur twice, are missing, misspelt or of
-// another type; names that are keys; UUIDs that are not unique.
+// OddTexts are what was tried against lvm2. Keys and sections occur twice, are missing, are misspelt or have another
+// type; names are keys; UUIDs are not unique.
 func OddTexts() []OddText {
 	const (
 		both      = "alpha 3 beta 5"

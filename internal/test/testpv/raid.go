@@ -10,9 +10,8 @@ import (
 	"strings"
 )
 
-// RAID is an LV, lv of a VG, with a leg on each of as many disks. Its contents are zeros, and so are
-// parity and copies: all is in sync. Beside it the VG has an LV plain of the same size, which is striped, or
-// linear instead of raid1.
+// RAID is an LV, lv of a VG, with a leg on each of as many disks. It holds zeros, and so do parity and copies, so all
+// is in sync. Beside it the VG has an LV plain of the same size: linear instead of raid1, else striped.
 type RAID struct {
 	VG      string
 	Type    string // "raid0", "raid1", "raid4", "raid5_ls", "raid6_zr", "raid10"

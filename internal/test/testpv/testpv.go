@@ -1,5 +1,5 @@
-// Package testpv makes small PVs in memory, for tests. It writes labels and metadata
-// areas by code of its own, so that the decoders are not tested against themselves.
+// Package testpv makes small PVs in memory, for tests. It has its own code to write labels and metadata areas, so that
+// the decoders are not tested against themselves.
 package testpv
 
 import (
@@ -106,7 +106,8 @@ func (d *Disk) Extent(n, size int) []byte {
 	return d.Bytes[DataStart+n*size : DataStart+(n+1)*size]
 }
 
-// Change changes the bytes at off in extent n, of size bytes, while others use the disk, and by no claim: as another program would.
+// Change changes the bytes at off in extent n, of size bytes, while others use the disk. As another program would, it
+// does so without a claim.
 func (d *Disk) Change(n, size, off int, p []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

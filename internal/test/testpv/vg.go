@@ -102,7 +102,8 @@ func (vg VG) Disks() []*Disk {
 	return disks
 }
 
-// LargeDisk is the disk of a VG with one PV, whose metadata may be of any length: they lie behind the extents, which are zeros.
+// LargeDisk is the disk of a VG with one PV. The metadata lie behind the extents, which are zeros, and may be of any
+// length.
 func (vg VG) LargeDisk() *Disk {
 	text := vg.Text()
 	area := int64(DataStart + vg.PVExtents*ExtentSize)

@@ -32,8 +32,8 @@ type testCache struct {
 	origin    int // bytes
 }
 
-// metadata is the superblock, in block 0; the root of the array of mappings, its one block; and the same
-// for the bitset of version 2.
+// metadata is the superblock in block 0, and the root of the array of mappings with its one block. With version 2 the
+// bitset has the same.
 func (c testCache) metadata() memory {
 	le := binary.LittleEndian
 	m := make(memory, 5*pdata.BlockSize)
@@ -116,7 +116,7 @@ func openUnplugged(t *testing.T, c testCache, mode CacheMode, u *unplugged) *Cac
 	return openTestCache(t, c, mode, u.volume(cacheMeta), u.volume(cacheData), u.volume(cacheOrigin))
 }
 
-// someCache has runs of blocks, single ones, unmapped ones, and a last block that is half beyond the origin.
+// someCache has runs of blocks, single ones and unmapped ones. Half of its last block is beyond the origin.
 func someCache(version, flags uint32) testCache {
 	return testCache{blockSize: 4096, mapped: map[int]int{0: 3, 1: 4, 2: 5, 5: 0, 6: 9, 7: 15, 8: 7}, version: version, flags: flags, count: 10, origin: 15*4096 + 1536}
 }
@@ -167,9 +167,9 @@ func TestACacheThatIsWrittenIsAFlatRunOfBytesInBothCopies(t *testing.T) {
 	}
 }
 
-// TestAPowerCutWhileACacheIsWritten cuts the power behind every step of a number of writes and flushes.
-// The kernel then finds a cache of which nothing has changed, or one that it writes back before it does
-// anything else: in both cases each byte is what it was at the last flush, or what was written later.
+// TestAPowerCutWhileACacheIsWritten cuts the power behind every step of a number of writes and flushes. The kernel
+// then finds a cache of which nothing has changed, or one that it writes back before anything else. In both cases each
+// byte is what it was at the last flush, or what was written later.
 func TestAPowerCutWhileACacheIsWritten(t *testing.T) {
 	for name, w := range writableCaches {
 		t.Run(name, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestAPowerCutWhileACacheIsWritten(t *testing.T) {
 				if clean && !(bytes.Equal(after[cacheData], u.before[cacheData]) && bytes.Equal(after[cacheOrigin], u.before[cacheOrigin])) {
 					t.Fatalf("cut at %d: there are writes, and the flag for an orderly shutdown is set", n)
 				}
-				// What the kernel takes for dirty it writes back; what it does not was not written.
+				// The kernel writes back what it takes for dirty. What it does not take for dirty was not written.
 				origin := after[cacheOrigin]
 				for store, block := range w.cache.mapped {
 					if !clean {
@@ -216,7 +216,7 @@ func TestACacheWhoseMetadataCannotBeWrittenIsNotWritten(t *testing.T) {
 		u.fail = -1
 		change(t, v, contents)
 		checkVolume(t, v, contents, never)
-		// After a flush that failed, the system takes what it could not write for written.
+		// After a flush that failed, the system takes for written what it could not write.
 		again := u.steps[allowed:]
 		if len(again) < 2 || again[0].disk != cacheMeta || again[0].data == nil || again[1].disk != cacheMeta || again[1].data != nil {
 			t.Errorf("with %d steps done before, the superblock was not written and flushed again", allowed)

@@ -45,8 +45,8 @@ python3 /tmp/states.py $disk >/out/sums
 dmesg >/out/dmesg
 `
 
-// The real kernel takes what a power cut has left of an integrity layer for what we take it for, finds no block that does
-// not match, goes on writing it, and we read that.
+// The real kernel takes what a power cut has left of an integrity layer for the same as we do, and finds no block that
+// does not match. It goes on writing, and we read that.
 func TestTheKernelTakesWhatAPowerCutLeavesOfIntegrityLayers(t *testing.T) {
 	vm := testenv.NeedVM(t)
 	const states = 15 // of each kind

@@ -94,8 +94,7 @@ func (d *integrityDisk) open(t *testing.T) mapping.Volume {
 	return v
 }
 
-// checkReads wants the bytes of want, or where it is nil a failure, block by block and in
-// longer reads.
+// checkReads reads block by block and in longer reads. It wants the bytes of want, and a failure where want is nil.
 func checkReads(t *testing.T, v mapping.Volume, want [][]byte) {
 	t.Helper()
 	size := int(v.Size()) / len(want)
@@ -152,7 +151,7 @@ func TestDataThatDoNotMatchTheirTagFail(t *testing.T) {
 	}
 }
 
-// Reads that are long enough to be checked by several goroutines, over pieces.
+// Reads are long enough to be checked by several goroutines, over pieces.
 func TestOfALongReadTheBytesBeforeTheFirstBadBlockAreGood(t *testing.T) {
 	for _, hash := range []string{"crc32c", "sha256"} {
 		t.Run(hash, func(t *testing.T) { testALongRead(t, hash) })

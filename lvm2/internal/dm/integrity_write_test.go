@@ -86,7 +86,7 @@ func checkBytes(t *testing.T, v mapping.Volume, want memory) {
 	}
 }
 
-// checkInPlace wants what is in place to be contents, with tags that fit and nothing in the journal.
+// checkInPlace wants contents to be in place, with tags that fit, and nothing in the journal.
 func (d *integrityDisk) checkInPlace(t *testing.T, data, meta, contents memory) {
 	t.Helper()
 	if !bytes.Equal(data, contents) {
@@ -161,8 +161,8 @@ func TestAPowerCutWhileAnIntegrityLayerIsWritten(t *testing.T) {
 	}
 }
 
-// The sectors that a power cut has left of a section are of the round that comes next. Were the section written over in that
-// round, another cut could leave one of both.
+// A power cut has left sectors of a section that are of the round that comes next. If that round wrote the section
+// over, another cut could leave a mixture of both.
 func TestAPowerCutAfterOneThatLeftAPartOfASection(t *testing.T) {
 	testenv.Long(t)
 	for _, sections := range []int64{1, 3} {
@@ -415,7 +415,7 @@ func TestALayerWhoseWayOfWritingIsNotKnownIsReadOnly(t *testing.T) {
 	}
 }
 
-// Bits that a crash has left are for the kernel, which computes the tags there from the data as they are.
+// Bits that a crash has left stay for the kernel. It computes the tags there from the data as they are.
 func TestBitsThatACrashHasLeftStay(t *testing.T) {
 	d := integrityKind{IntegrityBitmap, 512, 1, "crc32c"}.disk(40)
 	d.meta[24] = integrityDirtyBitmap

@@ -29,8 +29,8 @@ func (h history) note(f *family, n int, flushed int) {
 	}
 }
 
-// possible is what a volume may hold after a cut behind n steps: what it held when it was last flushed, or later, up to the end
-// of the change that was under way.
+// possible is what a volume may hold after a cut behind n steps. That is what it held when it was last flushed, or
+// later, up to the end of the change that was under way.
 func possible(moments []moment, n int) []memory {
 	var out []memory
 	for i, m := range moments {
@@ -114,8 +114,8 @@ type writtenTo[F, H any] interface {
 	reopen(t *testing.T, disks []memory, h H, n int) F
 }
 
-// cutEverywhere cuts the power after each step of u, which h tells of. After every so-manieth cut there are as many changes
-// in what it left, and those are cut in some places again.
+// cutEverywhere cuts the power after each step of u, of which h tells. At every n-th of them, n being every, it
+// also makes changes to what the cut left, and cuts those in again places.
 func cutEverywhere[F writtenTo[F, H], H any](t *testing.T, f F, u *unplugged, h H, every, changes, again int) {
 	t.Helper()
 	cuts := 0
@@ -188,8 +188,8 @@ func (d failing) PunchHole(off, n int64) error {
 
 func (d failing) Sync() error { return d.fails() }
 
-// A write that fails leaves each byte that it was about as it was or as it should become, and all others as they were, here and on disk;
-// and so it goes on.
+// After a write that fails, each byte it was about is as it was or as it should become, and all others are as they
+// were, here and on disk. The same holds for what follows.
 func TestAWriteThatFailsHarmsNothingElse(t *testing.T) {
 	testenv.Long(t)
 	for disk := range 3 {
@@ -271,7 +271,7 @@ func TestAWriteThatFailsHarmsNothingElse(t *testing.T) {
 	}
 }
 
-// What a writer that died had not flushed is in the cache of its host: the next one must not build on that.
+// A writer died. What it had not flushed is in the cache of its host, and the next writer must not build on that.
 func TestAPowerCutAfterAWriterDied(t *testing.T) {
 	testenv.Long(t)
 	for range 25 {
@@ -301,7 +301,8 @@ func TestAPowerCutAfterAWriterDied(t *testing.T) {
 	}
 }
 
-// The kernel writes an area as a whole. Power that fails while it does can leave later sectors of it without an earlier one.
+// The kernel writes an area as a whole. If the power fails meanwhile, later sectors of the area may be there without
+// an earlier one.
 func TestEntriesBehindTheEndOfTheTableStayThere(t *testing.T) {
 	f, disks := newFamily(100*testChunk, testStore{testChunk, 200, 0})
 	disks[1] = newStore(200, []redirection{{7, 2}})

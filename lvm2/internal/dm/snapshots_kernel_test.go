@@ -14,7 +14,8 @@ import (
 	"lvm2fs/mapping"
 )
 
-// cutStates is how many states that power cuts left the kernel is shown: count, or as many as LVM2FS_KERNEL_STATES says.
+// cutStates is how many of the states that power cuts left are shown to the kernel: count, or what
+// LVM2FS_KERNEL_STATES says.
 func cutStates(count int) int {
 	if n, err := strconv.Atoi(os.Getenv("LVM2FS_KERNEL_STATES")); err == nil {
 		return n
@@ -22,8 +23,8 @@ func cutStates(count int) int {
 	return count
 }
 
-// shown has the kernel look at states on a disk, and gives the line that it tells of each. list says what is where, a
-// line a state.
+// shown has the kernel look at states on a disk, and returns the line that it tells of each. list says what is where,
+// one line for each state.
 func shown(t *testing.T, script, list, disk string, states int) []string {
 	t.Helper()
 	vm := testenv.NeedVM(t)
@@ -89,7 +90,7 @@ P
 python3 /tmp/states.py $disk >/out/sums
 `
 
-// The real kernel takes what a power cut has left for what we take it for, goes on writing it, and we read that.
+// The real kernel takes what a power cut has left for the same as we do. It goes on writing, and we read that.
 func TestTheKernelTakesWhatAPowerCutLeavesOfOriginsAndSnapshots(t *testing.T) {
 	testenv.NeedVM(t)
 	count := cutStates(60)

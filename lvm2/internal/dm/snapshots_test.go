@@ -42,7 +42,7 @@ func newFamily(originSize int, stores ...testStore) (*family, []memory) {
 	return f, disks
 }
 
-// ram is a disk. It has no lock: who reads what another writes meanwhile is told by the race detector.
+// ram is a disk. It has no lock, so that the race detector tells who reads what another writes meanwhile.
 type ram struct{ *memory }
 
 func (d ram) Claim() error   { return nil }

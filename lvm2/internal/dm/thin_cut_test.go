@@ -144,8 +144,8 @@ func TestThinCheckFindsNothingAfterAPowerCut(t *testing.T) {
 	}
 }
 
-// A write or flush that fails leaves the pool as its last commit, or the next, but for what is written in place; who writes is told, and
-// what was flushed before is there.
+// After a write or flush that fails, the pool is as at its last commit or the next, except for what is written in
+// place. The writer is told, and what was flushed before is there.
 func TestAPoolWhoseDisksFailKeepsWhatWasFlushed(t *testing.T) {
 	testenv.Long(t)
 	for disk := range 2 {
@@ -455,7 +455,7 @@ func TestAPoolThatIsNotRightIsNotWritten(t *testing.T) {
 	}
 }
 
-// With many snapshots there are counts in trees, and one change of a mapping may change many of them.
+// With many snapshots, counts are in trees. One change of a mapping may then change many of them.
 func TestMetadataThatGetFullWithSnapshotsNeverFailACommit(t *testing.T) {
 	testenv.Long(t)
 	f, disks := newThinPool(170, 17_000, 512, 1_000_000, 1)
@@ -499,7 +499,7 @@ func TestMetadataThatGetFullWithSnapshotsNeverFailACommit(t *testing.T) {
 	f.check(t, "opened anew", open)
 }
 
-// Between two of our writers another may write twice, and bring back every number in the superblock.
+// Between two of our writers another may write twice, and so bring back every number in the superblock.
 func TestAPoolIsReadAnewBeforeItIsWritten(t *testing.T) {
 	f, disks := newThinPool(256, 100, 4096, 80_000, 1)
 	session := func(change func(v *thin) error) {

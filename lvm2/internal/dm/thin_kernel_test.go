@@ -49,8 +49,8 @@ P
 python3 /tmp/states.py $disk >/out/sums
 `
 
-// The real kernel takes a pool that a power cut has left for what we take it for, goes on writing all its devices, and
-// we, and thin_check, find it whole after that.
+// The real kernel takes a pool that a power cut has left for the same as we do. It goes on writing all devices; after
+// that we, and thin_check, find the pool whole.
 func TestTheKernelTakesWhatAPowerCutLeavesOfThinPools(t *testing.T) {
 	testenv.NeedVM(t)
 	const (

@@ -81,7 +81,8 @@ func (p *ThinPool) mappings(t *testing.T) mappedTo {
 	return all
 }
 
-// tally says how many chunks of devices, up to their last ones, read as they should: those that are mapped, and those that are not.
+// tally counts the chunks of devices, up to their last ones, that read as they should: mapped ones and unmapped ones.
+// It also counts those that do not.
 type tally struct{ mapped, unmapped, wrong, missing int }
 
 func (a tally) plus(b tally) tally {
@@ -236,8 +237,8 @@ var damageToCompare = [][]string{
 	{"level2 root", "level2 leaf"},
 }
 
-// damaged is the metadata with blocks of kinds damaged, zeroed or with a few bits of them changed, and which; nil if
-// there are none of a kind.
+// damaged is the metadata with blocks of kinds damaged: zeroed, or with a few of their bits changed. It also says
+// which blocks; nil if there are none of a kind.
 func damaged(m memory, uses map[string][]uint64, kinds []string, r *rand.Rand) (memory, []uint64) {
 	m = slices.Clone(m)
 	var hit []uint64
@@ -337,7 +338,7 @@ func (d damagedPool) repaired(t *testing.T, dir string) tally {
 	return sum
 }
 
-// If the superblock is lost and the user names the root that it led to, what was beneath it is put together too.
+// The superblock is lost, and the user names the root that it led to. What was beneath that root is put together too.
 func TestWhatWasBeneathANamedRootIsPutTogetherAgain(t *testing.T) {
 	testenv.Long(t)
 	for _, way := range [][]string{{"level2 root"}, {"level2 inner", "level2 leaf"}, {"level2 root", "level2 root"}, {"level2 root", "metadata index"}} {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// thinBlocks is the metadata of a pool of which only the superblock and what it leads to is in use. The other blocks
-// are what is left of before.
+// thinBlocks is the metadata of a pool. Only the superblock and what it leads to is in use; the other blocks are left
+// from before.
 type thinBlocks struct{ m memory }
 
 func newThinBlocks(blocks int) thinBlocks {
@@ -50,7 +50,8 @@ func (b thinBlocks) details(block int, mapped, transaction uint64) {
 	b.leaf(block, detailsSize, []uint64{7}, []uint64{mapped, transaction, 0})
 }
 
-// The pool has device 8 now, in chunk 0. Device 7 was removed: block 5 is the level 1 that leads to its mappings in block 6.
+// The pool has only device 8 now, in chunk 0. Device 7 was removed; block 5 is the level 1 that leads to its mappings
+// in block 6.
 func removedThin(change func(b thinBlocks)) memory {
 	b := newThinBlocks(16)
 	b.leaf(1, 8, []uint64{8}, []uint64{2})
@@ -107,7 +108,7 @@ func TestOfARemovedThinDeviceOnlyWhatIsCertainIsRead(t *testing.T) {
 	}
 }
 
-// What is kept of chunks does not grow with the number of devices that were removed.
+// The memory for chunks does not grow with the number of devices that were removed.
 func TestOfAThousandRemovedThinDevicesEachIsFound(t *testing.T) {
 	const (
 		devices = 1000

@@ -56,7 +56,7 @@ func (d *unpluggedDisk) change(off int64, p []byte) error {
 	}
 	d.u.fail--
 	copy((*d.memory)[off:], p)
-	// What a disk does as a whole is a sector.
+	// A disk writes a sector as a whole, and nothing larger.
 	for first := off / sector * sector; first < off+int64(len(p)); first += sector {
 		end := min(first+sector, d.Size())
 		d.u.steps = append(d.u.steps, step{d.disk, first, bytes.Clone((*d.memory)[first:end])})
@@ -82,8 +82,8 @@ func (d *unpluggedDisk) Sync() error {
 	return nil
 }
 
-// cut is the disks after a power cut behind the first n steps: what was flushed is there, and of the rest
-// whatever may be.
+// cut is the disks after a power cut behind the first n steps: what was flushed is there, and of the rest anything may
+// be.
 func (u *unplugged) cut(n int) []memory {
 	out := make([]memory, len(u.disks))
 	for i := range out {
@@ -104,9 +104,8 @@ func (u *unplugged) cut(n int) []memory {
 	return out
 }
 
-// cutEverywhere writes to v and flushes it, and then cuts the power behind every step of that. Each byte of what
-// open makes of the disks must be what was flushed last, or what was written later. judge gets the disks,
-// and those bytes.
+// cutEverywhere writes to v and flushes it, and then cuts the power behind every step of that. open reads the disks:
+// each byte must be what was flushed last, or what was written later. judge gets the disks, and those bytes.
 func (u *unplugged) cutEverywhere(t *testing.T, v mapping.Writable, contents memory, open func(after []memory) mapping.Volume, judge func(n int, after []memory, got []byte)) {
 	t.Helper()
 	type moment struct {

@@ -125,7 +125,7 @@ func TestAVDOPageOfAnotherLifeIsEmpty(t *testing.T) {
 	}
 }
 
-// A page that looks empty is a damaged one if blocks are missing that were mapped when the pool was closed.
+// When the pool was closed, more blocks were mapped than are found. So a page that looks empty is a damaged one.
 func TestAVDOPageThatWasDamagedIsNotEmpty(t *testing.T) {
 	for what, damage := range map[string]func(m memory){
 		"leaf zeroed":            func(m memory) { clear(m[67*VDOBlock:][:VDOBlock]) },

@@ -153,9 +153,9 @@ func TestAWritecacheWhoseSuperblockWasLostIsNotOneThatWasNeverActivated(t *testi
 	}
 }
 
-// A writecache has no checksum. A bit of the superblock that is flipped gives an error, or does not show, but for
-// the number of blocks, which says where they begin, and the sequence count, which says what counts. One of
-// an entry may show in the block that it is about, and in the one that it then seems to be about.
+// A writecache has no checksum. A flipped bit of the superblock gives an error or does not show, with two exceptions:
+// the number of blocks says where they begin, and the sequence count says what counts. A flipped bit of an entry may
+// show in the block that the entry is about, and in the one that it then seems to be about.
 func TestAFlippedBitInAWritecacheDoesNotShowOutsideOfWhatItIsAbout(t *testing.T) {
 	failed := 0
 	for at := range writecacheHeaderSize + len(writecacheTable)*WritecacheEntrySize {

@@ -9,7 +9,7 @@ import (
 
 const uuid = "yI4fVH3sBtMqm7ZgD5eNRmuW2LivfRkx"
 
-// disk is a device in memory on which tests lay out structures by the offsets of
+// disk is a device in memory. Tests lay out structures on it by the offsets of
 // docs/format/01-label-and-metadata-area.md, and not by the table of this package.
 type disk []byte
 
