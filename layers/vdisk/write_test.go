@@ -142,7 +142,8 @@ func TestAPowerCutWhileAnImageIsWritten(t *testing.T) {
 					if got := w.truth("after", "-f", qemuFormat(kind)); !bytes.Equal(got, disk) {
 						t.Fatalf("QEMU reads something else at byte %d", differs(got, disk))
 					}
-					if n%10 == 0 {
+					// QEMU takes it for zeros what lies behind the last block of a VHD, where a cut leaves data that nothing leads to.
+					if n%10 == 0 && qemuFormat(kind) != "vpc" {
 						w.io("after", "write -P 9 300k 200k", "write -P 8 3000k 1k")
 						w.checkLeaks("after", kind)
 						copy(disk[300<<10:], bytes.Repeat([]byte{9}, 200<<10))
