@@ -72,6 +72,18 @@ func (l *StateLog) DirtyRuns() iter.Seq2[int64, int64] {
 	}
 }
 
+// SettleMax bounds the bytes of each leg that are brought in sync before the first write, which waits for that. A crash
+// leaves fewer. An array with more was never in sync.
+const SettleMax = 4 << 30
+
+// DirtySize is how many bytes the dirty regions have.
+func (l *StateLog) DirtySize() (size int64) {
+	for _, length := range l.DirtyRuns() {
+		size += length
+	}
+	return size
+}
+
 // settle brings in sync what a crash has left dirty. The log stays as it is until all of that is on stable storage;
 // then all legs get the same log.
 func (l *StateLog) settle() error {

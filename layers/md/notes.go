@@ -38,9 +38,6 @@ type notes struct {
 // maxBits is more bytes than the bits of any internal bitmap that mdadm makes have.
 const maxBits = 4 << 20
 
-// settleMax bounds what is brought in sync before the first write, in bytes of each member: that write waits for it.
-const settleMax = 4 << 30
-
 // crashEvents is how far apart in events a crash between writing superblocks may leave them. The kernel then still
 // takes all members.
 const crashEvents = 1
@@ -199,10 +196,7 @@ func (n *notes) readBitmap(m Member, s *Superblock) (bm *raid.Bitmap, head []byt
 // judgeDirt says why the array cannot be written because of what is not in sync. Superblocks that say that all is in
 // sync are believed, as by the kernel, whatever bits are set: with all members there, these bits are left over.
 func (n *notes) judgeDirt(dirty bool) error {
-	var size int64
-	for _, length := range n.DirtyRuns() {
-		size += length
-	}
+	size := n.DirtySize()
 	if !dirty {
 		n.Kept = true
 		n.Unsettled = n.Unsettled || size > 0 && len(n.Lost) == 0
@@ -212,7 +206,7 @@ func (n *notes) judgeDirt(dirty bool) error {
 	switch {
 	case len(n.Lost) > 0 && n.parity:
 		return errors.New("it was cut off while it was written, and its parity is not to be trusted while a member is lost")
-	case size > settleMax:
+	case size > raid.SettleMax:
 		return fmt.Errorf("%d bytes are not known to be in sync; assembled by mdadm, it brings them in sync", size)
 	}
 	return nil

@@ -40,6 +40,19 @@ func (t *table) at(off, n int64) ([]byte, error) {
 	return t.kept(off, n)
 }
 
+// copyOf returns a copy of n bytes at off, for any n.
+func (t *table) copyOf(off, n int64) ([]byte, error) {
+	all := make([]byte, 0, n)
+	for int64(len(all)) < n {
+		b, err := t.at(off+int64(len(all)), min(pageSize, n-int64(len(all))))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b...)
+	}
+	return all, nil
+}
+
 // kept returns n bytes at off of the file.
 func (t *table) kept(off, n int64) ([]byte, error) {
 	page, err := t.page(off / pageSize)

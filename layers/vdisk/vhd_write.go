@@ -206,33 +206,20 @@ func (v *vhd) newBlock() (place int64, err error) {
 // its bits: the rest of it is zeros.
 func (v *vhd) mark(place, in, n int64, isNew bool) error {
 	stage := vhdStageTable
-	bits := make([]byte, v.bitmapSize())
+	var bits []byte
 	if isNew {
-		stage = vhdStageNew
+		stage, bits = vhdStageNew, make([]byte, v.bitmapSize())
 		if !v.differs {
 			in, n = 0, v.block
 		}
 	} else {
-		old, err := v.bitmapBytes(place)
-		if err != nil {
+		var err error
+		if bits, err = v.tables.copyOf(place, v.bitmapSize()); err != nil {
 			return err
 		}
-		copy(bits, old)
 	}
 	for s := in / sectorSize; s < (in+n+sectorSize-1)/sectorSize; s++ {
 		bits[s/8] |= 0x80 >> (s % 8)
 	}
 	return v.tables.put(place, bits, stage)
-}
-
-func (v *vhd) bitmapBytes(place int64) ([]byte, error) {
-	var all []byte
-	for at := int64(0); at < v.bitmapSize(); at += pageSize {
-		b, err := v.tables.at(place+at, min(pageSize, v.bitmapSize()-at))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, b...)
-	}
-	return all, nil
 }

@@ -234,17 +234,12 @@ func (v *vhdx) mark(bits, first, end int64, isNew bool) error {
 	// A bit is that of a sector of the chunk. A byte may be shared only with sectors of the same block.
 	chunk := first / (v.chunk * v.block) * v.chunk * v.block
 	at, n := (from-chunk)/v.sectors/8, ((to-chunk)+v.sectors*8-1)/v.sectors/8
-	b := make([]byte, 0, n-at)
-	for len(b) < cap(b) {
-		if isNew {
-			b = b[:cap(b)]
-			break
-		}
-		old, err := v.tables.at(bits+at+int64(len(b)), min(pageSize, int64(cap(b)-len(b))))
-		if err != nil {
+	b := make([]byte, n-at)
+	if !isNew {
+		var err error
+		if b, err = v.tables.copyOf(bits+at, n-at); err != nil {
 			return err
 		}
-		b = append(b, old...)
 	}
 	for s := (first - chunk) / v.sectors; s < (end-chunk+v.sectors-1)/v.sectors; s++ {
 		b[s/8-at] |= 1 << (s % 8)

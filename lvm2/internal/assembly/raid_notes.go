@@ -26,10 +26,6 @@ type raidNotes struct {
 // maxRAIDBits bounds the bytes that the bits of a bitmap take. lvm2 makes at most 2 Mi regions, which take a quarter of it.
 const maxRAIDBits = 1 << 20
 
-// settleMax bounds the bytes of dirty regions that are brought in sync before the first write, which waits for that. A
-// crash leaves fewer. An array with more was never in sync.
-const settleMax = 4 << 30
-
 // legNotes is what is noted beside one leg.
 type legNotes struct {
 	block, head []byte
@@ -125,17 +121,14 @@ func (n *raidNotes) judgeBits(super *ondisk.RAIDSuperblock) error {
 	if super.Failed != [4]uint64{} {
 		return nil
 	}
-	dirty := int64(0)
-	for _, length := range n.DirtyRuns() {
-		dirty += length
-	}
+	dirty := n.DirtySize()
 	switch {
 	case dirty == 0:
 	case len(n.Lost) > 0 && n.parity:
 		return errors.New("regions are marked as out of sync since a crash, and its parity is not to be trusted there while a leg is lost")
 	case len(n.Lost) > 0:
 		return errors.New("regions are marked as out of sync since a crash, and a leg is lost")
-	case dirty > settleMax:
+	case dirty > raid.SettleMax:
 		return fmt.Errorf("%d bytes are not in sync; lvchange --syncaction repair puts them right", dirty)
 	default:
 		n.Unsettled = true
